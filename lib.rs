@@ -1,0 +1,109 @@
+//! reveille: an async runtime for Linux, made from scratch on epoll, to be used and to be read.
+//!
+//! One thread, one run queue, one reactor; async TCP, timers and signals on top. No macros: a
+//! program is a `main` that calls [`block_on`].
+//!
+//! ```no_run
+//! use reveille::net::TcpListener;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     reveille::block_on(async {
+//!         let listener = TcpListener::bind("127.0.0.1:7000").await?;
+//!         loop {
+//!             let (stream, _peer) = listener.accept().await?;
+//!             drop(reveille::spawn(async move {
+//!                 let mut buf = [0; 4096];
+//!                 while let Ok(n @ 1..) = stream.read(&mut buf).await {
+//!                     stream.write_all(&buf[..n]).await?;
+//!                 }
+//!                 std::io::Result::Ok(())
+//!             }));
+//!         }
+//!     })
+//! }
+//! ```
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker is 64 bits");
+
+pub mod net;
+pub mod runtime;
+
+pub use runtime::spawn::spawn;
+pub use runtime::{Builder, Handle, Runtime};
+
+use std::future::Future;
+
+/// Runs `future`, and the tasks it spawns, on a runtime made for it.
+///
+/// When `future` is done the runtime ends: tasks that are not done are dropped, in the order they
+/// were spawned. The future need not be `'static` or `Send`.
+///
+/// # Panics
+/// - Inside a runtime: await the future there, or [`spawn`] it.
+/// - With the panic of `future`, after the runtime has ended.
+/// - If no runtime can be made; [`Runtime::new`] gives the error instead.
+///
+/// # Examples
+/// ```
+/// let name = String::from("reveille");
+/// let length = reveille::block_on(async { name.len() });
+/// assert_eq!(length, 8);
+/// ```
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    Builder::new().block_on(future)
+}
+
+pub mod task {
+    //! Tasks: spawning them, awaiting them, letting them go.
+
+    pub use crate::runtime::join::{AbortHandle, Id, JoinError, JoinHandle};
+    pub use crate::runtime::join_set::JoinSet;
+    pub use crate::runtime::spawn::{TaskBuilder as Builder, id, spawn, try_id};
+    pub use crate::runtime::yield_now::yield_now;
+}
+
+pub mod time {
+    //! Sleeping, limiting, ticking; and a clock that tests can stop.
+
+    pub use crate::runtime::interval::{Interval, MissedTickBehavior, interval, interval_at};
+    pub use crate::runtime::time::{
+        Sleep, Timeout, advance, now, pause, resume, sleep, sleep_until, timeout, timeout_at,
+    };
+
+    pub mod error {
+        //! The error of a timeout.
+
+        pub use crate::runtime::time::Elapsed;
+    }
+}
+
+pub mod io {
+    //! Waiting for file descriptors of any kind.
+
+    pub use crate::runtime::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
+    pub use crate::runtime::interest::{Interest, Ready};
+
+    pub mod unix {
+        //! `AsyncFd` at the path tokio has it.
+
+        pub use super::{AsyncFd, AsyncFdReadyGuard, TryIoError};
+    }
+}
+
+pub mod signal {
+    //! Waiting for signals.
+
+    pub use crate::runtime::signal::ctrl_c;
+
+    pub mod unix {
+        //! Listeners for any kind of signal.
+
+        pub use crate::runtime::signal::{Signal, SignalKind, restore_default, signal};
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/unit/mod.rs"]
+mod unit;

@@ -1,0 +1,349 @@
+//! `AsyncFd`: the public, safe door to the reactor. The sockets of `net` go through it too.
+//!
+//! Interface: [`AsyncFd::async_io`] tries an operation and waits while it would block;
+//! [`AsyncFd::readable`] and its kin wait for a report and hand out an [`AsyncFdReadyGuard`].
+//! Invariant (R7): the registration is dropped, and with it the descriptor leaves epoll, before
+//! the descriptor is closed: the fields stand in that order.
+//! Read before: `registration`. Read next: `net`.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::task::{Context, Poll, ready};
+
+use super::interest::{Interest, Ready};
+use super::reactor::Observed;
+use super::registration::{Registration, Wait};
+use super::sys;
+use super::waiters::WaiterKey;
+
+/// A file descriptor that tasks can wait for.
+///
+/// It works for whatever epoll(7) can watch: sockets, pipes, terminals, eventfd, timerfd, pidfd,
+/// inotify. The descriptor should be in non-blocking mode, or an operation that would have to wait
+/// blocks the whole runtime.
+///
+/// # Contract
+/// 1. *Readiness is a hint; the operation decides.* What was reported ready may no longer be: be
+///    prepared for `WouldBlock`, and for a wait that ends with nothing to be had.
+/// 2. *Repeat until `WouldBlock`.* Registration is edge-triggered: the kernel reports that
+///    something came, not that it is still there. So readiness is remembered until an operation
+///    meets `WouldBlock`, and one that stopped early may go on at any time, without a new report.
+///    [`async_io`](AsyncFd::async_io), [`try_io`](AsyncFd::try_io) and the guard's
+///    [`try_io`](AsyncFdReadyGuard::try_io) keep this rule by themselves.
+/// 3. *The latest waker counts.* A future that waits may move to another task between polls.
+/// 4. *Any number of tasks may wait* for the same direction; all of them are woken.
+///
+/// # Registration
+/// The descriptor is registered when something first has to wait for it, with the runtime that
+/// waits, and stays registered there until the `AsyncFd` is dropped. Until then it belongs to no
+/// runtime, and it may always be sent and shared. Waiting in another runtime is an error.
+///
+/// The number of the descriptor is read once, when the `AsyncFd` is made. There is no `get_mut`,
+/// for with it the descriptor could be exchanged under its registration; a value that hands out
+/// another descriptor than before gets wrong reports, and nothing worse.
+///
+/// # Coming from tokio
+/// `new` does not register, so it works outside a runtime, and the errors of registration come
+/// from the first wait. `async_io` tries first and waits second.
+///
+/// # Examples
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use reveille::io::{AsyncFd, Interest};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, mut theirs) = UnixStream::pair()?;
+/// ours.set_nonblocking(true)?;
+/// theirs.write_all(b"hello")?;
+/// reveille::block_on(async {
+///     let ours = AsyncFd::new(ours)?;
+///     let mut buf = [0; 16];
+///     let n = ours.async_io(Interest::READABLE, |mut socket| socket.read(&mut buf)).await?;
+///     assert_eq!(&buf[..n], b"hello");
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    // Dropped before the descriptor is (R7):
+    registration: Registration,
+    inner: T,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Makes `inner` something to wait for, with interest in reading and writing.
+    ///
+    /// # Errors
+    /// In the child of a process that had a runtime before it forked. The errors of registration
+    /// come from the first wait: EPERM (epoll cannot watch it), EEXIST (this descriptor is
+    /// registered already), ENOSPC, ENOMEM; see epoll_ctl(2).
+    pub fn new(inner: T) -> io::Result<AsyncFd<T>> {
+        AsyncFd::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Makes `inner` something to wait for, and registers for exactly this `interest`.
+    ///
+    /// # Errors
+    /// As [`new`](AsyncFd::new).
+    pub fn with_interest(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+        if sys::is_forked_child() {
+            return Err(sys::forked_child_error());
+        }
+        let registration = Registration::new(inner.as_fd().as_raw_fd(), interest);
+        Ok(AsyncFd {
+            registration,
+            inner,
+        })
+    }
+
+    /// What it was made of.
+    pub fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// Deregisters and gives back what it was made of.
+    pub fn into_inner(self) -> T {
+        let AsyncFd {
+            registration,
+            inner,
+        } = self;
+        drop(registration);
+        inner
+    }
+
+    /// Waits until reading is reported ready.
+    ///
+    /// # Errors
+    /// Those of registration, see [`new`](AsyncFd::new); waiting in another runtime than before,
+    /// or outside any.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is read, and readiness stays.
+    pub async fn readable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        self.ready(Interest::READABLE).await
+    }
+
+    /// Waits until writing is reported ready. Errors and cancel safety: as
+    /// [`readable`](AsyncFd::readable).
+    pub async fn writable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        self.ready(Interest::WRITABLE).await
+    }
+
+    /// Waits until something of `interest` is reported ready; what, the guard tells.
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable), and `InvalidInput` if nothing of it was registered for.
+    ///
+    /// # Cancel safety
+    /// Safe, as [`readable`](AsyncFd::readable).
+    pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        let mut wait = Wait::new(&self.registration);
+        let observed =
+            poll_fn(|cx| self.registration.poll_ready(cx, interest, &mut wait.key)).await?;
+        Ok(AsyncFdReadyGuard { fd: self, observed })
+    }
+
+    /// Polls for readiness to read.
+    ///
+    /// Any number of tasks may do so: the wakers are kept side by side, one for each task, and all
+    /// are woken. When there are many more than seem to come back, all are woken for nothing, to
+    /// shed those whose task has gone.
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable).
+    pub fn poll_read_ready(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        self.poll_ready(cx, Interest::READABLE)
+    }
+
+    /// Polls for readiness to write; see [`poll_read_ready`](AsyncFd::poll_read_ready).
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable).
+    pub fn poll_write_ready(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        self.poll_ready(cx, Interest::WRITABLE)
+    }
+
+    fn poll_ready(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        let mut key = WaiterKey::POLLED;
+        let observed = ready!(self.registration.poll_ready(cx, interest, &mut key))?;
+        Poll::Ready(Ok(AsyncFdReadyGuard { fd: self, observed }))
+    }
+
+    /// Tries `op`; while it would block, waits for `interest` and tries again.
+    ///
+    /// `op` must be an operation on this descriptor in the direction of `interest`: that it
+    /// returned `WouldBlock` is taken for a fact about the descriptor.
+    ///
+    /// # Errors
+    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again); and those
+    /// of [`ready`](AsyncFd::ready) if it has to wait.
+    ///
+    /// # Cancel safety
+    /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.
+    pub fn async_io<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
+        let mut wait = Wait::new(&self.registration);
+        poll_fn(move |cx| {
+            let Wait { registration, key } = &mut wait;
+            registration.poll_io(cx, interest, key, || op(&self.inner))
+        })
+    }
+
+    /// As [`async_io`](AsyncFd::async_io), for a hand-written `poll`; wakers are kept as by
+    /// [`poll_read_ready`](AsyncFd::poll_read_ready).
+    ///
+    /// # Errors
+    /// As [`async_io`](AsyncFd::async_io).
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let mut key = WaiterKey::POLLED;
+        self.registration
+            .poll_io(cx, interest, &mut key, || op(&self.inner))
+    }
+
+    /// Tries `op` once, without waiting, and remembers it if that would block. While it is
+    /// remembered, `op` is not called at all.
+    ///
+    /// # Errors
+    /// What `op` returns; `WouldBlock` if it is known that it would.
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.registration.try_io(interest, || op(&self.inner))
+    }
+
+    /// Says that a read just returned less than it was given room for, and that this proves, for
+    /// this kind of descriptor, that nothing is left: the next read then waits without the system
+    /// call that would return EAGAIN. Call it right after that read, from the same poll.
+    ///
+    /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), but for an urgent
+    /// byte or an end of the stream; so nothing is done if the last events spoke of one. It does
+    /// not for datagrams, terminals, or Unix sockets that carry descriptors or credentials: there
+    /// a task could wait for ever for what is there already.
+    pub fn clear_drained(&self) {
+        self.registration.clear_drained();
+    }
+
+    /// Takes back in advance what [`clear_drained`](AsyncFd::clear_drained) may say: until a read
+    /// meets `WouldBlock`, a short one proves nothing.
+    pub fn distrust_short_reads(&self) {
+        self.registration.distrust();
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncFd")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A report of readiness, to be disproved or not by an operation.
+///
+/// It may be kept for any time: it counts events, so that what it clears is what it saw. An event
+/// that came after it was made is not cleared through it.
+#[must_use = "a guard does nothing by itself: try an operation with `try_io`"]
+pub struct AsyncFdReadyGuard<'a, T: AsFd> {
+    fd: &'a AsyncFd<T>,
+    observed: Observed,
+}
+
+impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
+    /// What was reported, of what was waited for.
+    pub fn ready(&self) -> Ready {
+        self.observed.ready
+    }
+
+    /// Tries `op`. If it would block, the report is disproved: it is cleared, unless an event came
+    /// since.
+    ///
+    /// # Errors
+    /// [`TryIoError`] if it would block: wait again. What else `op` returns is in the inner result.
+    pub fn try_io<R>(
+        &mut self,
+        op: impl FnOnce(&'a AsyncFd<T>) -> io::Result<R>,
+    ) -> Result<io::Result<R>, TryIoError> {
+        match op(self.fd) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.clear_ready();
+                Err(TryIoError(()))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Says that an operation met `WouldBlock`; does nothing if an event came since the report.
+    pub fn clear_ready(&mut self) {
+        self.clear_ready_matching(self.observed.ready);
+    }
+
+    /// As [`clear_ready`](AsyncFdReadyGuard::clear_ready), for a part of what was reported.
+    pub fn clear_ready_matching(&mut self, ready: Ready) {
+        self.fd
+            .registration
+            .clear_observed(self.observed, ready & self.observed.ready);
+    }
+
+    /// Says that the descriptor is still ready, as dropping the guard does too.
+    pub fn retain_ready(&mut self) {}
+
+    /// The descriptor that was reported.
+    pub fn get_ref(&self) -> &'a AsyncFd<T> {
+        self.fd
+    }
+
+    /// What the descriptor's [`AsyncFd`] was made of.
+    pub fn get_inner(&self) -> &'a T {
+        self.fd.get_ref()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFdReadyGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncFdReadyGuard")
+            .field("fd", self.fd)
+            .field("ready", &self.observed.ready)
+            .finish()
+    }
+}
+
+/// The operation given to a guard's [`try_io`](AsyncFdReadyGuard::try_io) would have blocked.
+#[derive(Debug)]
+pub struct TryIoError(());
+
+impl fmt::Display for TryIoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operation would block")
+    }
+}
+
+impl std::error::Error for TryIoError {}

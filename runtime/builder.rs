@@ -1,0 +1,116 @@
+//! The builder: what can be chosen about a runtime.
+//!
+//! Interface: [`Builder::build`], or [`Builder::block_on`] for a runtime of one use.
+//! Invariant: the defaults are what the free `block_on` uses.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use super::Runtime;
+
+/// Makes a [`Runtime`] with options.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::runtime::Builder;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = Builder::new().timer_slack(Duration::from_nanos(1)).build()?;
+/// assert_eq!(runtime.block_on(async { 1 + 1 }), 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(super) timer_slack: Option<Duration>,
+    pub(super) busy_poll: Duration,
+    pub(super) unhandled_panic: UnhandledPanic,
+    pub(super) start_paused: bool,
+    pub(super) auto_advance: bool,
+}
+
+/// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnhandledPanic {
+    /// It goes on. The panic was printed by the panic hook, and is one tracing event.
+    #[default]
+    Ignore,
+    /// `block_on` panics, once the task has been cleared away. The runtime can still be used.
+    ShutdownRuntime,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// The defaults.
+    pub fn new() -> Builder {
+        Builder {
+            timer_slack: None,
+            busy_poll: Duration::ZERO,
+            unhandled_panic: UnhandledPanic::default(),
+            start_paused: false,
+            auto_advance: false,
+        }
+    }
+
+    /// Sets the timer slack of the thread while the runtime runs on it, in nanoseconds from 1 to
+    /// `u32::MAX`, and puts back what it was. The kernel may end a sleep this much late, to serve
+    /// several by one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK).
+    pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
+        self.timer_slack = Some(slack);
+        self
+    }
+
+    /// Before the thread sleeps, looks at epoll again and again for up to `duration`. What comes
+    /// in that time is served without being woken by the kernel, some microseconds earlier, at
+    /// the price of a busy CPU. Off by default.
+    pub fn busy_poll(&mut self, duration: Duration) -> &mut Builder {
+        self.busy_poll = duration;
+        self
+    }
+
+    /// Sets what becomes of the runtime when a detached task panics.
+    pub fn unhandled_panic(&mut self, policy: UnhandledPanic) -> &mut Builder {
+        self.unhandled_panic = policy;
+        self
+    }
+
+    /// Starts with the clock paused; see [`time::pause`](crate::time::pause).
+    pub fn start_paused(&mut self, paused: bool) -> &mut Builder {
+        self.start_paused = paused;
+        self
+    }
+
+    /// Lets a paused clock jump to the next deadline when nothing else can happen: no task is
+    /// queued, no mail is there, and no task waits for any source. For tests that sleep.
+    pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
+        self.auto_advance = auto_advance;
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    /// What epoll_create1(2), eventfd(2) and madvise(2) report: EMFILE, ENFILE, ENOMEM; and an
+    /// error in the child of a process that had a runtime before it forked.
+    pub fn build(&self) -> io::Result<Runtime> {
+        Runtime::with_options(self.clone())
+    }
+
+    /// Makes a runtime, runs `future` on it, and ends it: [`reveille::block_on`](crate::block_on)
+    /// with options.
+    ///
+    /// # Panics
+    /// As [`reveille::block_on`](crate::block_on).
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        super::block_on_once(self, future)
+    }
+}

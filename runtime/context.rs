@@ -1,0 +1,106 @@
+//! The current runtime of this thread: what "home" means.
+//!
+//! Interface: [`Running::enter`] makes a runtime current until the guard is dropped; [`current`] and
+//! [`with_current`] ask for it.
+//! Invariant: the innermost runtime that runs on this thread is the current one; everything that
+//! is not inside its `block_on`, `turn` or shutdown is *elsewhere*, on this thread too.
+
+use std::cell::RefCell;
+use std::mem::{self, ManuallyDrop};
+use std::rc::Rc;
+
+use libc::c_ulong;
+
+use super::Shared;
+use super::slab::Name;
+use super::sys;
+use super::waker::Hint;
+
+thread_local! {
+    // `ManuallyDrop`, so that the value needs no destructor: then the standard library registers
+    // none, and a wake from the destructor of any other thread-local still finds it, in whatever
+    // order they run. Nothing leaks: every guard puts back what it found.
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Shared>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// The current runtime, if there is one.
+pub(crate) fn current() -> Option<Rc<Shared>> {
+    CURRENT.with(|current| Option::clone(&current.borrow()))
+}
+
+/// The current runtime, or a panic at the caller's line that says what to do.
+#[track_caller]
+pub(crate) fn expect_current(what: &str) -> Rc<Shared> {
+    match current() {
+        Some(shared) => shared,
+        None => panic!(
+            "{what} outside a runtime: call it inside `reveille::block_on` or `Runtime::block_on`"
+        ),
+    }
+}
+
+/// The current runtime, if it is the one in which `name` was given.
+pub(crate) fn home_of(name: Name) -> Option<Rc<Shared>> {
+    current().filter(|shared| shared.is_home_of(name))
+}
+
+/// Runs `f` on the current runtime without taking a reference count. `f` must not run foreign
+/// code: a runtime that foreign code enters could not become current (R5).
+pub(super) fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Option<R> {
+    CURRENT.with(|current| current.borrow().as_deref().map(f))
+}
+
+/// A runtime runs on this thread, and is the current one, until this is dropped. Guards are dropped
+/// in the reverse order of their making, also when the thread unwinds.
+pub(super) struct Running {
+    shared: Rc<Shared>,
+    outer: Option<Rc<Shared>>,
+    /// The thread's timer slack before, in nanoseconds, if the options changed it.
+    slack: Option<c_ulong>,
+}
+
+impl Running {
+    pub(super) fn enter(shared: &Rc<Shared>) -> Running {
+        shared.running.set(true);
+        shared.inbox.awake();
+        let slack = shared.options.timer_slack.and_then(|slack| {
+            // Zero would mean "the default" to the kernel.
+            let nanos = u32::try_from(slack.as_nanos()).unwrap_or(u32::MAX).max(1);
+            // Without it the runtime works, with timers a little later.
+            sys::set_timer_slack(nanos.into()).ok()
+        });
+        Running {
+            shared: Rc::clone(shared),
+            outer: replace(Some(Rc::clone(shared))),
+            slack,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _inner = replace(self.outer.take());
+        if let Some(slack) = self.slack {
+            let _restored = sys::set_timer_slack(slack);
+        }
+        // At rest a runtime is asleep (R8): whoever brings mail rings, and a foreign loop hears it.
+        self.shared.inbox.rest();
+        self.shared.running.set(false);
+    }
+}
+
+fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
+    CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
+}
+
+/// The event tokio-console counts wakes by; a subscriber is foreign code, so it comes last.
+pub(super) fn trace_wake(hint: Hint) {
+    if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
+        return;
+    }
+    let span = current().and_then(|shared| shared.executor.span_id(hint));
+    // A waker here owns nothing, so waking by value and by reference are the same, and clones and
+    // drops are not events.
+    tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
+}

@@ -1,0 +1,523 @@
+//! The executor: who is polled next.
+//!
+//! Interface: [`Executor::spawn`] adopts a cell, [`wake`](Executor::wake) queues a task,
+//! [`pop`](Executor::pop) says what the loop does next and [`run`](Executor::run) does it.
+//!
+//! Invariants:
+//! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is
+//!   there. A slot is never freed while it is queued; the pop frees it. So the queue is never
+//!   longer than the slab, `spawn` reserves for both, and a wake at home never allocates.
+//! - R2. `queued` is cleared before the poll, so that a wake during the poll queues the task again.
+//! - R5. `state` is borrowed for a look-up and never across foreign code: whatever has a
+//!   destructor, a waker or a span of the user's is carried out of the borrow first.
+//!
+//! ```text
+//!            spawn, wake                  pop (R2)
+//!   idle ─────────────────▶ queued ─────────────────▶ running ──▶ Ready ──▶ done
+//!     ▲                       ▲                          │
+//!     │                       └── woken during the poll ─┤
+//!     └────────────────────────────── Pending ───────────┘
+//! ```
+//!
+//! Read before: `task`, `waker`. Read next: `mod`, whose loop drives this.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use tracing::{Span, error, trace};
+
+use super::Shared;
+use super::foreign;
+use super::join::Id;
+use super::slab::{Name, Slab};
+use super::spawn::task_span;
+use super::task::{self, Finished};
+use super::waker::{self, Hint};
+
+/// A cell of any future's type, pinned.
+pub(super) type TaskRef = Pin<Rc<dyn task::Cell>>;
+
+pub(crate) struct Executor {
+    place: u16,
+    pub(super) state: RefCell<State>,
+    /// The serial of the task that is being polled or dropped, 0 if none is.
+    current: Cell<u64>,
+    /// Set when a detached task panicked; what to do about it is the loop's decision.
+    pub(super) unhandled_panic: Cell<bool>,
+}
+
+pub(super) struct State {
+    pub(super) tasks: Slab<Task>,
+    pub(super) queue: VecDeque<u32>,
+}
+
+/// What is known of a task beside its stage.
+pub(super) struct Task {
+    // Set by wakes, cleared by the pop (R1, R2):
+    pub(super) queued: bool,
+    // Set by handles; the next pop acts on it:
+    aborted: bool,
+    detached: bool,
+    // Written by the run that finishes the task, and by the handle that takes the outcome:
+    pub(super) life: Life,
+    /// Who waits in a `JoinHandle`.
+    joiner: Option<Waker>,
+    pub(super) body: Body,
+    /// There only if a subscriber wants spans (a `Span` is 40 bytes), and shared, because cloning
+    /// the `Span` itself would run the subscriber under the borrow.
+    span: Option<Rc<Span>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// The future is there.
+    Running,
+    /// The outcome is there.
+    Done,
+    /// Nothing is there: the slot waits for its pop to be freed.
+    Taken,
+}
+
+#[derive(Clone)]
+pub(super) enum Body {
+    /// The future of `block_on`, pinned on its stack.
+    Main,
+    Spawned(TaskRef),
+}
+
+/// What the loop is to do next.
+#[must_use]
+pub(super) enum Next {
+    /// Nothing is queued.
+    Idle,
+    /// Poll the main future.
+    Main,
+    /// [`Executor::run`] this.
+    Run(Run),
+    /// A finished task was in the queue: it has been cleared away, look again.
+    Cleared,
+}
+
+/// Who frees the slot of a task that has come to its end.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The handle that takes the outcome, or the pop of a queued slot.
+    Somebody,
+    Nobody,
+}
+
+/// A popped task and what is to be done with it.
+pub(super) struct Run {
+    index: u32,
+    serial: u64,
+    cell: TaskRef,
+    span: Option<Rc<Span>>,
+    aborted: bool,
+}
+
+impl Executor {
+    pub(super) fn new(place: u16) -> Executor {
+        let state = State {
+            tasks: Slab::new(),
+            queue: VecDeque::new(),
+        };
+        Executor {
+            place,
+            state: RefCell::new(state),
+            current: Cell::new(0),
+            unhandled_panic: Cell::new(false),
+        }
+    }
+
+    /// Adopts a task and queues it.
+    pub(super) fn spawn(
+        &self,
+        shared: &Shared,
+        cell: TaskRef,
+        name: Option<&str>,
+        location: &'static Location<'static>,
+    ) -> Name {
+        let serial = shared.serials.take();
+        let span = task_span(serial, name, location);
+        if let Some(span) = &span {
+            trace!(parent: &**span, task = serial, "spawn");
+        }
+        shared.counters.spawned.add(1);
+        self.insert(shared, serial, Body::Spawned(cell), span)
+    }
+
+    /// Gives the main future its slot.
+    pub(super) fn insert_main(&self, shared: &Shared) -> Name {
+        self.insert(shared, shared.serials.take(), Body::Main, None)
+    }
+
+    fn insert(&self, shared: &Shared, serial: u64, body: Body, span: Option<Rc<Span>>) -> Name {
+        let (queued, aborted, detached) = (true, false, false);
+        let (life, joiner) = (Life::Running, None);
+        let mut state = self.state.borrow_mut();
+        let slots = state.tasks.slots();
+        let task = Task {
+            queued,
+            aborted,
+            detached,
+            life,
+            joiner,
+            body,
+            span,
+        };
+        let index = state.tasks.insert(serial, task);
+        assert!(
+            index < Hint::INDEX_LIMIT,
+            "more than 2^28 tasks live in one runtime"
+        );
+        if state.tasks.slots() > slots {
+            // Room for every task there can be before the slab grows again (R1), here and in the
+            // inbox.
+            let room = state.tasks.slots().next_power_of_two().max(64);
+            let queued = state.queue.len();
+            state.queue.reserve(room - queued);
+            shared.resize_inbox(room);
+        }
+        state.queue.push_back(index);
+        Name {
+            place: self.place,
+            index,
+            serial,
+        }
+    }
+
+    /// Queues the task that `hint` names, unless it is queued already or has gone.
+    pub(crate) fn wake(&self, hint: Hint) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((serial, task)) = state.tasks.occupant(hint.index()) {
+            if hint.matches(serial) {
+                enqueue(&mut state.queue, hint.index(), task);
+            }
+        }
+    }
+
+    /// Queues whoever lives at `index`: a wake that came through the inbox, where hints are kept
+    /// as bits of an index, so that a stale one can never stand in the way of a fresh one (R6).
+    pub(super) fn wake_occupant(&self, index: u32) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((_, task)) = state.tasks.occupant(index) {
+            enqueue(&mut state.queue, index, task);
+        }
+    }
+
+    /// Takes the first slot off the queue and says what to do with it.
+    pub(super) fn pop(&self, shared: &Shared) -> Next {
+        let mut state = self.state.borrow_mut();
+        let Some(index) = state.queue.pop_front() else {
+            return Next::Idle;
+        };
+        let Some((serial, task)) = state.tasks.occupant(index) else {
+            unreachable!("a queued slot is not freed (R1)");
+        };
+        // Before the poll, not after: a wake during the poll must queue the task again (R2).
+        task.queued = false;
+        match (task.life, &task.body) {
+            (Life::Running, Body::Main) => Next::Main,
+            (Life::Running, Body::Spawned(cell)) => Next::Run(Run {
+                index,
+                serial,
+                cell: cell.clone(),
+                span: task.span.clone(),
+                aborted: task.aborted,
+            }),
+            (Life::Done, _) if !task.detached => Next::Cleared,
+            (Life::Done | Life::Taken, _) => {
+                drop(state);
+                self.clear_away(shared, index, serial);
+                Next::Cleared
+            }
+        }
+    }
+
+    /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
+    pub(super) fn run(&self, shared: &Shared, run: Run) {
+        let Run {
+            index,
+            serial,
+            cell,
+            span,
+            aborted,
+        } = run;
+        // Until the end, so that what the task leaves behind is dropped in its name as well.
+        let _current = self.set_current(serial);
+        let entered = span.as_deref().map(Span::enter);
+        let cell = cell.as_ref();
+        let polled = if aborted {
+            trace!(task = serial, "cancel");
+            Poll::Ready(cell.cancel(Id(serial)))
+        } else {
+            trace!(task = serial, "poll");
+            shared.counters.polls.add(1);
+            shared.budget.refill();
+            let waker = waker::waker(Hint::new(self.place, index, serial));
+            cell.poll(Id(serial), &mut Context::from_waker(&waker))
+        };
+        drop(entered);
+        if let Poll::Ready(finished) = polled {
+            self.finish(shared, index, serial, finished);
+        }
+    }
+
+    /// The future has been dropped and the outcome stands: tells the joiner, or, if there never
+    /// will be one, clears the task away.
+    fn finish(&self, shared: &Shared, index: u32, serial: u64, finished: Finished) {
+        if self.end(index, serial, finished) == Claim::Nobody {
+            self.clear_away(shared, index, serial);
+        }
+    }
+
+    pub(super) fn end(&self, index: u32, serial: u64, finished: Finished) -> Claim {
+        let mut state = self.state.borrow_mut();
+        let Some(task) = state.tasks.get_mut(index, serial) else {
+            return Claim::Somebody;
+        };
+        task.life = Life::Done;
+        let joiner = task.joiner.take();
+        let detached = task.detached;
+        // A slot that is queued is freed by its pop (R1).
+        let claim = if detached && !task.queued {
+            Claim::Nobody
+        } else {
+            Claim::Somebody
+        };
+        drop(state);
+        if finished == Finished::DropPanicked {
+            error!(
+                task = serial,
+                "the future of a finished task panicked while it was dropped"
+            );
+        }
+        if detached && finished == Finished::Panicked {
+            self.unhandled_panic.set(true);
+            error!(task = serial, "a detached task panicked");
+        }
+        if let Some(joiner) = joiner {
+            foreign::wake(joiner);
+        }
+        claim
+    }
+
+    /// Frees the slot of a task that is done and not queued, and drops what it still holds.
+    pub(super) fn clear_away(&self, shared: &Shared, index: u32, serial: u64) {
+        let removed = self.state.borrow_mut().remove(shared, index, serial);
+        let Some(Task {
+            body,
+            joiner,
+            span,
+            life,
+            ..
+        }) = removed
+        else {
+            return;
+        };
+        if let (Body::Spawned(cell), Life::Done) = (&body, life) {
+            if cell.as_ref().discard() == Finished::DropPanicked {
+                error!(
+                    task = serial,
+                    "the output of a detached task panicked while it was dropped"
+                );
+            }
+        }
+        foreign::discard((joiner, span));
+    }
+
+    /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
+    /// stale name gives `Ready` and leaves `into` as it is.
+    pub(super) fn poll_join(
+        &self,
+        shared: &Shared,
+        name: Name,
+        cx: &Context<'_>,
+        into: &mut dyn Any,
+    ) -> Poll<()> {
+        let known = {
+            let state = self.state.borrow();
+            match state.tasks.get(name.index, name.serial) {
+                Some(task) if task.life == Life::Running => task
+                    .joiner
+                    .as_ref()
+                    .is_some_and(|joiner| joiner.will_wake(cx.waker())),
+                _ => {
+                    drop(state);
+                    self.take(shared, name, into);
+                    return Poll::Ready(());
+                }
+            }
+        };
+        if known {
+            return Poll::Pending;
+        }
+        // A waker's clone is foreign code (R5): the task may be done when it returns.
+        let waker = cx.waker().clone();
+        let mut state = self.state.borrow_mut();
+        match state.tasks.get_mut(name.index, name.serial) {
+            Some(task) if task.life == Life::Running => {
+                let before = task.joiner.replace(waker);
+                drop(state);
+                foreign::discard(before);
+                Poll::Pending
+            }
+            _ => {
+                drop(state);
+                self.take(shared, name, into);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn take(&self, shared: &Shared, name: Name, into: &mut dyn Any) {
+        let mut state = self.state.borrow_mut();
+        let Some(task) = state.tasks.get_mut(name.index, name.serial) else {
+            return;
+        };
+        task.life = Life::Taken;
+        let (body, queued) = (task.body.clone(), task.queued);
+        // A queued slot is freed by its pop (R1).
+        let removed = if queued {
+            None
+        } else {
+            state.remove(shared, name.index, name.serial)
+        };
+        drop(state);
+        if let Body::Spawned(cell) = body {
+            cell.as_ref().take(into);
+        }
+        foreign::discard(removed);
+    }
+
+    /// Nobody will ask for the outcome. That of a finished task is dropped by a pop and not here,
+    /// in the middle of whoever dropped the handle.
+    pub(super) fn detach(&self, name: Name) {
+        let mut state = self.state.borrow_mut();
+        let State { tasks, queue } = &mut *state;
+        let Some(task) = tasks.get_mut(name.index, name.serial) else {
+            return;
+        };
+        task.detached = true;
+        if task.life == Life::Done && !task.queued {
+            task.queued = true;
+            queue.push_back(name.index);
+        }
+        let joiner = task.joiner.take();
+        drop(state);
+        foreign::discard(joiner);
+    }
+
+    /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.
+    pub(super) fn abort(&self, name: Name) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(task) = state.tasks.get_mut(name.index, name.serial) {
+            if task.life == Life::Running && matches!(task.body, Body::Spawned(_)) {
+                task.aborted = true;
+                enqueue(&mut state.queue, name.index, task);
+            }
+        }
+    }
+
+    pub(super) fn is_finished(&self, name: Name) -> bool {
+        let state = self.state.borrow();
+        state
+            .tasks
+            .get(name.index, name.serial)
+            .is_none_or(|task| task.life != Life::Running)
+    }
+
+    /// Tasks that are in the run queue.
+    pub(super) fn queued(&self) -> usize {
+        self.state.borrow().queue.len()
+    }
+
+    /// Tasks that live, the main future included.
+    pub(super) fn tasks(&self) -> usize {
+        self.state.borrow().tasks.len()
+    }
+
+    /// The task that is being polled or dropped.
+    pub(super) fn current(&self) -> Option<Id> {
+        Some(self.current.get())
+            .filter(|&serial| serial != 0)
+            .map(Id)
+    }
+
+    /// The id of the span of the task that `hint` names, if it has one.
+    pub(super) fn span_id(&self, hint: Hint) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let (serial, task) = state.tasks.occupant(hint.index())?;
+        let span = task.span.as_ref().filter(|_| hint.matches(serial))?;
+        span.id().map(|id| id.into_u64())
+    }
+
+    /// Polls the main future, whose slot was popped.
+    pub(super) fn poll_main<F: Future>(
+        &self,
+        shared: &Shared,
+        name: Name,
+        future: Pin<&mut F>,
+    ) -> Poll<F::Output> {
+        let _current = self.set_current(name.serial);
+        shared.counters.polls.add(1);
+        shared.budget.refill();
+        let waker = waker::waker(Hint::new(self.place, name.index, name.serial));
+        future.poll(&mut Context::from_waker(&waker))
+    }
+
+    /// The main future has been dropped: its slot goes, now or with its pop.
+    pub(super) fn remove_main(&self, shared: &Shared, name: Name) {
+        let mut nothing = ();
+        self.take(shared, name, &mut nothing);
+    }
+
+    /// From here on `serial` is the task that runs, until the guard is dropped.
+    pub(super) fn set_current(&self, serial: u64) -> CurrentTask<'_> {
+        CurrentTask {
+            executor: self,
+            outer: self.current.replace(serial),
+        }
+    }
+}
+
+/// Guard of [`Executor::set_current`].
+pub(super) struct CurrentTask<'a> {
+    executor: &'a Executor,
+    outer: u64,
+}
+
+impl Drop for CurrentTask<'_> {
+    fn drop(&mut self) {
+        self.executor.current.set(self.outer);
+    }
+}
+
+impl State {
+    fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
+        let slots = self.tasks.slots();
+        let removed = self.tasks.remove(index, serial);
+        if self.tasks.slots() < slots {
+            // The slab gave memory back; so do the queue and the inbox.
+            let room = self.tasks.slots().next_power_of_two().max(64);
+            self.queue.shrink_to(room);
+            shared.resize_inbox(room);
+        }
+        removed
+    }
+}
+
+/// Puts a running task into the queue, once (R1).
+fn enqueue(queue: &mut VecDeque<u32>, index: u32, task: &mut Task) {
+    if !task.queued && task.life == Life::Running {
+        task.queued = true;
+        queue.push_back(index);
+    }
+}

@@ -1,0 +1,36 @@
+//! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
+//!
+//! Interface: [`wake`], [`wake_all`], [`discard`]. The caller holds no borrow and no lock (R5).
+//! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
+//! process; the panic hook has printed it, and one tracing event says where it was caught.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+use tracing::error;
+
+use super::task::forget_payload;
+
+/// Wakes, whatever the waker does.
+pub(crate) fn wake(waker: Waker) {
+    contain("a waker panicked while it was woken", || waker.wake());
+}
+
+/// Wakes all of them, whatever one of them does; the vector is left empty and keeps its room.
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+    wakers.drain(..).for_each(wake);
+}
+
+/// Drops a waker, a span or whatever else has a destructor that is not ours.
+pub(crate) fn discard<T>(value: T) {
+    if std::mem::needs_drop::<T>() {
+        contain("a value panicked while it was dropped", || drop(value));
+    }
+}
+
+fn contain(what: &'static str, f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        forget_payload(payload);
+        error!("{what}");
+    }
+}

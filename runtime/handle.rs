@@ -1,0 +1,151 @@
+//! A handle: a runtime's name.
+//!
+//! Interface: [`Handle::current`], [`Handle::spawn`] from any thread, [`Handle::metrics`].
+//! Invariant: it is plain data and keeps nothing alive; after its runtime's end it finds nothing.
+//! Read before: `place`.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
+
+use super::context;
+use super::metrics::Metrics;
+use super::place::{self, Command};
+use super::slab::Name;
+
+/// Spawns into a runtime from any thread, and reads its counters.
+///
+/// It may be copied and sent anywhere, and outlive its runtime.
+///
+/// # Examples
+/// ```
+/// use std::sync::mpsc;
+/// use std::thread;
+/// use reveille::runtime::Handle;
+///
+/// reveille::block_on(async {
+///     let (sender, receiver) = mpsc::channel();
+///     let handle = Handle::current();
+///     let thread = thread::spawn(move || {
+///         handle.spawn(async move { sender.send("in the runtime").unwrap() });
+///     });
+///     thread.join().unwrap();
+///     while receiver.try_recv().is_err() {
+///         reveille::task::yield_now().await;
+///     }
+/// });
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handle {
+    place: u16,
+    born: u64,
+}
+
+impl Handle {
+    pub(super) fn new(place: u16, born: u64) -> Handle {
+        Handle { place, born }
+    }
+
+    /// The handle of the current runtime.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn current() -> Handle {
+        let shared = context::expect_current("`Handle::current` called");
+        Handle::new(shared.place, shared.born)
+    }
+
+    /// The handle of the current runtime, if there is one.
+    ///
+    /// # Errors
+    /// [`TryCurrentError`] outside a runtime.
+    pub fn try_current() -> Result<Handle, TryCurrentError> {
+        let handle = context::with_current(|shared| Handle::new(shared.place, shared.born));
+        handle.ok_or(TryCurrentError(()))
+    }
+
+    /// Spawns a task into the runtime, from any thread.
+    ///
+    /// It returns nothing, because the task has no name until its runtime has adopted it: send a
+    /// result through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime
+    /// has ended, the future is dropped here.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        drop(self.post(Box::pin(future), Location::caller()));
+    }
+
+    fn post(
+        &self,
+        future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+        location: &'static Location<'static>,
+    ) -> Result<(), Command> {
+        place::post(self.name(), Command::Spawn(future, location))
+    }
+
+    /// What the runtime has done so far, from any thread; zeros if it has ended.
+    pub fn metrics(&self) -> Metrics {
+        place::metrics(self.name())
+    }
+
+    /// The first name its runtime could have given.
+    fn name(&self) -> Name {
+        Name {
+            place: self.place,
+            index: 0,
+            serial: self.born,
+        }
+    }
+}
+
+impl Spawn for Handle {
+    /// # Errors
+    /// If the runtime has ended.
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.post(Box::pin(future), Location::caller())
+            .map_err(|_| SpawnError::shutdown())
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        if place::is_open(self.name()) {
+            Ok(())
+        } else {
+            Err(SpawnError::shutdown())
+        }
+    }
+}
+
+impl LocalSpawn for Handle {
+    /// # Errors
+    /// If the runtime has ended, or is not the current one: the future cannot be sent there.
+    #[track_caller]
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        let shared = context::home_of(self.name()).ok_or_else(SpawnError::shutdown)?;
+        drop(shared.spawn::<_, ()>(future, None, Location::caller()));
+        Ok(())
+    }
+
+    fn status_local(&self) -> Result<(), SpawnError> {
+        context::home_of(self.name())
+            .map(drop)
+            .ok_or_else(SpawnError::shutdown)
+    }
+}
+
+/// There is no current runtime.
+#[derive(Debug)]
+pub struct TryCurrentError(());
+
+impl fmt::Display for TryCurrentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no runtime here: call this inside `block_on`")
+    }
+}
+
+impl std::error::Error for TryCurrentError {}

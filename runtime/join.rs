@@ -1,0 +1,307 @@
+//! The handles of a task: await it, abort it, let it go.
+//!
+//! Interface: [`JoinHandle`] awaits, aborts or detaches; [`AbortHandle`] aborts; [`JoinError`]
+//! says why there is no output.
+//! Invariant (R3): a handle is a name. It can be sent anywhere whatever the task's output is, for
+//! the output leaves the runtime only through a poll of the handle at home.
+//! Read before: `task`, `executor`.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use super::context;
+use super::place::{self, Command};
+use super::slab::Name;
+
+/// Awaits the output of a spawned task.
+///
+/// It is a name: `Send + Sync` whatever `T` is, though the task and its output stay on the
+/// runtime's thread until a poll of this handle takes the output there. Dropping it detaches the
+/// task, which goes on; see [`abort_on_drop`](JoinHandle::abort_on_drop).
+///
+/// It resolves after the task's future has been dropped.
+///
+/// # Errors
+/// [`JoinError`]: the task panicked, or it was cancelled by an abort or by its runtime's end.
+///
+/// # Panics
+/// Polling it panics outside the task's runtime while that lives (send the result through a
+/// channel instead), and after it gave its output.
+///
+/// # Cancel safety
+/// Polling `&mut handle` is cancel safe: the output stays in the task until it is taken.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { 6 * 7 });
+///     assert_eq!(task.await.unwrap(), 42);
+/// });
+/// ```
+#[must_use = "dropping the handle detaches the task; say so with `drop`, or await it"]
+pub struct JoinHandle<T> {
+    /// `None` once the output was taken.
+    name: Option<Name>,
+    id: Id,
+    abort_on_drop: bool,
+    /// Invariant in `T`: by covariance a `JoinHandle<&'static U>` could become one of a shorter
+    /// life, and the downcast, which sees no lifetimes, would find another type than was stored.
+    output: PhantomData<fn(T) -> T>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(name: Name) -> JoinHandle<T> {
+        let id = Id(name.serial);
+        JoinHandle {
+            name: Some(name),
+            id,
+            abort_on_drop: false,
+            output: PhantomData,
+        }
+    }
+
+    /// Marks the task aborted, from any thread: its future is dropped, on its own thread, before
+    /// the task would be polled again. One that is being polled right now finishes if that poll
+    /// returns `Ready`; one that has finished keeps its output.
+    pub fn abort(&self) {
+        if let Some(name) = self.name {
+            abort(name);
+        }
+    }
+
+    /// Makes dropping this handle abort the task instead of detaching it.
+    pub fn abort_on_drop(mut self) -> JoinHandle<T> {
+        self.abort_on_drop = true;
+        self
+    }
+
+    /// A handle that can only abort; it may outlive this one.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle {
+            name: self.name,
+            id: self.id,
+        }
+    }
+
+    /// True if awaiting would give the outcome at once; also after it did, and after the
+    /// runtime's end.
+    ///
+    /// # Panics
+    /// Outside the task's runtime while that lives.
+    #[track_caller]
+    pub fn is_finished(&self) -> bool {
+        let Some(name) = self.name else { return true };
+        match context::home_of(name) {
+            Some(shared) => shared.executor.is_finished(name),
+            None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
+            None => true,
+        }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+}
+
+/// Why a handle cannot be asked here.
+const NOT_AT_HOME: &str = "a `JoinHandle` can be polled only inside the runtime its task runs in: \
+                           send the result through a channel";
+
+impl<T: 'static> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let id = self.id;
+        let name = self
+            .name
+            .expect("a `JoinHandle` was polled after it gave its output");
+        let Some(shared) = context::home_of(name) else {
+            assert!(!place::is_open(name), "{NOT_AT_HOME}");
+            self.name = None;
+            return Poll::Ready(Err(JoinError::cancelled(id)));
+        };
+        ready!(shared.budget.poll(cx));
+        let mut output: Option<Result<T, JoinError>> = None;
+        ready!(shared.executor.poll_join(&shared, name, cx, &mut output));
+        shared.budget.spend();
+        self.name = None;
+        Poll::Ready(output.unwrap_or_else(|| Err(JoinError::cancelled(id))))
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let Some(name) = self.name else { return };
+        if self.abort_on_drop {
+            abort(name);
+        }
+        match context::home_of(name) {
+            Some(shared) => shared.executor.detach(name),
+            // A runtime that has ended has dropped the task, so there is nobody to tell.
+            None => drop(place::post(name, Command::Detach(name))),
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping it does nothing.
+#[derive(Clone, Debug)]
+pub struct AbortHandle {
+    name: Option<Name>,
+    id: Id,
+}
+
+impl AbortHandle {
+    /// Marks the task aborted; see [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        if let Some(name) = self.name {
+            abort(name);
+        }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+}
+
+fn abort(name: Name) {
+    match context::home_of(name) {
+        Some(shared) => shared.executor.abort(name),
+        None => drop(place::post(name, Command::Abort(name))),
+    }
+}
+
+/// A task's id: unique in the process and never used again; within a runtime, ids rise in the
+/// order of spawning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub(super) u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a task gave no output: it panicked, or it was cancelled.
+pub struct JoinError {
+    id: Id,
+    cause: Cause,
+}
+
+enum Cause {
+    Cancelled,
+    /// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
+    Panic(Mutex<Box<dyn Any + Send>>),
+}
+
+impl JoinError {
+    pub(super) fn cancelled(id: Id) -> JoinError {
+        JoinError {
+            id,
+            cause: Cause::Cancelled,
+        }
+    }
+
+    pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError {
+            id,
+            cause: Cause::Panic(Mutex::new(payload)),
+        }
+    }
+
+    /// True if the task was aborted, or its runtime ended before it did.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.cause, Cause::Cancelled)
+    }
+
+    /// True if the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panic(_))
+    }
+
+    /// What the task panicked with, to be given to [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    /// If the task was cancelled; see [`try_into_panic`](JoinError::try_into_panic).
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        self.try_into_panic()
+            .expect("`into_panic` called on the error of a cancelled task")
+    }
+
+    /// What the task panicked with, or the error again if it was cancelled.
+    ///
+    /// # Errors
+    /// The error itself, if the task was cancelled.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.cause {
+            Cause::Panic(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            Cause::Cancelled => Err(self),
+        }
+    }
+
+    /// The id of the task.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The text of the panic, if it is one: what `panic!` was given.
+    fn with_text<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
+        let Cause::Panic(payload) = &self.cause else {
+            return f(None);
+        };
+        let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = payload.downcast_ref::<&str>().copied();
+        f(text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)))
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id;
+        match &self.cause {
+            Cause::Cancelled => write!(f, "task `{id}` was cancelled"),
+            Cause::Panic(_) => self.with_text(|text| match text {
+                Some(text) => write!(f, "task `{id}` panicked: {text}"),
+                None => write!(f, "task `{id}` panicked"),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id;
+        match &self.cause {
+            Cause::Cancelled => write!(f, "JoinError::Cancelled({id:?})"),
+            Cause::Panic(_) => self.with_text(|text| {
+                write!(f, "JoinError::Panic({id:?}, {:?})", text.unwrap_or("..."))
+            }),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
+}

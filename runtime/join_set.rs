@@ -1,0 +1,261 @@
+//! A set of tasks, awaited in the order they finish.
+//!
+//! Interface: [`JoinSet`].
+//! Invariant: each task of the set announces its end exactly once, when its future is dropped, so
+//! [`join_next`](JoinSet::join_next) polls the handles of those who did and no others.
+//! Read before: `join`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
+
+use super::join::{AbortHandle, Id, JoinError, JoinHandle};
+use super::spawn::{spawn, try_id};
+
+/// A set of tasks with outputs of one type.
+///
+/// Dropping it aborts all of them; see [`detach_all`](JoinSet::detach_all). It is `Send` as its
+/// handles are, but tasks are spawned and joined inside their runtime only.
+///
+/// # Examples
+/// ```
+/// use reveille::task::JoinSet;
+///
+/// reveille::block_on(async {
+///     let mut tasks = JoinSet::new();
+///     for i in 0..3 {
+///         tasks.spawn(async move { i });
+///     }
+///     let mut sum = 0;
+///     while let Some(output) = tasks.join_next().await {
+///         sum += output.unwrap();
+///     }
+///     assert_eq!(sum, 3);
+/// });
+/// ```
+pub struct JoinSet<T> {
+    /// By id, hence in the order of spawning.
+    tasks: BTreeMap<Id, JoinHandle<T>>,
+    ended: Arc<Mutex<Ended>>,
+}
+
+/// What the tasks tell the set. A mutex, so that the set can be sent; nobody ever waits for it.
+#[derive(Default)]
+struct Ended {
+    /// Those whose future has been dropped, and whose output nobody took yet.
+    ids: VecDeque<Id>,
+    /// Who waits for the next one.
+    waker: Option<Waker>,
+}
+
+impl<T: 'static> JoinSet<T> {
+    /// An empty set.
+    pub fn new() -> JoinSet<T> {
+        JoinSet {
+            tasks: BTreeMap::new(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// Spawns a task into the set; see [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn spawn<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let announce = Announce {
+            ended: Arc::clone(&self.ended),
+        };
+        let task = spawn(Member { future, announce });
+        let abort = task.abort_handle();
+        self.tasks.insert(task.id(), task);
+        abort
+    }
+
+    /// Waits for the next task to end and takes its output; `None` if the set is empty.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Cancel safety
+    /// Safe: a task leaves the set when its output is returned, and not before.
+    pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        poll_fn(|cx| self.poll_join_next(cx)).await
+    }
+
+    /// As [`join_next`](JoinSet::join_next), with the task's id.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
+        poll_fn(|cx| self.poll_join_next_with_id(cx)).await
+    }
+
+    /// Polls for the next task to end; see [`join_next`](JoinSet::join_next).
+    pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        self.poll_join_next_with_id(cx)
+            .map(|next| next.map(|(_, output)| output))
+    }
+
+    fn poll_join_next_with_id(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Id, Result<T, JoinError>)>> {
+        if self.tasks.is_empty() {
+            return Poll::Ready(None);
+        }
+        // Before the look, and outside the lock (R5).
+        let waker = cx.waker().clone();
+        let (next, before) = {
+            let mut ended = lock(&self.ended);
+            (ended.ids.pop_front(), ended.waker.replace(waker))
+        };
+        drop(before);
+        let Some(id) = next else { return Poll::Pending };
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Poll::Pending;
+        };
+        match Pin::new(task).poll(cx) {
+            Poll::Ready(output) => {
+                self.tasks.remove(&id);
+                Poll::Ready(Some((id, output)))
+            }
+            // It is at its end but not past it, or the budget is spent: its handle will wake us.
+            Poll::Pending => {
+                lock(&self.ended).ids.push_front(id);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes the output of a task that has ended, if there is one.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        match self.poll_join_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(next) => next,
+            Poll::Pending => None,
+        }
+    }
+
+    /// Waits for all tasks and returns their outputs in the order they ended.
+    ///
+    /// # Panics
+    /// With the panic of a task, or if one was cancelled; the others are aborted.
+    ///
+    /// # Cancel safety
+    /// Dropped early, it aborts the tasks that are left and drops the outputs so far.
+    pub async fn join_all(mut self) -> Vec<T> {
+        let mut outputs = Vec::with_capacity(self.len());
+        while let Some(output) = self.join_next().await {
+            match output {
+                Ok(output) => outputs.push(output),
+                Err(error) => match error.try_into_panic() {
+                    Ok(payload) => std::panic::resume_unwind(payload),
+                    Err(error) => panic!("a task of a `JoinSet` gave no output: {error}"),
+                },
+            }
+        }
+        outputs
+    }
+
+    /// Aborts all tasks and waits until they have ended; the set is empty then.
+    ///
+    /// # Cancel safety
+    /// Safe: the tasks are aborted by the first poll, and can be waited for again.
+    pub async fn shutdown(&mut self) {
+        self.abort_all();
+        while self.join_next().await.is_some() {}
+    }
+}
+
+impl<T> JoinSet<T> {
+    /// Tasks in the set, those included that have ended but were not joined.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Aborts all tasks; they stay in the set until they are joined.
+    pub fn abort_all(&self) {
+        self.tasks.values().for_each(JoinHandle::abort);
+    }
+
+    /// Removes all tasks from the set and lets them go on.
+    pub fn detach_all(&mut self) {
+        self.tasks.clear();
+        lock(&self.ended).ids.clear();
+    }
+}
+
+impl<T: 'static> Default for JoinSet<T> {
+    fn default() -> JoinSet<T> {
+        JoinSet::new()
+    }
+}
+
+impl<T> Drop for JoinSet<T> {
+    fn drop(&mut self) {
+        self.abort_all();
+    }
+}
+
+impl<T> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet").field("len", &self.len()).finish()
+    }
+}
+
+pin_project! {
+    /// A task of the set: the future, and then the announcement, dropped in this order.
+    struct Member<F> {
+        #[pin]
+        future: F,
+        announce: Announce,
+    }
+}
+
+impl<F: Future> Future for Member<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+/// Tells the set, when it is dropped, that its task has ended: done, panicked or aborted alike.
+struct Announce {
+    ended: Arc<Mutex<Ended>>,
+}
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        // The future of a task is dropped in the task's name.
+        let Some(id) = try_id() else { return };
+        let waker = {
+            let mut ended = lock(&self.ended);
+            ended.ids.push_back(id);
+            ended.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+fn lock(ended: &Mutex<Ended>) -> MutexGuard<'_, Ended> {
+    ended.lock().unwrap_or_else(PoisonError::into_inner)
+}

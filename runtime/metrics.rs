@@ -1,0 +1,71 @@
+//! Counters: what a runtime has done so far.
+//!
+//! Interface: [`Metrics`] is a snapshot, taken by [`Handle::metrics`](super::Handle::metrics).
+//! Invariant: each counter is written by the runtime's thread alone, so adding is a load and a
+//! store, without a locked instruction, and any thread may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread adds to and any may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) spawned: Counter,
+    pub(crate) polls: Counter,
+    pub(crate) looks: Counter,
+    pub(crate) parks: Counter,
+    pub(crate) events: Counter,
+    pub(crate) stale_events: Counter,
+    pub(crate) timers_fired: Counter,
+    pub(crate) remote_wakes: Counter,
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> Metrics {
+        Metrics {
+            spawned: self.spawned.get(),
+            polls: self.polls.get(),
+            looks: self.looks.get(),
+            parks: self.parks.get(),
+            events: self.events.get(),
+            stale_events: self.stale_events.get(),
+            timers_fired: self.timers_fired.get(),
+            remote_wakes: self.remote_wakes.get(),
+        }
+    }
+}
+
+/// What a runtime has done since it was made; see [`Handle::metrics`](super::Handle::metrics).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Tasks spawned, not counting main futures.
+    pub spawned: u64,
+    /// Polls of tasks, main futures included.
+    pub polls: u64,
+    /// Looks at epoll, with or without waiting.
+    pub looks: u64,
+    /// Looks that were allowed to wait, because nothing was to be done.
+    pub parks: u64,
+    /// Events that found their source.
+    pub events: u64,
+    /// Events that did not: their source had gone, but a duplicate of its descriptor had not.
+    pub stale_events: u64,
+    /// Timers that fired.
+    pub timers_fired: u64,
+    /// Wakes that came through the inbox; those of one task between two looks count once.
+    pub remote_wakes: u64,
+}

@@ -1,0 +1,575 @@
+//! The runtime: the design on one page, and the loop.
+//!
+//! # The idea: whatever leaves the runtime is a name
+//!
+//! A single-threaded runtime hands things out to four outsiders: the kernel (64 bits in each
+//! `epoll_event`), other threads (a `Waker` must be `Send + Sync`), the user's structs (a socket, a
+//! `Sleep`, a `JoinHandle`), and time (a timer may fire when its owner has gone). Hand out pointers,
+//! and each of the four can be the last to hold one, or hold one too long. So it hands out *names*.
+//! Looking a name up finds the thing, or nothing; it can go stale, be copied, outlive the runtime
+//! and cross threads.
+//!
+//! An *exact name* ([`slab::Name`]: place, index, serial) never errs: handles, timers and sockets
+//! hold one. A *hint* is a name truncated to 64 bits, in a waker ([`waker::Hint`]) or an epoll token
+//! ([`reactor`]); when it errs, somebody is woken once for nothing, which every future must bear.
+//!
+//! *Home* means: this runtime is the innermost one that runs on this thread. Everything else is
+//! *elsewhere*, and goes through the inbox of the runtime's [`place`].
+//!
+//! ```text
+//!      your futures                                      other threads
+//!   spawn │    ▲ poll                          Waker::wake │ Handle::spawn
+//!         ▼    │                                           ▼
+//!   ┌── executor ───┐  wake    ┌── timers ──┐      ┌──── place ────┐
+//!   │ slab of tasks │ ◀─────── │    heap    │      │ inbox, bell   │
+//!   │  run queue    │          └─────┬──────┘      └──────┬────────┘
+//!   └──────▲────────┘                │ next deadline      │ eventfd
+//!          │ wake    ┌─── reactor ───▼────────────────────▼──┐
+//!          └──────── │ slab of sources; epoll_wait, events   │ ◀──▶ kernel
+//!                    └───────────────────────────────────────┘
+//! ```
+//!
+//! # The invariants
+//!
+//! - R1 A slot is in the run queue at most once: `queued` is true exactly while it is there, and no
+//!   slot is freed while it is. So the queue is never longer than the slab, and a wake at home never
+//!   allocates. Kept by [`executor`].
+//! - R2 `queued` is cleared before the poll, so that a wake during the poll queues the task again.
+//!   Kept by [`executor`].
+//! - R3 A future, its output and its panic payload are polled and dropped on the runtime's thread
+//!   only, until the output is handed to the joiner. Names go anywhere. Kept by [`task`].
+//! - R4 Readiness is set only inside [`Reactor::turn`] and cleared only by an operation of ours that
+//!   saw EAGAIN, or proved as much; the turn never runs while a task is being polled. So there is no
+//!   gap between a look and a wait. Kept by [`reactor`].
+//! - R5 No borrow, lock or half-made state is held while foreign code runs: poll, wake, a waker's
+//!   clone and drop, destructors of futures and outputs, tracing subscribers. The one exception is
+//!   the stage of the task that is polled. Kept everywhere; [`foreign`] is the arm's length.
+//! - R6 An exact name that is stale finds nothing; a hint that is stale costs one spurious wake at
+//!   most. Kept by [`slab`].
+//! - R7 A source leaves epoll's interest list before its descriptor is closed, because a duplicate or
+//!   a child would keep it there. Kept by [`registration`].
+//! - R8 A runtime is asleep by default. Before it waits, and when it stops running, it publishes that
+//!   and looks at its inbox once more, under one lock; a wake that finds it asleep rings. Kept by
+//!   [`place`] and [`Shared::park`].
+//! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
+//!   error. One that panics silences no other. Kept by [`reactor`] and [`foreign`].
+//! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
+//!   waiting task, the task is runnable without further traffic. Kept by [`reactor`] and `net`.
+//!
+//! # The loop
+//!
+//! ```text
+//!   ┌─▶ 1 poll up to 61 tasks from the queue, first in, first out
+//!   │   2 read the inbox, if there is mail
+//!   │   3 look at epoll: without waiting if a task is queued; else say "asleep", look at the
+//!   │     inbox once more, and wait until the next deadline
+//!   │   4 read the clock once, fire the timers that are due
+//!   └───┘
+//! ```
+//!
+//! The main future is one slot among the others, so it starves nobody and nobody starves it.
+//!
+//! # Reading order
+//!
+//! [`slab`], [`waker`], [`place`], [`task`], [`executor`], [`reactor`], [`timers`], and back here.
+//!
+//! # Questions
+//!
+//! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection; readiness is remembered
+//! here instead of asked for again. *Why no `Arc<Task>` in the waker?* Its last owner may be any
+//! thread, and would have to drop a future that must not leave this one. *Why no io_uring?* Readiness
+//! needs no buffers while a task waits, cancels by forgetting, and runs wherever epoll does.
+
+// What the crate's public pages show, and through them `net` and the world.
+pub(crate) mod async_fd;
+pub(crate) mod interest;
+pub(crate) mod interval;
+pub(crate) mod join;
+pub(crate) mod join_set;
+pub(crate) mod signal;
+pub(crate) mod spawn;
+pub(crate) mod time;
+pub(crate) mod yield_now;
+
+// The inside.
+mod budget;
+mod builder;
+mod clock;
+mod context;
+mod executor;
+mod foreign;
+mod handle;
+mod metrics;
+pub(crate) mod place;
+mod reactor;
+mod registration;
+
+mod shutdown;
+pub(crate) mod slab;
+mod sys;
+mod task;
+pub(crate) mod timers;
+mod waiters;
+pub(crate) mod waker;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::trace;
+
+use budget::Budget;
+use clock::Clock;
+use context::Running;
+use executor::{Executor, Next};
+use metrics::Counters;
+use place::{Command, FellAsleep, Mail, Open, Place};
+use reactor::Reactor;
+use slab::{Name, Serials};
+use timers::Timers;
+
+pub use builder::{Builder, UnhandledPanic};
+pub use handle::{Handle, TryCurrentError};
+pub use metrics::Metrics;
+
+use join::JoinHandle;
+
+/// Tasks polled between two looks at epoll: a ready socket waits for at most this many polls.
+/// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
+/// prime, so it does not fall into step with a program's own periods.
+const POLLS_BETWEEN_LOOKS: usize = 61;
+
+/// A single-threaded runtime.
+///
+/// It runs on the thread that made it, and only inside [`block_on`](Runtime::block_on) and
+/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned.
+///
+/// # Foreign loops
+/// A program that has an event loop of its own can drive the runtime from there: wait for
+/// [`as_fd`](AsFd::as_fd) to be readable, and until [`next_deadline`](Runtime::next_deadline) at
+/// most, then call [`turn`](Runtime::turn).
+///
+/// # Examples
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = reveille::Runtime::new()?;
+/// let answer = runtime.block_on(async { reveille::spawn(async { 42 }).await.unwrap() });
+/// assert_eq!(answer, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runtime {
+    shared: Rc<Shared>,
+}
+
+/// What the runtime and its context share: the parts, and how they are told of each other.
+pub(crate) struct Shared {
+    pub(crate) place: u16,
+    /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
+    pub(crate) born: u64,
+    inbox: &'static Place,
+    pub(crate) serials: Serials,
+    pub(crate) executor: Executor,
+    pub(crate) reactor: Reactor,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) counters: Arc<Counters>,
+    options: Builder,
+    /// True inside `block_on`, `turn` and shutdown.
+    running: Cell<bool>,
+    mail: Cell<Mail>,
+    /// The wakers of timers that are due, kept for their room.
+    due: Cell<Vec<Waker>>,
+    /// How many slots the inbox has room for.
+    inbox_room: Cell<usize>,
+}
+
+impl Runtime {
+    /// Makes a runtime with the default options.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Builder::new().build()
+    }
+
+    fn with_options(options: Builder) -> io::Result<Runtime> {
+        if sys::is_forked_child() {
+            return Err(sys::forked_child_error());
+        }
+        sys::watch_for_fork()?;
+        let bell = place::Arc::new(place::Bell::new()?);
+        let reactor = Reactor::new(&bell)?;
+        let (place, inbox) = place::take()?;
+        let serials = Serials::new();
+        let born = serials.take();
+        let counters = Arc::new(Counters::default());
+        inbox.open(Open::new(
+            born,
+            bell,
+            Arc::clone(reactor.epoll()),
+            Arc::clone(&counters),
+        ));
+        let shared = Shared {
+            place,
+            born,
+            inbox,
+            serials,
+            executor: Executor::new(place),
+            reactor,
+            timers: RefCell::new(Timers::new()),
+            clock: Clock::new(options.start_paused),
+            budget: Budget::new(),
+            counters,
+            options,
+            running: Cell::new(false),
+            mail: Cell::new(Mail::default()),
+            due: Cell::new(Vec::new()),
+            inbox_room: Cell::new(0),
+        };
+        Ok(Runtime {
+            shared: Rc::new(shared),
+        })
+    }
+
+    /// Runs `future`, and the tasks it spawns meanwhile, until `future` is done. Tasks that are
+    /// not done then stay queued for the next call, or [`turn`](Runtime::turn).
+    ///
+    /// The future need not be `'static`: it lives on this stack, and is dropped before this
+    /// returns.
+    ///
+    /// # Panics
+    /// - Inside a runtime, this one or another: the thread would stop polling the outer one's
+    ///   tasks. Await the future, or spawn it.
+    /// - With the panic of `future`, after it was dropped.
+    /// - If epoll_wait(2) fails, as it does in a forked child.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self.run(future) {
+            Ok(output) => output,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    #[track_caller]
+    fn run<F: Future>(&self, future: F) -> thread::Result<F::Output> {
+        if context::current().is_some() {
+            panic!("{NESTED}");
+        }
+        if size_of::<F>() > spawn::BOX_ABOVE {
+            self.drive(Box::pin(future))
+        } else {
+            self.drive(future)
+        }
+    }
+
+    /// The loop of `block_on`: the main future is polled when its slot is popped.
+    fn drive<F: Future>(&self, future: F) -> thread::Result<F::Output> {
+        let shared = &self.shared;
+        let _running = Running::enter(shared);
+        let name = shared.executor.insert_main(shared);
+        let mut main = pin!(Some(future));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                shared.run_until_main();
+                let future = main
+                    .as_mut()
+                    .as_pin_mut()
+                    .expect("the main future is dropped below");
+                if let Poll::Ready(output) = shared.executor.poll_main(shared, name, future) {
+                    break output;
+                }
+            }
+        }));
+        let dropped = catch_unwind(AssertUnwindSafe(|| main.set(None)));
+        shared.executor.remove_main(shared, name);
+        // The first panic is the one to report.
+        match (outcome, dropped) {
+            (Ok(_), Err(payload)) => Err(payload),
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
+    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.shared.spawn(future, None, Location::caller())
+    }
+
+    /// The runtime's handle: its name, for other threads.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.shared.place, self.shared.born)
+    }
+
+    /// Runs what there is to run, without waiting: looks at epoll and the inbox, polls the tasks
+    /// that were queued then, once each, and looks again until the kernel has no more to tell.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) reports; in a forked child, an error that says so.
+    ///
+    /// # Panics
+    /// Inside this runtime. Inside another one it works.
+    #[track_caller]
+    pub fn turn(&self) -> io::Result<()> {
+        let shared = &self.shared;
+        if shared.running.get() {
+            panic!("`turn` called inside the same runtime: it turns by itself there");
+        }
+        let _running = Running::enter(shared);
+        shared.look(Some(Duration::ZERO))?;
+        for _ in 0..shared.executor.queued() {
+            match shared.executor.pop(shared) {
+                Next::Run(task) => shared.executor.run(shared, task),
+                Next::Idle => break,
+                Next::Cleared | Next::Main => {}
+            }
+        }
+        // To the end: an outer loop that watches edges hears nothing of what one batch left behind.
+        while shared.look(Some(Duration::ZERO))? {}
+        shared.unhandled_panic();
+        Ok(())
+    }
+
+    /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
+    /// become readable before: now if a task is queued or mail is there, else the next timer's
+    /// deadline, else never.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let shared = &self.shared;
+        if shared.executor.queued() > 0 || shared.inbox.has_mail() {
+            return Some(shared.clock.now());
+        }
+        shared.timers.borrow().next_deadline()
+    }
+}
+
+impl AsFd for Runtime {
+    /// The epoll instance, which is readable when there is something to [`turn`](Runtime::turn)
+    /// for.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.reactor.epoll().as_fd()
+    }
+}
+
+impl Drop for Runtime {
+    /// Drops the tasks in spawn order, then the timers and sources.
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let _running = Running::enter(shared);
+        shared.executor.shutdown(shared);
+        let wakers = shared.timers.borrow_mut().take_all();
+        wakers.into_iter().for_each(foreign::discard);
+        shared.reactor.shutdown();
+        // From here on its names are stale everywhere. The child of a fork leaves the place alone:
+        // its lock may be held by a thread that does not exist there.
+        if !sys::is_forked_child() {
+            let left = shared.inbox.close();
+            place::give_back(shared.place);
+            foreign::discard(left);
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("tasks", &self.shared.executor.tasks())
+            .field("sources", &self.shared.reactor.sources())
+            .field("timers", &self.shared.timers.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Runs the loop until the main future's slot is popped.
+    fn run_until_main(&self) {
+        loop {
+            for _ in 0..POLLS_BETWEEN_LOOKS {
+                match self.executor.pop(self) {
+                    Next::Main => return,
+                    Next::Run(task) => self.executor.run(self, task),
+                    Next::Cleared => {}
+                    Next::Idle => break,
+                }
+                self.unhandled_panic();
+            }
+            let queued = self.executor.queued() > 0;
+            let looked = if queued {
+                self.look(Some(Duration::ZERO))
+            } else {
+                self.park()
+            };
+            if let Err(error) = looked {
+                panic!("the runtime cannot wait for events: {error}");
+            }
+        }
+    }
+
+    /// One look: at epoll, at the inbox, at the clock. Returns true if the kernel may hold more.
+    fn look(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        if sys::is_forked_child() {
+            return Err(sys::forked_child_error());
+        }
+        self.counters.looks.add(1);
+        let turned = self.reactor.turn(self, timeout);
+        self.read_mail();
+        self.fire_timers();
+        turned
+    }
+
+    /// Nothing is queued: sleeps until something happens, or the next deadline.
+    fn park(&self) -> io::Result<bool> {
+        if self.busy_poll()? {
+            return Ok(false);
+        }
+        // Publish, look once more, and only then wait (R8).
+        if self.inbox.fall_asleep() == FellAsleep::MailIsWaiting {
+            return self.look(Some(Duration::ZERO));
+        }
+        let timeout = self.timeout();
+        trace!(?timeout, "park");
+        self.counters.parks.add(1);
+        let looked = self.look(timeout);
+        self.inbox.awake();
+        looked
+    }
+
+    /// Looks again and again for as long as the options say; true if that queued a task.
+    fn busy_poll(&self) -> io::Result<bool> {
+        if self.options.busy_poll.is_zero() {
+            return Ok(false);
+        }
+        let start = Instant::now();
+        while start.elapsed() < self.options.busy_poll {
+            self.look(Some(Duration::ZERO))?;
+            if self.executor.queued() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How long the thread may sleep: until the next deadline, or for ever.
+    fn timeout(&self) -> Option<Duration> {
+        let deadline = self.timers.borrow().next_deadline()?;
+        if self.clock.is_paused() {
+            // Time passes only if somebody says so. By itself it may pass when nothing else can
+            // happen; what may come from outside cannot be known, hence the waiters.
+            if !self.options.auto_advance || self.reactor.has_waiters() {
+                return None;
+            }
+            self.clock
+                .advance(deadline.saturating_duration_since(self.clock.now()));
+        }
+        Some(deadline.saturating_duration_since(self.clock.now()))
+    }
+
+    /// Reads the clock for this turn and wakes the tasks whose timers are due.
+    pub(crate) fn fire_timers(&self) {
+        let now = self.clock.look();
+        let mut due = self.due.take();
+        self.timers.borrow_mut().fire(now, &mut due);
+        if !due.is_empty() {
+            self.counters.timers_fired.add(due.len() as u64);
+            trace!(timers = due.len(), "fire");
+            foreign::wake_all(&mut due);
+        }
+        self.due.set(due);
+    }
+
+    /// Arms a timer that wakes `waker` at `deadline`.
+    pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> Name {
+        let serial = self.serials.take();
+        let index = self.timers.borrow_mut().insert(serial, deadline, waker);
+        Name {
+            place: self.place,
+            index,
+            serial,
+        }
+    }
+
+    /// Does what the inbox asks for.
+    pub(crate) fn read_mail(&self) {
+        if !self.inbox.has_mail() {
+            return;
+        }
+        let mut mail = self.mail.take();
+        self.inbox.collect(&mut mail);
+        self.counters.remote_wakes.add(mail.wakes.len() as u64);
+        for index in mail.wakes.drain(..) {
+            self.executor.wake_occupant(index);
+        }
+        for command in mail.commands.drain(..) {
+            self.obey(command);
+        }
+        self.mail.set(mail);
+    }
+
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Spawn(future, location) => drop(self.spawn(future, None, location)),
+            Command::Abort(name) => self.executor.abort(name),
+            Command::Detach(name) => self.executor.detach(name),
+            Command::FreeSource(name) => self.reactor.free(name),
+            Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
+            Command::CancelTimer(name) => {
+                let waker = self.timers.borrow_mut().remove(name.index, name.serial);
+                foreign::discard(waker);
+            }
+        }
+    }
+
+    /// Makes room in the inbox for the wakes of `slots` tasks.
+    pub(crate) fn resize_inbox(&self, slots: usize) {
+        if self.inbox_room.replace(slots) != slots {
+            self.inbox.resize(slots);
+        }
+    }
+
+    /// True if `name` was given in this runtime.
+    pub(crate) fn is_home_of(&self, name: Name) -> bool {
+        // The place may have had other tenants; `born` tells them apart.
+        self.place == name.place && self.born <= name.serial
+    }
+
+    /// Acts on the panic of a task that no handle will report, as the options say.
+    fn unhandled_panic(&self) {
+        if self.executor.unhandled_panic.take()
+            && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
+        {
+            panic!("a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set");
+        }
+    }
+}
+
+/// The free `block_on`: a runtime of one use, ended before the panic of its future goes on, for a
+/// shutdown while the thread unwinds could abort the process.
+#[track_caller]
+pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Output {
+    if context::current().is_some() {
+        panic!("{NESTED}");
+    }
+    let runtime = match options.build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("cannot make a runtime: {error}"),
+    };
+    let outcome = runtime.run(future);
+    drop(runtime);
+    outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

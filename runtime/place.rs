@@ -1,0 +1,396 @@
+//! Places: where a runtime can be reached from elsewhere, and its inbox.
+//!
+//! Interface: elsewhere calls [`wake`], [`post`] and [`deregister`] by place; the runtime itself
+//! opens and closes its [`Place`], [collects](Place::collect) its mail, and says when it
+//! [sleeps](Place::fall_asleep).
+//!
+//! A place is immortal, a runtime is its tenant for a while. Whoever holds a name of a tenant who
+//! left finds the place empty, or let to someone born later, and knows: that runtime has ended.
+//!
+//! Invariant (R8): "asleep" is the resting state. Before its runtime waits, and when it stops
+//! running, it publishes that it is asleep and looks at the inbox *under one lock*; a wake from
+//! elsewhere that finds it asleep rings. So between "there is no mail" and epoll_wait(2) no gap is
+//! left: mail that came before the lock is seen, and mail that comes after it rings.
+//!
+//! ```text
+//!   home                                  elsewhere
+//!   lock; asleep = true; mail? no; unlock
+//!                                         lock; put mail; asleep? yes: clear it; unlock
+//!   epoll_wait ◀───────────────────────── write the eventfd
+//!   lock; asleep = false; unlock
+//!   collect
+//! ```
+//!
+//! Nothing that foreign code could own is dropped under the lock (R5). A poisoned lock is used all
+//! the same: no code that may panic runs under it.
+//!
+//! Read before: `slab`. Read next: `executor`.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
+
+use super::metrics::{Counters, Metrics};
+use super::slab::Name;
+use super::sys::{self, Epoll};
+use super::waiters::WaiterKey;
+pub(super) use primitives::{Arc, Bell};
+use primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
+
+/// The primitives of the protocol, which the models swap for loom's to try every interleaving.
+mod primitives {
+    #[cfg(all(test, reveille_loom))]
+    pub(crate) use crate::unit::loom_bell::Bell;
+    #[cfg(all(test, reveille_loom))]
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    #[cfg(all(test, reveille_loom))]
+    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+
+    #[cfg(not(all(test, reveille_loom)))]
+    pub(crate) use super::super::sys::Bell;
+    #[cfg(not(all(test, reveille_loom)))]
+    pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+    #[cfg(not(all(test, reveille_loom)))]
+    pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
+}
+
+/// What others may ask of a runtime from elsewhere, besides waking one of its tasks.
+pub(crate) enum Command {
+    /// Adopt this future as a task.
+    Spawn(
+        Pin<Box<dyn Future<Output = ()> + Send>>,
+        &'static Location<'static>,
+    ),
+    /// Mark the task aborted.
+    Abort(Name),
+    /// Nobody waits for the task's output any more.
+    Detach(Name),
+    /// The source has been deregistered: free its slot.
+    FreeSource(Name),
+    /// The waiter with this key no longer waits for the source.
+    ForgetWaiter(Name, WaiterKey),
+    /// Nobody waits for the timer any more.
+    CancelTimer(Name),
+}
+
+/// A runtime's entry in the table: empty, or open to its tenant.
+pub(crate) struct Place {
+    /// Written under the lock; read without it by the tenant only, as a hint that the lock is
+    /// worth taking. One that reads a little late is caught by [`fall_asleep`](Place::fall_asleep).
+    mail: AtomicBool,
+    open: Mutex<Option<Open>>,
+}
+
+/// What a tenant shows to the outside.
+pub(crate) struct Open {
+    /// The first serial of this tenant: who asks by a smaller one means a tenant before.
+    born: u64,
+    asleep: bool,
+    /// Rung after the lock is released, hence shared: the tenant may be gone by then.
+    bell: Arc<Bell>,
+    epoll: std::sync::Arc<Epoll>,
+    counters: std::sync::Arc<Counters>,
+    /// The tasks to wake, one bit a slot, and the slots whose bit is set in the order they were:
+    /// a task woken a million times is in the list once, and nothing is allocated.
+    woken: Vec<u64>,
+    listed: Vec<u32>,
+    commands: Vec<Command>,
+}
+
+/// What the home thread collected from its inbox.
+#[derive(Default)]
+pub(crate) struct Mail {
+    /// Slots whose task, whoever that is now, must be woken.
+    pub(crate) wakes: Vec<u32>,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// The outcome of [`Place::fall_asleep`].
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FellAsleep {
+    /// Whoever brings mail from now on rings.
+    Yes,
+    /// No: look at the inbox first.
+    MailIsWaiting,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        Place {
+            mail: AtomicBool::new(false),
+            open: Mutex::new(None),
+        }
+    }
+
+    /// A tenant moves in, asleep.
+    pub(crate) fn open(&self, tenant: Open) {
+        self.mail.store(false, Ordering::Relaxed);
+        if let Some(mut guard) = self.lock() {
+            *guard = Some(tenant);
+        }
+    }
+
+    /// The tenant leaves. What is left in its inbox is returned, to be dropped without the lock.
+    pub(crate) fn close(&self) -> Option<Open> {
+        self.lock()?.take()
+    }
+
+    /// True if there may be mail: one relaxed load.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mail.load(Ordering::Relaxed)
+    }
+
+    /// Moves the inbox into `mail`.
+    pub(crate) fn collect(&self, mail: &mut Mail) {
+        self.with_tenant(|open| {
+            self.mail.store(false, Ordering::Relaxed);
+            mail.wakes.extend_from_slice(&open.listed);
+            for index in open.listed.drain(..) {
+                open.woken[index as usize / 64] &= !(1 << (index % 64));
+            }
+            mail.commands.append(&mut open.commands);
+        });
+    }
+
+    /// Publishes that the tenant is about to wait, unless it has mail. One lock for both: looked
+    /// at before it is published, mail could slip in between (R8).
+    pub(crate) fn fall_asleep(&self) -> FellAsleep {
+        let asleep = self.with_tenant(|open| {
+            open.asleep = open.listed.is_empty() && open.commands.is_empty();
+            open.asleep
+        });
+        if asleep == Some(false) {
+            FellAsleep::MailIsWaiting
+        } else {
+            FellAsleep::Yes
+        }
+    }
+
+    /// Publishes that the tenant has stopped running, mail or no mail: the next one rings.
+    pub(crate) fn rest(&self) {
+        self.with_tenant(|open| open.asleep = true);
+    }
+
+    /// The tenant is awake: it will look at its inbox before it waits, so nobody need ring.
+    pub(crate) fn awake(&self) {
+        self.with_tenant(|open| open.asleep = false);
+    }
+
+    /// Makes room for the wakes of `slots` tasks, so that those who bring them need not allocate.
+    pub(crate) fn resize(&self, slots: usize) {
+        self.with_tenant(|open| {
+            // Whole words: a stale wake may set any bit there is, and each needs room in the list.
+            let slots = slots.next_multiple_of(64);
+            open.woken.resize(slots / 64, 0);
+            open.woken.shrink_to_fit();
+            open.listed.retain(|&index| (index as usize) < slots);
+            open.listed.shrink_to(slots);
+            open.listed.reserve_exact(slots - open.listed.len());
+        });
+    }
+
+    /// Wakes whoever lives in the slot `index` of the tenant.
+    pub(crate) fn wake(&self, index: u32) {
+        let Some(mut guard) = self.lock() else { return };
+        let Some(open) = guard.as_mut() else { return };
+        let Some(word) = open.woken.get_mut(index as usize / 64) else {
+            return;
+        };
+        let bit = 1 << (index % 64);
+        if *word & bit == 0 {
+            *word |= bit;
+            open.listed.push(index);
+        }
+        self.delivered(guard);
+    }
+
+    /// Hands `command` to the tenant under whom `serial` was given, or back if that one has left.
+    pub(crate) fn post(&self, serial: u64, command: Command) -> Result<(), Command> {
+        let Some(mut guard) = self.lock() else {
+            return Err(command);
+        };
+        match guard.as_mut() {
+            Some(open) if open.born <= serial => open.commands.push(command),
+            _ => return Err(command),
+        }
+        self.delivered(guard);
+        Ok(())
+    }
+
+    /// Takes `fd` out of the tenant's interest list and has the slot of `source` freed, if the
+    /// tenant who gave the name is still here. Under the lock, for once the tenant is gone its
+    /// epoll instance is, and the number may be another's.
+    pub(crate) fn deregister(&self, source: Name, fd: RawFd) {
+        let Some(mut guard) = self.lock() else { return };
+        match guard.as_mut() {
+            Some(open) if open.born <= source.serial => {
+                // EBADF or ENOENT: it is not in the list, which is all that is wanted (R7).
+                let _gone = open.epoll.delete(fd);
+                open.commands.push(Command::FreeSource(source));
+            }
+            _ => return,
+        }
+        self.delivered(guard);
+    }
+
+    /// The counters of the tenant under whom `serial` was given.
+    fn counters(&self, serial: u64) -> Option<std::sync::Arc<Counters>> {
+        let counters =
+            |open: &mut Open| (open.born <= serial).then(|| std::sync::Arc::clone(&open.counters));
+        self.with_tenant(counters).flatten()
+    }
+
+    /// Mail has been put under this lock: raises the flag, and rings if the tenant is asleep.
+    fn delivered(&self, mut guard: MutexGuard<'_, Option<Open>>) {
+        self.mail.store(true, Ordering::Relaxed);
+        let bell = match guard.as_mut() {
+            Some(open) if open.asleep => {
+                // The first to bring mail rings for all: the tenant looks before it sleeps again.
+                open.asleep = false;
+                Some(Arc::clone(&open.bell))
+            }
+            _ => None,
+        };
+        drop(guard);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+    }
+
+    fn with_tenant<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
+        self.lock()?.as_mut().map(f)
+    }
+
+    /// The lock; `None` in a forked child, where a thread that does not exist may hold it, and
+    /// where the bell and the epoll instance behind it are the parent's.
+    fn lock(&self) -> Option<MutexGuard<'_, Option<Open>>> {
+        if sys::is_forked_child() {
+            return None;
+        }
+        Some(self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Open {
+    /// A tenant who is asleep, has no mail yet, and gives no name with a serial below `born`.
+    pub(crate) fn new(
+        born: u64,
+        bell: Arc<Bell>,
+        epoll: std::sync::Arc<Epoll>,
+        counters: std::sync::Arc<Counters>,
+    ) -> Open {
+        let (woken, listed, commands) = (Vec::new(), Vec::new(), Vec::new());
+        Open {
+            born,
+            asleep: true,
+            bell,
+            epoll,
+            counters,
+            woken,
+            listed,
+            commands,
+        }
+    }
+}
+
+/// The table: chunk `k` holds `2^k` places, made when the first of them is needed and never freed.
+static PLACES: [OnceLock<Box<[Place]>>; 16] = [const { OnceLock::new() }; 16];
+
+/// Which places have no tenant. Only a runtime's birth and end touch it.
+static FREE: StdMutex<FreePlaces> = StdMutex::new(FreePlaces {
+    left: VecDeque::new(),
+    made: 0,
+});
+
+struct FreePlaces {
+    /// In the order they were left, so that a place rests as long as possible.
+    left: VecDeque<u16>,
+    /// Places below this were let at least once.
+    made: u16,
+}
+
+/// The place with this number, if any runtime ever had it.
+pub(crate) fn at(place: u16) -> Option<&'static Place> {
+    let (chunk, offset) = position(place)?;
+    PLACES[chunk].get()?.get(offset)
+}
+
+/// Takes a free place.
+///
+/// # Errors
+/// When 65,534 runtimes live at once.
+pub(crate) fn take() -> io::Result<(u16, &'static Place)> {
+    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = match free.left.pop_front() {
+        Some(place) => place,
+        None if free.made < u16::MAX - 1 => {
+            free.made += 1;
+            free.made - 1
+        }
+        None => {
+            return Err(io::Error::other(
+                "65,534 runtimes live in this process: drop some",
+            ));
+        }
+    };
+    drop(free);
+    let Some((chunk, offset)) = position(place) else {
+        return Err(io::Error::other("no such place"));
+    };
+    let places = PLACES[chunk].get_or_init(|| (0..1 << chunk).map(|_| Place::new()).collect());
+    Ok((place, &places[offset]))
+}
+
+/// Gives a place back, once it is closed.
+pub(crate) fn give_back(place: u16) {
+    FREE.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .left
+        .push_back(place);
+}
+
+/// Wakes a task from elsewhere.
+pub(crate) fn wake(place: u16, index: u32) {
+    if let Some(place) = at(place) {
+        place.wake(index);
+    }
+}
+
+/// Posts a command to the runtime in which `name` was given; gives it back, to be dropped, if that
+/// runtime has ended.
+pub(crate) fn post(name: Name, command: Command) -> Result<(), Command> {
+    match at(name.place) {
+        Some(place) => place.post(name.serial, command),
+        None => Err(command),
+    }
+}
+
+/// Deregisters a source from elsewhere.
+pub(crate) fn deregister(source: Name, fd: RawFd) {
+    if let Some(place) = at(source.place) {
+        place.deregister(source, fd);
+    }
+}
+
+/// True if the runtime in which `name` was given still lives.
+pub(crate) fn is_open(name: Name) -> bool {
+    at(name.place).is_some_and(|place| place.counters(name.serial).is_some())
+}
+
+/// The counters of the runtime in which `name` was given; zeros if it has ended.
+pub(crate) fn metrics(name: Name) -> Metrics {
+    let counters = at(name.place).and_then(|place| place.counters(name.serial));
+    counters.map_or_else(Metrics::default, |counters| counters.snapshot())
+}
+
+/// Where a place lies: chunk `k` begins with place `2^k - 1`.
+fn position(place: u16) -> Option<(usize, usize)> {
+    let nth = usize::from(place) + 1;
+    let chunk = nth.checked_ilog2()? as usize;
+    (chunk < PLACES.len()).then_some((chunk, nth - (1 << chunk)))
+}

@@ -1,0 +1,351 @@
+//! The reactor: turns epoll events into wakes.
+//!
+//! Interface: [`Reactor::register`] a descriptor, [`poll_ready`](Reactor::poll_ready) to wait for
+//! it, [`clear`](Reactor::clear) what was seen to block, [`turn`](Reactor::turn) to hear from
+//! epoll, [`deregister`](Reactor::deregister) before the descriptor is closed (R7).
+//!
+//! Invariants:
+//! - R4. Readiness is set only in [`Reactor::turn`], and cleared only by an operation of ours that
+//!   saw EAGAIN, or that read less than it asked for where that proves the same (R10). `turn`
+//!   never runs while a task is being polled, so nothing can change readiness between a task's
+//!   EAGAIN and its `Pending`: there is no gap to lose an event in, and no tick to tell old events
+//!   from new.
+//! - R6. An event is matched to its source by the serial in its token. A stale one finds nothing.
+//! - R9. `turn` collects wakers, lets go of every borrow, and wakes all of them.
+//!
+//! A source is registered once, edge-triggered, for everything it will ever wait for. Readiness
+//! is kept until an operation disproves it, so a task that stops reading before EAGAIN can go on
+//! later without a new edge.
+//!
+//! Read before: `slab`, `waiters`, `sys`. Read next: `registration`, `async_fd`.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tracing::trace;
+
+use super::Shared;
+use super::foreign;
+use super::interest::{Interest, Ready};
+use super::place::Bell;
+use super::slab::{Name, Slab};
+use super::sys::{Epoll, Events};
+use super::waiters::{Waiter, WaiterKey, Waiters};
+
+pub(crate) struct Reactor {
+    epoll: Arc<Epoll>,
+    sources: RefCell<Slab<Source>>,
+    /// Taken out for the length of a turn, so that no borrow is held while wakers run (R5).
+    events: Cell<Option<Events>>,
+    woken: Cell<Vec<Waker>>,
+}
+
+/// A registered descriptor.
+struct Source {
+    // Set by `turn`, cleared by the operation that was refused (R4):
+    ready: Ready,
+    /// An event said PRI, RDHUP, HUP or ERR since the last EAGAIN: a short read proves nothing.
+    suspect: bool,
+    /// Events so far, wrapping: a guard that is held across a turn tells by it that something
+    /// came since.
+    events: u32,
+    // Put by tasks, taken by `turn`:
+    waiters: Waiters,
+}
+
+/// The readiness of a source at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed {
+    pub(crate) ready: Ready,
+    /// See [`Source::events`].
+    events: u32,
+}
+
+/// What an event carries back: the serial's lower half and the index of its source.
+///
+/// ```text
+///  63                32 31                 0
+/// ┌────────────────────┬────────────────────┐
+/// │  serial mod 2^32   │       index        │
+/// └────────────────────┴────────────────────┘
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Token(u64);
+
+impl Token {
+    /// The runtime's bell: no slab has a slot of this index.
+    const BELL: Token = Token(u64::MAX);
+
+    fn new(index: u32, serial: u64) -> Token {
+        Token(serial << 32 | u64::from(index))
+    }
+
+    fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn matches(self, serial: u64) -> bool {
+        self.0 >> 32 == serial & u64::from(u32::MAX)
+    }
+}
+
+impl Reactor {
+    /// # Errors
+    /// What epoll_create1(2) and epoll_ctl(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC.
+    pub(super) fn new(bell: &Bell) -> io::Result<Reactor> {
+        let epoll = Epoll::new()?;
+        // Edge-triggered: each ring is an event, and nobody has to read the counter.
+        let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        epoll.add(bell.as_fd().as_raw_fd(), edge, Token::BELL.0)?;
+        Ok(Reactor {
+            epoll: Arc::new(epoll),
+            sources: RefCell::new(Slab::new()),
+            events: Cell::new(Some(Events::new())),
+            woken: Cell::new(Vec::new()),
+        })
+    }
+
+    pub(super) fn epoll(&self) -> &Arc<Epoll> {
+        &self.epoll
+    }
+
+    /// Registers `fd` and gives its source a name. Until the first event it counts as `ready`:
+    /// what was never tried may be tried, and the kernel reports at the next turn what is.
+    pub(crate) fn register(
+        &self,
+        shared: &Shared,
+        fd: RawFd,
+        interest: Interest,
+        ready: Ready,
+    ) -> io::Result<Name> {
+        let serial = shared.serials.take();
+        let source = Source {
+            ready,
+            suspect: false,
+            events: 0,
+            waiters: Waiters::new(),
+        };
+        let index = self.sources.borrow_mut().insert(serial, source);
+        if let Err(error) = self
+            .epoll
+            .add(fd, interest.events(), Token::new(index, serial).0)
+        {
+            let _unused = self.sources.borrow_mut().remove(index, serial);
+            return Err(error);
+        }
+        trace!(fd, source = serial, ?interest, "register");
+        Ok(Name {
+            place: shared.place,
+            index,
+            serial,
+        })
+    }
+
+    /// Takes `fd` out of the interest list and forgets its source.
+    pub(crate) fn deregister(&self, source: Name, fd: RawFd) {
+        // Before the close: a duplicate of the descriptor, here or in a child, would keep the
+        // registration alive, and nothing could remove it then (epoll(7) Q&A). EBADF and ENOENT
+        // say that somebody closed it under us; the slot is freed all the same (R7).
+        let _gone = self.epoll.delete(fd);
+        trace!(fd, source = source.serial, "deregister");
+        self.free(source);
+    }
+
+    /// Forgets a source that is out of the interest list.
+    pub(super) fn free(&self, source: Name) {
+        let removed = self
+            .sources
+            .borrow_mut()
+            .remove(source.index, source.serial);
+        foreign::discard(removed.map(|source| source.waiters));
+    }
+
+    /// Ready with what `interest` asks for, or pending with the waker stored. `None`: the source
+    /// has gone.
+    pub(crate) fn poll_ready(
+        &self,
+        shared: &Shared,
+        name: Name,
+        interest: Interest,
+        cx: &Context<'_>,
+        key: &mut WaiterKey,
+    ) -> Poll<Option<Observed>> {
+        {
+            let mut sources = self.sources.borrow_mut();
+            let Some(source) = sources.get_mut(name.index, name.serial) else {
+                return Poll::Ready(None);
+            };
+            if source.ready.intersects(interest.mask()) {
+                return Poll::Ready(Some(source.observe(interest)));
+            }
+            if source.waiters.has(*key, interest, cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+        // A waker's clone is foreign code (R5). It cannot turn the reactor, so what was not ready
+        // is not ready after it either (R4); the source is looked up again because it may be gone.
+        let waker = cx.waker().clone();
+        if *key == WaiterKey::UNSET {
+            *key = WaiterKey(shared.serials.take());
+        }
+        let (mut crowd, mut replaced) = (Vec::new(), Vec::new());
+        {
+            let mut sources = self.sources.borrow_mut();
+            let Some(source) = sources.get_mut(name.index, name.serial) else {
+                return Poll::Ready(None);
+            };
+            let waiter = Waiter {
+                waker,
+                key: *key,
+                interest,
+            };
+            source.waiters.add(waiter, &mut crowd, &mut replaced);
+        }
+        foreign::wake_all(&mut crowd);
+        foreign::discard(replaced);
+        Poll::Pending
+    }
+
+    /// True if what `interest` stands for was reported, or never tried, and is not disproved.
+    pub(crate) fn is_ready(&self, name: Name, interest: Interest) -> bool {
+        let sources = self.sources.borrow();
+        let source = sources.get(name.index, name.serial);
+        source.is_some_and(|source| source.ready.intersects(interest.mask()))
+    }
+
+    /// Removes the waiter with this key, which waits no longer.
+    pub(crate) fn forget(&self, name: Name, key: WaiterKey) {
+        let waker = {
+            let mut sources = self.sources.borrow_mut();
+            let source = sources.get_mut(name.index, name.serial);
+            source.and_then(|source| source.waiters.forget(key))
+        };
+        foreign::discard(waker);
+    }
+
+    /// An operation saw EAGAIN: what `interest` stands for is over until the next event, "closed"
+    /// included, for a latched HUP would make every later wait end at once.
+    pub(crate) fn clear(&self, name: Name, interest: Interest) {
+        self.with_source(name, |source| source.clear(interest.mask()));
+    }
+
+    /// As [`clear`](Reactor::clear), for an observation that may be old: if an event has come
+    /// since, it may be the very thing that was missing, and nothing is cleared.
+    pub(crate) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
+        self.with_source(name, |source| {
+            if source.events == observed.events {
+                source.clear(ready);
+            }
+        });
+    }
+
+    /// A read was short: the socket is drained, unless an event gave reason to doubt it (R10).
+    pub(crate) fn clear_drained(&self, name: Name) {
+        self.with_source(name, |source| {
+            if !source.suspect {
+                source.clear(Interest::READABLE.mask());
+            }
+        });
+    }
+
+    /// The state of the stream is not what the next event will tell: a short read proves nothing
+    /// until the next EAGAIN.
+    pub(crate) fn distrust(&self, name: Name) {
+        self.with_source(name, |source| source.suspect = true);
+    }
+
+    fn with_source(&self, name: Name, f: impl FnOnce(&mut Source)) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(name.index, name.serial) {
+            f(source);
+        }
+    }
+
+    /// Hears from epoll, waiting for at most `timeout` (`None`: for ever), and wakes all whom it
+    /// concerns. Returns true if the kernel may hold more than one batch.
+    pub(super) fn turn(&self, shared: &Shared, timeout: Option<Duration>) -> io::Result<bool> {
+        // A nested turn of the same runtime is refused, so the buffer is there.
+        let mut events = self.events.take().unwrap_or_else(Events::new);
+        let waited = self.epoll.wait(&mut events, timeout);
+        let mut woken = self.woken.take();
+        for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
+            if token != Token::BELL {
+                self.apply(shared, bits, token, &mut woken);
+            }
+        }
+        let full = events.is_full();
+        self.events.set(Some(events));
+        // All of them, whatever one does and whatever else went wrong (R9).
+        foreign::wake_all(&mut woken);
+        self.woken.set(woken);
+        waited.map(|()| full)
+    }
+
+    /// One event: its source is ready now, and whoever waited for that is moved into `woken`.
+    fn apply(&self, shared: &Shared, bits: u32, token: Token, woken: &mut Vec<Waker>) {
+        let ready = Ready::from_events(bits);
+        let mut sources = self.sources.borrow_mut();
+        match sources.occupant(token.index()) {
+            Some((serial, source)) if token.matches(serial) => {
+                source.ready |= ready;
+                source.suspect |= bits & SUSPICIOUS != 0;
+                source.events = source.events.wrapping_add(1);
+                source.waiters.take(ready, woken);
+                drop(sources);
+                shared.counters.events.add(1);
+                trace!(source = serial, ?ready, "ready");
+            }
+            // A duplicate that outlived its source, or one that a subscriber just dropped (R6).
+            _ => shared.counters.stale_events.add(1),
+        }
+    }
+
+    /// Takes everyone's wakers, at the end of the runtime.
+    pub(super) fn shutdown(&self) {
+        let sources = mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
+        let mut wakers = Vec::new();
+        for mut source in sources.into_values() {
+            source.waiters.take_all(&mut wakers);
+        }
+        // They are dropped and not woken: their tasks have been dropped before.
+        wakers.into_iter().for_each(foreign::discard);
+    }
+
+    /// Registered sources.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.borrow().len()
+    }
+
+    /// True if some task waits for some source.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.sources
+            .borrow()
+            .iter()
+            .any(|(_, _, source)| !source.waiters.is_empty())
+    }
+}
+
+/// Events after which a short read does not prove that the socket is drained: an urgent byte ends
+/// a read early (tcp(7)), and behind data already there a FIN, a reset or an error brings no edge.
+const SUSPICIOUS: u32 =
+    (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+impl Source {
+    fn observe(&self, interest: Interest) -> Observed {
+        Observed {
+            ready: self.ready & interest.mask(),
+            events: self.events,
+        }
+    }
+
+    fn clear(&mut self, ready: Ready) {
+        self.ready = self.ready - ready;
+        if ready.intersects(Ready::READABLE) {
+            self.suspect = false;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Spawning: how a future becomes a task.
+//!
+//! Interface: [`spawn`], [`TaskBuilder`] for a name, [`id`] of the task that runs.
+//! Invariant: one allocation a task, the cell that holds its future.
+//! Read before: `task`, `executor`.
+
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+
+use tracing::Span;
+
+use super::Shared;
+use super::context;
+use super::join::{Id, JoinHandle};
+use super::task::TaskCell;
+
+/// Futures of more bytes are boxed before anything else is done with them: moved by value through
+/// several functions, a big one overflows a small stack (tokio#8093).
+pub(super) const BOX_ABOVE: usize = 16 * 1024;
+
+/// Spawns a task onto the current runtime: it is polled from the next turn on, on this thread,
+/// whether or not its [`JoinHandle`] is awaited.
+///
+/// The future need not be `Send`. Dropping the handle detaches the task.
+///
+/// # Panics
+/// Outside a runtime. From another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn).
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { "hello" });
+///     assert_eq!(task.await.unwrap(), "hello");
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    context::expect_current("`spawn` called").spawn(future, None, Location::caller())
+}
+
+/// Spawns a task with a name, which tracing shows; tokio's `task::Builder`.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::task::Builder::new().name("answer").spawn(async { 42 });
+///     assert_eq!(task.await.unwrap(), 42);
+/// });
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskBuilder<'a> {
+    name: Option<&'a str>,
+}
+
+impl<'a> TaskBuilder<'a> {
+    /// A task without a name.
+    pub fn new() -> TaskBuilder<'a> {
+        TaskBuilder::default()
+    }
+
+    /// Gives it a name.
+    pub fn name(self, name: &'a str) -> TaskBuilder<'a> {
+        TaskBuilder { name: Some(name) }
+    }
+
+    /// Spawns it; see [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let shared = context::expect_current("`task::Builder::spawn` called");
+        shared.spawn(future, self.name, Location::caller())
+    }
+}
+
+/// The id of the task that calls this.
+///
+/// # Panics
+/// Outside a task.
+#[track_caller]
+pub fn id() -> Id {
+    try_id().expect("`task::id` called outside a task")
+}
+
+/// The id of the task that calls this, if one does: also in the destructors of a task's future
+/// and output.
+pub fn try_id() -> Option<Id> {
+    context::with_current(|shared| shared.executor.current()).flatten()
+}
+
+impl Shared {
+    pub(super) fn spawn<F, T>(
+        &self,
+        future: F,
+        name: Option<&str>,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<T>
+    where
+        F: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        let name = if size_of::<F>() > BOX_ABOVE {
+            let cell = Rc::pin(TaskCell::new(Box::pin(future)));
+            self.executor.spawn(self, cell, name, location)
+        } else {
+            self.executor
+                .spawn(self, Rc::pin(TaskCell::new(future)), name, location)
+        };
+        JoinHandle::new(name)
+    }
+}
+
+/// The span tokio-console knows tasks by, if a subscriber wants it.
+pub(super) fn task_span(
+    serial: u64,
+    name: Option<&str>,
+    location: &'static Location<'static>,
+) -> Option<Rc<Span>> {
+    if !tracing::enabled!(target: "reveille::task", tracing::Level::TRACE) {
+        return None;
+    }
+    let span = tracing::trace_span!(
+        target: "reveille::task",
+        parent: None,
+        "runtime.spawn",
+        kind = "task",
+        task.name = name.unwrap_or_default(),
+        task.id = serial,
+        loc.file = location.file(),
+        loc.line = location.line(),
+        loc.col = location.column(),
+    );
+    (!span.is_disabled()).then(|| Rc::new(span))
+}

@@ -1,0 +1,356 @@
+//! Every system call of the runtime, each behind a safe function that checks its result.
+//!
+//! Interface: [`Epoll`] and its [`Events`], the [`Bell`] other threads ring, [`is_forked_child`],
+//! the thread's timer slack, and the signal hooks.
+//! Invariant: nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
+//! Read next: `place` (who rings), `reactor` (who waits), `signal` (who listens).
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use libc::{c_int, c_ulong};
+
+/// Turns the -1 of a system call into the error it stands for.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// An epoll instance, epoll(7).
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Epoll> {
+        // SAFETY: epoll_create1(2) takes a flag and no pointer.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
+        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Adds `fd` to the interest list; `token` comes back in `epoll_event.data` with each event.
+    ///
+    /// # Errors
+    /// EPERM (a regular file or directory), EEXIST (already there), ENOSPC (max_user_watches),
+    /// ENOMEM, EBADF: epoll_ctl(2).
+    pub(crate) fn add(&self, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: interest,
+            u64: token,
+        };
+        // SAFETY: the kernel reads one `epoll_event` from the pointer, and `event` outlives the
+        // call; a wrong `fd` is an error and touches no memory.
+        check(unsafe { libc::epoll_ctl(self.raw(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        Ok(())
+    }
+
+    /// Removes `fd` from the interest list. Since Linux 2.6.9 the event pointer may be null.
+    pub(crate) fn delete(&self, fd: RawFd) -> io::Result<()> {
+        // SAFETY: epoll_ctl(2) "BUGS": DEL ignores the event pointer, so null is never read.
+        check(unsafe { libc::epoll_ctl(self.raw(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) })?;
+        Ok(())
+    }
+
+    /// Waits until something is ready, a signal arrives or `timeout` is over (`None`: for ever),
+    /// and fills `events`. An interruption (EINTR) is an early end without events: the caller
+    /// computes its timeout anew.
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.0.clear();
+        let waited = match timeout {
+            None => self.wait_millis(events, -1),
+            Some(Duration::ZERO) => self.wait_millis(events, 0),
+            Some(timeout) => self.wait_nanos(events, timeout),
+        };
+        match waited {
+            Ok(count) => {
+                let count = usize::try_from(count).unwrap_or(0);
+                assert!(
+                    count <= events.0.capacity(),
+                    "epoll_wait(2) reported more than asked for"
+                );
+                // SAFETY: the kernel wrote the first `count` entries, and `count` is at most the
+                // capacity it was given (checked just above).
+                unsafe { events.0.set_len(count) };
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn wait_millis(&self, events: &mut Events, millis: c_int) -> io::Result<c_int> {
+        let (buffer, room) = events.room();
+        // SAFETY: `buffer` points at `room` writable entries that `events` owns and that no one
+        // else reads while it is mutably borrowed here.
+        check(unsafe { libc::epoll_wait(self.raw(), buffer, room, millis) })
+    }
+
+    /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. Where it does not exist (ENOSYS) or
+    /// is forbidden (EPERM from seccomp), milliseconds are used from then on, rounded up: rounded
+    /// down, a wait of 900 µs would spin until its deadline.
+    fn wait_nanos(&self, events: &mut Events, timeout: Duration) -> io::Result<c_int> {
+        static REFUSED: AtomicBool = AtomicBool::new(false);
+        if !REFUSED.load(Ordering::Relaxed) {
+            let timeout = libc::timespec {
+                tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+                tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
+            };
+            let (buffer, room) = events.room();
+            // SAFETY: as in `wait_millis`; the kernel only reads the timespec, which outlives the
+            // call; a null signal mask means "leave the mask alone".
+            let waited = check(unsafe {
+                libc::epoll_pwait2(self.raw(), buffer, room, &raw const timeout, ptr::null())
+            });
+            match waited {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    REFUSED.store(true, Ordering::Relaxed);
+                }
+                waited => return waited,
+            }
+        }
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        self.wait_millis(events, c_int::try_from(millis).unwrap_or(c_int::MAX))
+    }
+
+    fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The events one wait brings, at most [`Events::ROOM`].
+pub(crate) struct Events(Vec<libc::epoll_event>);
+
+impl Events {
+    /// What one wait can bring at most: 12 bytes each. From 64 up the size makes no difference to
+    /// throughput; the kernel keeps what does not fit at the head of its ready list.
+    const ROOM: usize = 256;
+
+    pub(crate) fn new() -> Events {
+        Events(Vec::with_capacity(Events::ROOM))
+    }
+
+    /// The events as pairs of event bits and token.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
+        // By copy: the struct is packed on x86-64, so a reference into it would be misaligned.
+        self.0.iter().map(|event| (event.events, event.u64))
+    }
+
+    /// True if the kernel may hold more than fitted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() == Events::ROOM
+    }
+
+    fn room(&mut self) -> (*mut libc::epoll_event, c_int) {
+        const { assert!(Events::ROOM <= i32::MAX as usize) };
+        (self.0.as_mut_ptr(), Events::ROOM as c_int)
+    }
+}
+
+/// An eventfd(2): rung by other threads, heard by epoll. Registered edge-triggered, each ring is
+/// an event, and it need not be read.
+#[derive(Debug)]
+pub(crate) struct Bell(File);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        // SAFETY: eventfd(2) takes two integers and no pointer.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
+        Ok(Bell(File::from(unsafe { OwnedFd::from_raw_fd(fd) })))
+    }
+
+    /// Rings. Never blocks and never fails: a counter that is full (EAGAIN, at 2^64 - 2) is read
+    /// once, which empties it, and rung again; any other error has no cure here.
+    pub(crate) fn ring(&self) {
+        let one = 1u64.to_ne_bytes();
+        let mut file = &self.0;
+        if let Err(error) = file.write(&one) {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                let _emptied = file.read(&mut [0; 8]);
+                let _rung = file.write(&one);
+            }
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The page that the kernel wipes in a forked child: its first byte is 1 in the process that
+/// mapped it and 0 in every child. Null until the first runtime.
+static FORK_PAGE: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
+
+/// True in the child of a process that had a runtime before it forked.
+///
+/// A child shares the parent's open file descriptions, its epoll among them: what it registers,
+/// removes or waits for there, it takes from the parent (fork(2), epoll(7) Q&A). So every entry
+/// point that reaches beyond the thread asks here first, before it takes any lock (a lock may
+/// have been held by a thread the child does not have). Two loads; getpid(2) would take 120 ns.
+pub(crate) fn is_forked_child() -> bool {
+    match NonNull::new(FORK_PAGE.load(Ordering::Acquire)) {
+        None => false,
+        // SAFETY: the pointer is that of a page `watch_for_fork` mapped and stored for good: it
+        // is aligned, initialised, never unmapped, and only ever accessed as this atomic.
+        Some(page) => unsafe { page.as_ref() }.load(Ordering::Relaxed) == 0,
+    }
+}
+
+/// Makes [`is_forked_child`] work from here on.
+///
+/// # Errors
+/// ENOMEM, and EINVAL before Linux 4.14, which brought MADV_WIPEONFORK: madvise(2).
+pub(crate) fn watch_for_fork() -> io::Result<()> {
+    // Not a `OnceLock`: a child forked while another thread initialises it would hang.
+    if !FORK_PAGE.load(Ordering::Acquire).is_null() {
+        return Ok(());
+    }
+    const SIZE: usize = 4096;
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: mmap(2) of fresh anonymous memory at an address of the kernel's choice touches no
+    // existing mapping.
+    let page = unsafe { libc::mmap(ptr::null_mut(), SIZE, access, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let unmap = || {
+        // SAFETY: `page` was mapped above with this size, and no reference to it was handed out.
+        let _unmapped = unsafe { libc::munmap(page, SIZE) };
+    };
+    // SAFETY: the range is the mapping made above, whole.
+    if let Err(error) = check(unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) }) {
+        unmap();
+        return Err(error);
+    }
+    let byte = page.cast::<AtomicU8>();
+    // SAFETY: the page is ours, mapped readable and writable, zeroed (a valid AtomicU8) and
+    // aligned; nobody else has its address yet.
+    unsafe { &*byte }.store(1, Ordering::Relaxed);
+    let (null, order) = (ptr::null_mut(), Ordering::AcqRel);
+    if FORK_PAGE
+        .compare_exchange(null, byte, order, Ordering::Acquire)
+        .is_err()
+    {
+        unmap();
+    }
+    Ok(())
+}
+
+/// The error of everything that would reach the parent's runtime from a forked child.
+pub(crate) fn forked_child_error() -> io::Error {
+    io::Error::other(
+        "this process was forked from one that has a runtime and shares its epoll instance: \
+         exec first, or fork before the first runtime is made",
+    )
+}
+
+/// Sets the timer slack of this thread, in nanoseconds (0: the thread's default), and returns
+/// what it was: prctl(2) PR_SET_TIMERSLACK.
+pub(crate) fn set_timer_slack(nanos: c_ulong) -> io::Result<c_ulong> {
+    // SAFETY: PR_GET_TIMERSLACK takes no further argument and writes nothing.
+    let before = check(unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) })?;
+    // SAFETY: PR_SET_TIMERSLACK takes one integer and writes nothing.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) })?;
+    Ok(c_ulong::try_from(before).unwrap_or(0))
+}
+
+/// The greatest signal number of Linux, SIGRTMAX on x86-64.
+const LAST_SIGNAL: usize = 64;
+
+/// How often each signal arrived. A listener keeps the count it last saw.
+static SIGNALS: [AtomicU64; LAST_SIGNAL + 1] = [const { AtomicU64::new(0) }; LAST_SIGNAL + 1];
+
+/// The eventfd the handler writes, or -1 before the first listener; open for good from then on.
+static SIGNAL_BELL: AtomicI32 = AtomicI32::new(-1);
+
+/// How often `signal` has arrived since the handler was installed.
+pub(crate) fn signal_count(signal: c_int) -> u64 {
+    usize::try_from(signal)
+        .ok()
+        .and_then(|n| SIGNALS.get(n))
+        .map_or(0, |n| n.load(Ordering::Acquire))
+}
+
+/// A descriptor of its own for the eventfd that every signal rings.
+pub(crate) fn signal_bell() -> io::Result<OwnedFd> {
+    if SIGNAL_BELL.load(Ordering::Acquire) == -1 {
+        let bell = Bell::new()?;
+        let fd = bell.0.as_raw_fd();
+        let order = Ordering::AcqRel;
+        if SIGNAL_BELL
+            .compare_exchange(-1, fd, order, Ordering::Acquire)
+            .is_ok()
+        {
+            // The handler may write it for as long as the process lives.
+            std::mem::forget(bell);
+        }
+    }
+    // SAFETY: the descriptor was stored above or before, and what is stored is never closed.
+    unsafe { BorrowedFd::borrow_raw(SIGNAL_BELL.load(Ordering::Acquire)) }.try_clone_to_owned()
+}
+
+/// The signal handler: count, ring, and leave errno as it was. Only what signal-safety(7) allows:
+/// atomics and write(2). In a forked child it does nothing, for the bell is the parent's too.
+extern "C" fn on_signal(signal: c_int) {
+    if is_forked_child() {
+        return;
+    }
+    // SAFETY: returns the address of this thread's errno, valid for as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: `errno` is this thread's own integer, valid and aligned, see above.
+    let before = unsafe { errno.read() };
+    if let Some(count) = usize::try_from(signal).ok().and_then(|n| SIGNALS.get(n)) {
+        count.fetch_add(1, Ordering::Release);
+    }
+    let one = 1u64.to_ne_bytes();
+    let bell = SIGNAL_BELL.load(Ordering::Acquire);
+    // SAFETY: the kernel reads the eight bytes of `one`, which outlives the call.
+    let _rung = unsafe { libc::write(bell, one.as_ptr().cast(), one.len()) };
+    // SAFETY: as for the read above.
+    unsafe { errno.write(before) };
+}
+
+/// What was done on a signal before the handler came.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalAction(libc::sigaction);
+
+/// Installs the handler for `signal` and returns what was done on it before.
+///
+/// # Errors
+/// EINVAL for SIGKILL, SIGSTOP and what is no signal: sigaction(2).
+pub(crate) fn catch_signal(signal: c_int) -> io::Result<SignalAction> {
+    // SAFETY: all zeroes is a valid `sigaction`: no flags, SIG_DFL, an empty mask.
+    let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    action.sa_sigaction = on_signal as extern "C" fn(c_int) as libc::sighandler_t;
+    // SA_RESTART, so that foreign code's slow system calls go on; epoll_wait(2) is never restarted.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    set_signal_action(signal, SignalAction(action))
+}
+
+/// Puts back what [`catch_signal`] returned.
+pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<SignalAction> {
+    // SAFETY: all zeroes is a valid `sigaction`, see `catch_signal`.
+    let mut before = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    // SAFETY: the kernel reads `action` and writes `before`, both of which outlive the call; the
+    // handler is `on_signal`, which is async-signal-safe, or what the process had before.
+    check(unsafe { libc::sigaction(signal, &raw const action.0, &raw mut before) })?;
+    Ok(SignalAction(before))
+}

@@ -1,0 +1,348 @@
+//! Sleeping: a deadline, and the name of the timer that will wake.
+//!
+//! Interface: [`sleep`], [`sleep_until`], [`timeout`], [`timeout_at`]; [`now`], and for tests
+//! [`pause`], [`advance`], [`resume`].
+//! Invariant: whether a sleep is over is judged by its deadline against the turn's time, and never
+//! by its presence among the timers. So one that is dropped, reset or moved while its batch fires
+//! costs a spurious wake at most.
+//! Read before: `timers`, `clock`. Read next: `interval`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use super::Shared;
+use super::context;
+use super::foreign;
+use super::place::{self, Command};
+use super::slab::Name;
+use super::yield_now::yield_now;
+
+/// Completes when `duration` has passed: never earlier, and later only by the kernel's timer slack
+/// (50 µs by default, see [`Builder::timer_slack`](crate::runtime::Builder::timer_slack)) and by
+/// the polls that stand before it. A duration too long for the clock is one of thirty years.
+///
+/// The time is CLOCK_MONOTONIC, to the nanosecond; it stands still while the machine is suspended.
+///
+/// # Panics
+/// Polling it outside a runtime panics; making it does not.
+///
+/// # Cancel safety
+/// Safe. Dropping it disarms its timer at once.
+///
+/// # Examples
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// reveille::block_on(reveille::time::sleep(Duration::from_millis(2)));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) -> Sleep {
+    let shared = context::current();
+    let clock = |read: fn(&Shared) -> Instant| shared.as_deref().map_or_else(Instant::now, read);
+    if duration.is_zero() {
+        // The turn's time has come already, so this is due and need not read the clock.
+        return Sleep::new(clock(|shared| shared.clock.turn_time()), true);
+    }
+    let now = clock(|shared| shared.clock.now());
+    Sleep::new(
+        now.checked_add(duration).unwrap_or_else(|| far_from(now)),
+        false,
+    )
+}
+
+/// Completes at `deadline`, at once if that has passed; see [`sleep`].
+///
+/// # Panics
+/// As [`sleep`].
+///
+/// # Cancel safety
+/// Safe.
+///
+/// # Examples
+/// ```
+/// use reveille::time;
+///
+/// reveille::block_on(time::sleep_until(time::now()));
+/// ```
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep::new(deadline, deadline <= now())
+}
+
+/// A deadline that `Instant` can hold and nobody will meet: thirty years on.
+pub(super) fn far_from(now: Instant) -> Instant {
+    now + Duration::from_secs(86_400 * 365 * 30)
+}
+
+/// The time of the current runtime's clock, which tests may [`pause`]; outside a runtime,
+/// [`Instant::now`].
+pub fn now() -> Instant {
+    context::with_current(|shared| shared.clock.now()).unwrap_or_else(Instant::now)
+}
+
+/// Stops the clock of the current runtime: [`now`] stands still and no timer fires until
+/// [`advance`] or [`resume`]. For tests.
+///
+/// The clock does not advance by itself, unless
+/// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that.
+///
+/// # Panics
+/// Outside a runtime, and if the clock is paused already.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::time;
+///
+/// reveille::block_on(async {
+///     time::pause();
+///     let start = time::now();
+///     time::advance(Duration::from_secs(3600)).await;
+///     assert_eq!(time::now() - start, Duration::from_secs(3600));
+/// });
+/// ```
+#[track_caller]
+pub fn pause() {
+    let shared = context::expect_current("`time::pause` called");
+    assert!(
+        !shared.clock.is_paused(),
+        "`time::pause` called, but the clock is paused already"
+    );
+    shared.clock.pause();
+}
+
+/// Lets a paused clock run on from the time it shows.
+///
+/// # Panics
+/// Outside a runtime, and if the clock is not paused.
+#[track_caller]
+pub fn resume() {
+    let shared = context::expect_current("`time::resume` called");
+    assert!(
+        shared.clock.is_paused(),
+        "`time::resume` called, but the clock is not paused"
+    );
+    shared.clock.resume();
+}
+
+/// Moves a paused clock on, then lets the tasks whose timers that fires run once.
+///
+/// # Panics
+/// Outside a runtime, and if the clock is not paused.
+///
+/// # Cancel safety
+/// The clock has moved once this was polled.
+pub async fn advance(duration: Duration) {
+    let shared = context::expect_current("`time::advance` called");
+    assert!(
+        shared.clock.is_paused(),
+        "`time::advance` called, but the clock is not paused"
+    );
+    shared.clock.advance(duration);
+    shared.fire_timers();
+    // Those who were woken are in the queue now, and this task goes behind them.
+    yield_now().await;
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+///
+/// It may be sent anywhere: polled in another runtime than before, it arms its timer there. Unlike
+/// tokio's it is `Unpin`, so `&mut sleep` can be awaited as it is.
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    deadline: Instant,
+    /// It was over when it was made, or a poll found it over.
+    elapsed: bool,
+    /// The timer that was armed; it may have fired since.
+    timer: Option<Name>,
+}
+
+impl Sleep {
+    fn new(deadline: Instant, elapsed: bool) -> Sleep {
+        Sleep {
+            deadline,
+            elapsed,
+            timer: None,
+        }
+    }
+
+    /// When it will be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// True if it was found to be over, or is by the runtime's last look at the clock.
+    pub fn is_elapsed(&self) -> bool {
+        self.elapsed
+            || context::with_current(|shared| self.deadline <= shared.clock.turn_time())
+                .unwrap_or(false)
+    }
+
+    /// Sets another deadline. In the runtime it waits in, a task that waits need not poll again to
+    /// be woken at the new one.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.elapsed = deadline <= now();
+        if let (Some(waker), Some(shared)) = (self.disarm(), context::current()) {
+            self.timer = Some(shared.arm(deadline, waker));
+        }
+    }
+
+    /// Takes the timer back; returns its waker if it had not fired and is this runtime's.
+    fn disarm(&mut self) -> Option<Waker> {
+        let name = self.timer.take()?;
+        match context::home_of(name) {
+            Some(shared) => shared.timers.borrow_mut().remove(name.index, name.serial),
+            None => {
+                drop(place::post(name, Command::CancelTimer(name)));
+                None
+            }
+        }
+    }
+
+    /// Arms the timer, or, where it is armed, sees to it that it wakes this task.
+    fn arm(&mut self, shared: &Shared, cx: &Context<'_>) {
+        if let Some(name) = self.timer.filter(|name| shared.is_home_of(*name)) {
+            let mut timers = shared.timers.borrow_mut();
+            match timers.waker_mut(name.index, name.serial) {
+                Some(waker) if waker.will_wake(cx.waker()) => return,
+                Some(_) | None => {}
+            }
+        }
+        // A waker's clone and drop are foreign code (R5), so the old timer goes and a new one
+        // comes, between the borrows.
+        let waker = cx.waker().clone();
+        foreign::discard(self.disarm());
+        self.timer = Some(shared.arm(self.deadline, waker));
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = context::expect_current("a `Sleep` was polled");
+        ready!(shared.budget.poll(cx));
+        if self.elapsed || self.deadline <= shared.clock.turn_time() {
+            self.elapsed = true;
+            foreign::discard(self.disarm());
+            shared.budget.spend();
+            return Poll::Ready(());
+        }
+        self.arm(&shared, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        foreign::discard(self.disarm());
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs `future` for at most `duration`, from now.
+///
+/// # Errors
+/// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], or can be
+/// had back by [`Timeout::into_inner`].
+///
+/// # Cancel safety
+/// As safe as the future is.
+///
+/// # Examples
+/// ```
+/// use std::future::pending;
+/// use std::time::Duration;
+/// use reveille::time::timeout;
+///
+/// reveille::block_on(async {
+///     assert!(timeout(Duration::from_millis(1), pending::<()>()).await.is_err());
+/// });
+/// ```
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep(duration),
+    }
+}
+
+/// Runs `future` until `deadline` at most; see [`timeout`].
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep_until(deadline),
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`timeout_at`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
+}
+
+impl<F> Timeout<F> {
+    /// The future that is limited.
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The future that is limited, to change it.
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// The future that was limited.
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The future first: what is there is worth more than the time it came too late by.
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
+    }
+}
+
+/// The time given to [`timeout`] was over before the future.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(_: Elapsed) -> io::Error {
+        io::ErrorKind::TimedOut.into()
+    }
+}

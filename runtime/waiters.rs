@@ -1,0 +1,170 @@
+//! Who waits for a source: any number of tasks, in either direction.
+//!
+//! Interface: [`Waiters::add`] stores a waiter, [`take`](Waiters::take) hands out the wakers of
+//! those an event concerns, [`forget`](Waiters::forget) removes one that gave up.
+//!
+//! There are two kinds. An async fn *owns* its waiter, under a key, and removes it when it is
+//! dropped. A `poll_*` method has nobody to remove it: it may be called by one task today and by
+//! another tomorrow, and the first may be gone or may be still waiting. So polled waiters are kept
+//! side by side, one a waker, and when they become a crowd all are woken and forgotten: who still
+//! waits comes back. A crowd is twice as many as came back from the last one, and at least
+//! [`CROWD`].
+//!
+//! Invariant (R5): a waker goes in and out by value; none is cloned, woken or dropped here.
+
+use std::task::{RawWakerVTable, Waker};
+
+use super::interest::{Interest, Ready};
+
+/// The fewest polled waiters that are too many.
+const CROWD: usize = 8;
+
+/// Which waiter an operation owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaiterKey(pub(super) u64);
+
+impl WaiterKey {
+    /// A `poll_*` call: it owns none.
+    pub(crate) const POLLED: WaiterKey = WaiterKey(0);
+    /// An async fn that has not waited yet.
+    pub(crate) const UNSET: WaiterKey = WaiterKey(u64::MAX);
+}
+
+pub(super) struct Waiter {
+    pub(super) waker: Waker,
+    pub(super) key: WaiterKey,
+    pub(super) interest: Interest,
+}
+
+/// One waiter is the rule and lies in place; more are the exception and lie in a box.
+pub(super) struct Waiters {
+    first: Option<Waiter>,
+    more: Option<Box<More>>,
+}
+
+struct More {
+    /// Those after the first, oldest first.
+    waiters: Vec<Waiter>,
+    /// How many polled waiters are a crowd.
+    limit: usize,
+    /// The wakers of the last crowd, by their identity, that have not come back yet.
+    dispersed: Vec<Identity>,
+    returned: usize,
+}
+
+/// What `Waker::will_wake` compares. Two wakers that agree wake the same task.
+type Identity = (*const (), *const RawWakerVTable);
+
+fn identity(waker: &Waker) -> Identity {
+    (waker.data(), std::ptr::from_ref(waker.vtable()))
+}
+
+impl Waiters {
+    pub(super) fn new() -> Waiters {
+        Waiters {
+            first: None,
+            more: None,
+        }
+    }
+
+    /// True if this waker waits already under the same key and for the same thing.
+    pub(super) fn has(&self, key: WaiterKey, interest: Interest, waker: &Waker) -> bool {
+        self.iter().any(|waiter| {
+            waiter.key == key && waiter.interest == interest && waiter.waker.will_wake(waker)
+        })
+    }
+
+    /// Adds a waiter. One of the same key is replaced, and its waker is pushed onto `dropped`; a
+    /// crowd is dispersed, and its wakers are pushed onto `woken`.
+    pub(super) fn add(&mut self, waiter: Waiter, woken: &mut Vec<Waker>, dropped: &mut Vec<Waker>) {
+        if waiter.key == WaiterKey::POLLED {
+            self.disperse_crowd(&waiter, woken);
+        } else if let Some(before) = self.forget(waiter.key) {
+            dropped.push(before);
+        }
+        match &mut self.more {
+            None if self.first.is_none() => self.first = Some(waiter),
+            // Behind those who have waited longer, even if the first place is free.
+            Some(more) if self.first.is_some() || !more.waiters.is_empty() => {
+                more.waiters.push(waiter);
+            }
+            Some(_) => self.first = Some(waiter),
+            None => {
+                let (waiters, dispersed) = (vec![waiter], Vec::new());
+                self.more = Some(Box::new(More {
+                    waiters,
+                    limit: CROWD,
+                    dispersed,
+                    returned: 0,
+                }));
+            }
+        }
+    }
+
+    /// Moves the wakers of all that wait for some of `ready` into `woken`.
+    pub(super) fn take(&mut self, ready: Ready, woken: &mut Vec<Waker>) {
+        self.take_if(|waiter| waiter.interest.mask().intersects(ready), woken);
+    }
+
+    /// Moves all wakers into `wakers`.
+    pub(super) fn take_all(&mut self, wakers: &mut Vec<Waker>) {
+        self.take_if(|_| true, wakers);
+    }
+
+    /// Removes the waiter with this key and returns its waker, to be dropped outside the borrow.
+    pub(super) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
+        if let Some(first) = self.first.take_if(|waiter| waiter.key == key) {
+            return Some(first.waker);
+        }
+        let waiters = &mut self.more.as_mut()?.waiters;
+        let position = waiters.iter().position(|waiter| waiter.key == key)?;
+        Some(waiters.remove(position).waker)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiter> {
+        self.first
+            .iter()
+            .chain(self.more.iter().flat_map(|more| &more.waiters))
+    }
+
+    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, into: &mut Vec<Waker>) {
+        into.extend(
+            self.first
+                .take_if(|waiter| wanted(waiter))
+                .map(|waiter| waiter.waker),
+        );
+        if let Some(more) = &mut self.more {
+            let taken = more.waiters.extract_if(.., |waiter| wanted(waiter));
+            into.extend(taken.map(|waiter| waiter.waker));
+        }
+    }
+
+    /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
+    fn disperse_crowd(&mut self, newcomer: &Waiter, woken: &mut Vec<Waker>) {
+        let polled = self
+            .iter()
+            .filter(|waiter| waiter.key == WaiterKey::POLLED)
+            .count();
+        let Some(more) = &mut self.more else { return };
+        let newcomer = identity(&newcomer.waker);
+        if let Some(found) = more.dispersed.iter().position(|gone| *gone == newcomer) {
+            more.dispersed.swap_remove(found);
+            more.returned += 1;
+        }
+        if polled < more.limit {
+            return;
+        }
+        more.limit = CROWD.max(2 * more.returned);
+        more.returned = 0;
+        let before = woken.len();
+        self.take_if(|waiter| waiter.key == WaiterKey::POLLED, woken);
+        if let Some(more) = &mut self.more {
+            more.dispersed.clear();
+            more.dispersed.extend(woken[before..].iter().map(identity));
+        }
+    }
+}

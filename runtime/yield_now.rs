@@ -1,0 +1,34 @@
+//! Yielding: to the end of the queue, once.
+//!
+//! Interface: [`yield_now`].
+//! Invariant: the waker of the poll is woken, whoever's it is, so it works inside a join or a
+//! sub-executor as well.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Lets every task that is queued run before this one goes on.
+///
+/// # Cancel safety
+/// Safe: it has no effect but the delay.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let other = reveille::spawn(async { println!("first") });
+///     reveille::task::yield_now().await;
+///     assert!(other.is_finished());
+/// });
+/// ```
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

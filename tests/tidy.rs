@@ -1,0 +1,499 @@
+//! What the project says of itself is true: checks of the tree, not of the behavior.
+//!
+//! Each check is a function from a [`Tree`] to a list of complaints. The tests at the top run them on
+//! the real tree, those in `made_up_trees` on small made-up ones, so that a check is known to complain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use source::{code, has_word};
+
+/// The only files of the library with `unsafe` in them.
+const UNSAFE_FILES: [&str; 4] = [
+    "net/sys.rs",
+    "runtime/sys.rs",
+    "runtime/task.rs",
+    "runtime/waker.rs",
+];
+
+/// R1 to this one.
+const INVARIANTS: usize = 10;
+
+const README_LINES: usize = 150;
+
+/// Beyond this a file's header gives a reason. Some slack over the 400 which that reason speaks of, so
+/// that a fix of one line does not ask for an essay.
+const FILE_LINES: usize = 420;
+
+#[test]
+fn a_user_compiles_seven_crates() {
+    assert_eq!(
+        cargo_tree(&["--no-dedupe"]),
+        words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core"),
+    );
+}
+
+#[test]
+fn four_crates_are_direct_dependencies() {
+    assert_eq!(
+        cargo_tree(&["--depth", "1"]),
+        words("futures-task libc pin-project-lite reveille tracing"),
+    );
+}
+
+#[test]
+fn the_readme_is_short_and_its_line_counts_are_true() {
+    complain(&Tree::load(), readme);
+}
+
+#[test]
+fn every_invariant_is_cited_in_code_and_has_a_test_and_a_mutant() {
+    complain(&Tree::load(), invariants);
+}
+
+#[test]
+fn every_fault_names_a_test_and_a_mutant_that_exist() {
+    complain(&Tree::load(), faults);
+}
+
+#[test]
+fn every_mutant_names_a_file_and_a_test_that_exist() {
+    complain(&Tree::load(), mutants);
+}
+
+#[test]
+fn unsafe_lives_in_four_files_and_no_trait_is_implemented_by_it() {
+    complain(&Tree::load(), unsafe_code);
+}
+
+#[test]
+fn no_lint_is_silenced_and_nothing_is_left_unfinished_or_printed() {
+    complain(&Tree::load(), leftovers);
+}
+
+#[test]
+fn every_file_has_a_header_and_a_long_one_gives_its_reason() {
+    complain(&Tree::load(), headers);
+}
+
+#[test]
+fn the_changelog_knows_the_current_version() {
+    complain(&Tree::load(), |tree| {
+        changelog(tree, env!("CARGO_PKG_VERSION"))
+    });
+}
+
+#[track_caller]
+fn complain(tree: &Tree, check: impl Fn(&Tree) -> Vec<String>) {
+    let complaints = check(tree);
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The text files of the project by their path from its root.
+#[derive(Default)]
+struct Tree(BTreeMap<String, String>);
+
+impl Tree {
+    fn load() -> Tree {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut tree = Tree::default();
+        for name in [
+            "lib.rs",
+            "README.md",
+            "CHANGELOG.md",
+            "runtime",
+            "net",
+            "examples",
+            "tests",
+        ] {
+            tree.add(root, name);
+        }
+        tree
+    }
+
+    fn add(&mut self, root: &Path, name: &str) {
+        let path = root.join(name);
+        if let Ok(entries) = fs::read_dir(&path) {
+            for entry in entries {
+                let entry = entry.expect("a directory can be listed").file_name();
+                let entry = entry.into_string().expect("file names are UTF-8");
+                self.add(root, &format!("{name}/{entry}"));
+            }
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            self.0.insert(name.to_owned(), text);
+        } // Otherwise it is missing, and the check that needs it says so; or it is not text.
+    }
+
+    fn get(&self, path: &str) -> &str {
+        self.0.get(path).map_or("", String::as_str)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// The sources of the library.
+    fn library(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rust_files().filter(|(path, _)| {
+            *path == "lib.rs" || path.starts_with("runtime/") || path.starts_with("net/")
+        })
+    }
+
+    /// The sources of the tests, but not this one, which names all and tests none.
+    fn tests(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rust_files()
+            .filter(|(path, _)| path.starts_with("tests/") && !path.starts_with("tests/tidy"))
+    }
+
+    fn rust_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .filter(|(path, _)| path.ends_with(".rs"))
+    }
+
+    fn mutants(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(path, text)| {
+            let id = path
+                .strip_prefix("tests/mutants/")?
+                .strip_suffix(".mutant")?;
+            Some((id, text.as_str()))
+        })
+    }
+
+    /// Whether one of the tests has a function of this name.
+    fn has_test(&self, name: &str) -> bool {
+        let function = format!("fn {name}(");
+        self.tests().any(|(_, text)| text.contains(&function))
+    }
+}
+
+/// A reading order is a table whose rows begin so: ``| [`runtime/slab.rs`](runtime/slab.rs) | 123 |``.
+fn readme(tree: &Tree) -> Vec<String> {
+    let text = tree.get("README.md");
+    let mut complaints = Vec::new();
+    let lines = text.lines().count();
+    if lines > README_LINES {
+        complaints.push(format!(
+            "README.md has {lines} lines, more than {README_LINES}"
+        ));
+    }
+    let mut rows = 0;
+    for (index, line) in text.lines().enumerate() {
+        let Some((path, rest)) = line
+            .strip_prefix("| [`")
+            .and_then(|rest| rest.split_once("`]("))
+        else {
+            continue;
+        };
+        rows += 1;
+        let at = format!("README.md:{}", index + 1);
+        let mut cells = rest.split('|').map(str::trim);
+        if cells.next() != Some(&format!("{path})")) {
+            complaints.push(format!("{at}: `{path}` links to another file"));
+        }
+        let claimed = cells.next().unwrap_or("");
+        if !tree.has(path) {
+            complaints.push(format!("{at}: no file `{path}`"));
+        } else {
+            let counted = tree.get(path).matches('\n').count().to_string(); // As wc -l.
+            if claimed != counted {
+                complaints.push(format!(
+                    "{at}: `{path}` has {counted} lines, not `{claimed}`"
+                ));
+            }
+        }
+    }
+    if rows == 0 {
+        complaints.push("README.md has no reading order: no row that begins with \"| [`\"".into());
+    }
+    complaints
+}
+
+/// An invariant is defined by a line of the header of runtime/mod.rs that begins with its name (after
+/// a list's dash and asterisks). Another source cites it, a test does, and a mutant `R1-...` breaks it.
+fn invariants(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut defined = BTreeSet::new();
+    for line in header(tree.get("runtime/mod.rs")) {
+        let line = line.trim_start_matches([' ', '-', '*']);
+        let digits = line.strip_prefix('R').unwrap_or("");
+        let end = digits
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(digits.len());
+        if let Ok(number) = digits[..end].parse::<usize>() {
+            if !defined.insert(number) {
+                complaints.push(format!("R{number} is defined twice in runtime/mod.rs"));
+            }
+        }
+    }
+    if !defined.iter().copied().eq(1..=INVARIANTS) {
+        complaints.push(format!(
+            "runtime/mod.rs defines {defined:?}, not 1 to {INVARIANTS}"
+        ));
+    }
+    for number in 1..=INVARIANTS {
+        let name = format!("R{number}");
+        let mut sources = tree.library().filter(|(path, _)| *path != "runtime/mod.rs");
+        if !sources.any(|(_, text)| has_word(text, &name)) {
+            complaints.push(format!("{name} is cited in no source but runtime/mod.rs"));
+        }
+        if !tree.tests().any(|(_, text)| has_word(text, &name)) {
+            complaints.push(format!("{name} is cited in no test"));
+        }
+        if !tree
+            .mutants()
+            .any(|(id, _)| id.starts_with(&format!("{name}-")))
+        {
+            complaints.push(format!("{name} has no mutant"));
+        }
+    }
+    complaints
+}
+
+/// The form of the entries is described at the top of tests/FAULTS.md.
+fn faults(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut ids = BTreeSet::new();
+    let mut sections = tree.get("tests/FAULTS.md").split("\n## ");
+    sections.next(); // The description.
+    for section in sections {
+        let (title, body) = section.split_once('\n').unwrap_or((section, ""));
+        let (id, _) = title.split_once(": ").unwrap_or(("", title));
+        if !is_fault_id(id) {
+            complaints.push(format!(
+                "FAULTS.md: \"{title}\" does not begin like \"A1: \""
+            ));
+        }
+        if !ids.insert(id) {
+            complaints.push(format!("FAULTS.md: {id} is there twice"));
+        }
+        let items = items(body);
+        let keys: Vec<&str> = items.iter().map(|(key, _)| key.as_str()).collect();
+        match keys[..] {
+            ["Mechanism", "Does not apply"] => {
+                if items[1].1.contains('\n') {
+                    complaints.push(format!(
+                        "FAULTS.md: {id}: why it does not apply is one line"
+                    ));
+                }
+            }
+            ["Mechanism", "Defense", "Test", "Mutant"] => {
+                for test in quoted(&items[2].1) {
+                    if !tree.has_test(test) {
+                        complaints.push(format!("FAULTS.md: {id}: no test `{test}`"));
+                    }
+                }
+                let excused = items[3].1.starts_with("none, because ");
+                for mutant in quoted(&items[3].1).filter(|_| !excused) {
+                    if !tree.has(&format!("tests/mutants/{mutant}.mutant")) {
+                        complaints.push(format!("FAULTS.md: {id}: no mutant `{mutant}`"));
+                    }
+                }
+                if quoted(&items[2].1).next().is_none() {
+                    complaints.push(format!("FAULTS.md: {id} names no test"));
+                }
+                if !excused && quoted(&items[3].1).next().is_none() {
+                    complaints.push(format!("FAULTS.md: {id} names no mutant"));
+                }
+            }
+            _ => complaints.push(format!("FAULTS.md: {id} has the items {keys:?}")),
+        }
+        if let Some((key, _)) = items.iter().find(|(_, text)| text.is_empty()) {
+            complaints.push(format!("FAULTS.md: {id}: nothing after \"{key}:\""));
+        }
+    }
+    if ids.is_empty() {
+        complaints.push("tests/FAULTS.md has no entry".into());
+    }
+    complaints
+}
+
+/// The form of a mutant is described at the top of tests/mutants/run, which also applies them.
+fn mutants(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (id, text) in tree.mutants() {
+        let header = |name: &str| {
+            let mut lines = text.lines().take_while(|line| *line != "--- old ---");
+            lines
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .unwrap_or("")
+                .trim()
+        };
+        if !tree.has(header("file")) {
+            complaints.push(format!("{id}.mutant: no file `{}`", header("file")));
+        }
+        if header("why").is_empty() {
+            complaints.push(format!("{id}.mutant: no reason"));
+        }
+        // `--test scheduling name`, `--lib unit::slab::name -- --exact`
+        let arguments = header("test").split(" -- ").next().unwrap_or("");
+        let name = arguments.rsplit([' ', ':']).next().unwrap_or("");
+        if !tree.has_test(name) && !arguments.starts_with("--doc ") {
+            complaints.push(format!("{id}.mutant: no test `{name}`"));
+        }
+    }
+    complaints
+}
+
+fn unsafe_code(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.library() {
+        let code = code(text);
+        if has_word(&code, "unsafe") && !UNSAFE_FILES.contains(&path) {
+            complaints.push(format!(
+                "{path}: `unsafe` belongs in {}",
+                UNSAFE_FILES.join(", ")
+            ));
+        }
+        let mut words = code.split_whitespace().peekable();
+        while let Some(word) = words.next() {
+            let next = words.peek().copied().unwrap_or("");
+            if word == "unsafe" && (next == "impl" || next.starts_with("impl<")) {
+                complaints.push(format!("{path}: `unsafe impl`"));
+            }
+        }
+    }
+    complaints
+}
+
+fn leftovers(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.library() {
+        let code = code(text);
+        for (number, line) in (1..).zip(code.lines()) {
+            // The documentation links to private items on purpose.
+            let line = line.replace("allow(rustdoc::private_intra_doc_links", "");
+            if has_word(&line, "allow(") {
+                complaints.push(format!(
+                    "{path}:{number}: `allow`: use `expect`, with a reason"
+                ));
+            }
+            for name in [
+                "dbg!",
+                "eprint!",
+                "eprintln!",
+                "print!",
+                "println!",
+                "todo!",
+                "unimplemented!",
+            ] {
+                if has_word(&line, name) {
+                    complaints.push(format!("{path}:{number}: `{name}`"));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+fn headers(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.library() {
+        let header: Vec<&str> = header(text).collect();
+        if header.is_empty() {
+            complaints.push(format!("{path} does not begin with `//!`"));
+        }
+        let lines = text.lines().count();
+        if lines > FILE_LINES && !header.join(" ").contains("Over 400 lines because ") {
+            complaints.push(format!(
+                "{path} has {lines} lines and its header does not say \"Over 400 lines because ...\""
+            ));
+        }
+    }
+    if !tree.has("lib.rs") {
+        complaints.push("no lib.rs".into());
+    }
+    complaints
+}
+
+fn changelog(tree: &Tree, version: &str) -> Vec<String> {
+    let heading = format!("## [{version}]");
+    if tree
+        .get("CHANGELOG.md")
+        .lines()
+        .any(|line| line.starts_with(&heading))
+    {
+        return Vec::new();
+    }
+    vec![format!(
+        "CHANGELOG.md has no line that begins with \"{heading}\""
+    )]
+}
+
+/// The names in what `cargo tree` prints for this package as its users build it.
+fn cargo_tree(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args([
+            "tree",
+            "--offline",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ])
+        .args(arguments)
+        .output()
+        .expect("cargo starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree failed: {errors}");
+    let text = String::from_utf8(output.stdout).expect("package names are UTF-8");
+    text.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// The `//!` lines a file begins with, without their marks.
+fn header(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+}
+
+/// The items of a list, `- Key: text`; lines that go on with one are joined to it by line feeds.
+fn items(body: &str) -> Vec<(String, String)> {
+    let mut items: Vec<(String, String)> = Vec::new();
+    for line in body.lines().filter(|line| !line.trim().is_empty()) {
+        if let Some(item) = line.strip_prefix("- ") {
+            let (key, text) = item.split_once(':').unwrap_or((item, ""));
+            items.push((key.trim().to_owned(), text.trim().to_owned()));
+        } else if let Some((_, text)) = items.last_mut() {
+            text.push('\n');
+            text.push_str(line.trim());
+        } else {
+            items.push((line.trim().to_owned(), String::new()));
+        }
+    }
+    items
+}
+
+fn is_fault_id(id: &str) -> bool {
+    let mut chars = id.chars();
+    chars.next().is_some_and(|c| c.is_ascii_uppercase())
+        && !chars.as_str().is_empty()
+        && chars.all(|c| c.is_ascii_digit())
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[path = "tidy/made_up_trees.rs"]
+mod made_up_trees;
+
+#[path = "tidy/source.rs"]
+mod source;

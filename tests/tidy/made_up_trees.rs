@@ -1,0 +1,337 @@
+//! The checks of tidy on trees made for them: each is content with a good tree and sees its fault.
+
+use super::*;
+
+const MUTANT: &str = "file: runtime/slab.rs
+test: --test slab a_stale_name_finds_nothing -- --exact
+why: R6: an old name finds whoever lives in the slot now.
+--- old ---
+a
+--- new ---
+b
+--- end ---
+";
+
+const FAULTS: &str = "# Faults
+
+An entry looks like this:
+
+    ## A1: indented, so it is none
+
+## A1: first
+- Mechanism: goes on
+  in a second line.
+- Defense: R6.
+- Test: `a_stale_name_finds_nothing`,
+  `another`
+- Mutant: `R6-serial-ignored`
+
+## A2: second
+- Mechanism: a bus.
+- Does not apply: there is no bus.
+
+## B12: third
+- Mechanism: m
+- Defense: d
+- Test: `another`
+- Mutant: none, because `edits` cannot show it.
+";
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    Tree(
+        files
+            .iter()
+            .map(|(path, text)| (path.to_string(), text.to_string()))
+            .collect(),
+    )
+}
+
+/// A tree with which every check but `invariants` is content, and then some files changed.
+fn good_but(files: &[(&str, &str)]) -> Tree {
+    let mut good = tree(&[
+        (
+            "README.md",
+            "# x\n\n| [`runtime/slab.rs`](runtime/slab.rs) | 2 | names |\n",
+        ),
+        ("CHANGELOG.md", "## [0.1.0] - unreleased\n"),
+        (
+            "lib.rs",
+            "//! A library.\n#![allow(rustdoc::private_intra_doc_links)]\n",
+        ),
+        ("runtime/slab.rs", "//! Names.\nstruct Slab;\n"),
+        (
+            "runtime/sys.rs",
+            "//! System calls.\nfn f() { unsafe {} }\n",
+        ),
+        (
+            "tests/slab.rs",
+            "fn a_stale_name_finds_nothing() {}\nfn another() {}\n",
+        ),
+        ("tests/mutants/R6-serial-ignored.mutant", MUTANT),
+        ("tests/FAULTS.md", FAULTS),
+    ]);
+    good.0.append(&mut tree(files).0);
+    good
+}
+
+#[test]
+fn good_trees_cause_no_complaint() {
+    let good = good_but(&[]);
+    for check in [readme, faults, mutants, unsafe_code, leftovers, headers] {
+        complain(&good, check);
+    }
+    complain(&good, |tree| changelog(tree, "0.1.0"));
+    complain(&with_invariants(), invariants);
+}
+
+#[test]
+fn an_empty_tree_causes_complaints() {
+    for check in [readme, invariants, faults, headers] {
+        assert!(!check(&Tree::default()).is_empty());
+    }
+    assert!(!changelog(&Tree::default(), "0.1.0").is_empty());
+}
+
+#[test]
+fn a_wrong_line_count_is_seen() {
+    let tree = good_but(&[(
+        "runtime/slab.rs",
+        "//! Names.\nstruct Slab;\nstruct Name;\n",
+    )]);
+    assert_eq!(
+        readme(&tree),
+        ["README.md:3: `runtime/slab.rs` has 3 lines, not `2`"]
+    );
+}
+
+#[test]
+fn a_row_for_a_missing_file_or_another_one_is_seen() {
+    let tree = good_but(&[(
+        "README.md",
+        "| [`a.rs`](a.rs) | 2 |\n| [`lib.rs`](a.rs) | 2 |\n",
+    )]);
+    assert_eq!(
+        readme(&tree),
+        [
+            "README.md:1: no file `a.rs`",
+            "README.md:2: `lib.rs` links to another file"
+        ],
+    );
+}
+
+#[test]
+fn a_long_readme_is_seen() {
+    let row = "| [`runtime/slab.rs`](runtime/slab.rs) | 2 |\n";
+    let tree = good_but(&[("README.md", &row.repeat(151))]);
+    assert_eq!(readme(&tree), ["README.md has 151 lines, more than 150"]);
+}
+
+/// R1 to R10, all defined, cited, tested and broken.
+fn with_invariants() -> Tree {
+    let all = || 1..=INVARIANTS;
+    let define = |n| format!("//! - **R{n}** An index is queued once, see R1.\n//!   and R2.\n");
+    let header: String = all().map(define).collect();
+    let cited: String = all().map(|n| format!("// R{n}: why.\n")).collect();
+    let mutants: Vec<_> = all()
+        .map(|n| format!("tests/mutants/R{n}-x.mutant"))
+        .collect();
+    let mut tree = tree(&[
+        ("runtime/mod.rs", &header),
+        ("runtime/slab.rs", &cited),
+        ("tests/unit/slab.rs", &cited),
+    ]);
+    tree.0
+        .extend(mutants.into_iter().map(|path| (path, MUTANT.to_owned())));
+    tree
+}
+
+#[test]
+fn an_invariant_without_citation_test_or_mutant_is_seen() {
+    let mut tree = with_invariants();
+    for path in ["runtime/slab.rs", "tests/unit/slab.rs"] {
+        tree.0
+            .insert(path.into(), tree.get(path).replace("R1:", "r1:")); // R10 is not R1.
+    }
+    tree.0.remove("tests/mutants/R1-x.mutant");
+    assert_eq!(
+        invariants(&tree),
+        [
+            "R1 is cited in no source but runtime/mod.rs",
+            "R1 is cited in no test",
+            "R1 has no mutant",
+        ],
+    );
+}
+
+#[test]
+fn an_invariant_that_is_missing_or_defined_twice_is_seen() {
+    let mut tree = with_invariants();
+    tree.0.insert(
+        "runtime/mod.rs".into(),
+        tree.get("runtime/mod.rs").replace("*R3", "*R2"),
+    );
+    assert_eq!(
+        invariants(&tree),
+        [
+            "R2 is defined twice in runtime/mod.rs",
+            "runtime/mod.rs defines {1, 2, 4, 5, 6, 7, 8, 9, 10}, not 1 to 10",
+        ],
+    );
+}
+
+#[track_caller]
+fn faults_with(old: &str, new: &str, complaints: &[&str]) {
+    assert_eq!(FAULTS.matches(old).count(), 1, "`{old}` is there once");
+    let tree = good_but(&[("tests/FAULTS.md", &FAULTS.replace(old, new))]);
+    assert_eq!(faults(&tree), complaints);
+}
+
+#[test]
+fn an_entry_that_names_what_does_not_exist_is_seen() {
+    faults_with(
+        "  `another`",
+        "  `other`",
+        &["FAULTS.md: A1: no test `other`"],
+    );
+    faults_with(
+        "`R6-s",
+        "`R6-t",
+        &["FAULTS.md: A1: no mutant `R6-terial-ignored`"],
+    );
+}
+
+#[test]
+fn an_entry_of_another_form_is_seen() {
+    faults_with(
+        "## A2: second",
+        "## second",
+        &["FAULTS.md: \"second\" does not begin like \"A1: \""],
+    );
+    faults_with(
+        "## A2: second",
+        "## A1: second",
+        &["FAULTS.md: A1 is there twice"],
+    );
+    faults_with(
+        "- Defense: R6.\n",
+        "",
+        &["FAULTS.md: A1 has the items [\"Mechanism\", \"Test\", \"Mutant\"]"],
+    );
+    faults_with("R6.", "", &["FAULTS.md: A1: nothing after \"Defense:\""]);
+    faults_with(
+        "no bus.",
+        "\n  bus.",
+        &["FAULTS.md: A2: why it does not apply is one line"],
+    );
+    faults_with("none, because ", "", &["FAULTS.md: B12: no mutant `edits`"]);
+    faults_with(
+        "none, because `edits`",
+        "nothing",
+        &["FAULTS.md: B12 names no mutant"],
+    );
+}
+
+#[test]
+fn a_mutant_of_a_missing_file_or_test_is_seen() {
+    let old_names = MUTANT
+        .replace("slab.rs", "plate.rs")
+        .replace("stale_name", "stale_key");
+    let tree = good_but(&[("tests/mutants/R6-x.mutant", &old_names)]);
+    assert_eq!(
+        mutants(&tree),
+        [
+            "R6-x.mutant: no file `runtime/plate.rs`",
+            "R6-x.mutant: no test `a_stale_key_finds_nothing`",
+        ],
+    );
+}
+
+#[test]
+fn a_mutant_may_name_its_test_with_its_module() {
+    let by_module = MUTANT.replace("--test slab a_", "--lib unit::slab::a_");
+    complain(
+        &good_but(&[("tests/mutants/R6-x.mutant", &by_module)]),
+        mutants,
+    );
+}
+
+#[test]
+fn unsafe_elsewhere_is_seen() {
+    let tree = good_but(&[("net/mod.rs", "//! Net.\nfn f() { unsafe {} }\n")]);
+    assert_eq!(
+        unsafe_code(&tree),
+        ["net/mod.rs: `unsafe` belongs in \
+          net/sys.rs, runtime/sys.rs, runtime/task.rs, runtime/waker.rs"],
+    );
+}
+
+#[test]
+fn an_unsafe_impl_is_seen_even_where_unsafe_is_allowed() {
+    let plain = good_but(&[("runtime/task.rs", "//! T.\nunsafe  impl Send for T {}\n")]);
+    assert_eq!(unsafe_code(&plain), ["runtime/task.rs: `unsafe impl`"]);
+    let generic = good_but(&[(
+        "runtime/task.rs",
+        "//! T.\nunsafe impl<T> Send for A<T> {}\n",
+    )]);
+    assert_eq!(unsafe_code(&generic), ["runtime/task.rs: `unsafe impl`"]);
+}
+
+#[test]
+fn the_word_unsafe_in_comments_strings_and_names_is_no_code() {
+    let source = r##"//! unsafe
+/* unsafe /* unsafe */ unsafe */
+#![warn(unsafe_op_in_unsafe_fn)]
+const A: &str = "unsafe \" unsafe";
+const B: &[u8] = br#"unsafe " unsafe"#;
+const C: char = '"'; // unsafe
+const D: char = '\''; // unsafe
+fn f<'a>(x: &'a str) -> &'a str { x } // unsafe
+"##;
+    complain(&good_but(&[("net/mod.rs", source)]), unsafe_code);
+    let after = format!("{source}unsafe fn g() {{}}\n");
+    assert_eq!(unsafe_code(&good_but(&[("net/mod.rs", &after)])).len(), 1);
+}
+
+#[test]
+fn a_silenced_lint_is_seen() {
+    let source = "//! Net.\n#[allow(dead_code)]\nfn f() {}\n#[expect(dead_code, reason = \"\")]\n";
+    assert_eq!(
+        leftovers(&good_but(&[("net/mod.rs", source)])),
+        ["net/mod.rs:2: `allow`: use `expect`, with a reason"],
+    );
+}
+
+#[test]
+fn what_is_unfinished_or_printed_is_seen_with_its_line() {
+    let source = "//! Net.\n/* a\n b */ fn f() { todo!() }\nfn g() { dbg!(1); }\n\
+                  // println!\nfn h() { println!(\"\n\"); eprint!() }\n";
+    assert_eq!(
+        leftovers(&good_but(&[("net/mod.rs", source)])),
+        [
+            "net/mod.rs:3: `todo!`",
+            "net/mod.rs:4: `dbg!`",
+            "net/mod.rs:6: `println!`",
+            "net/mod.rs:7: `eprint!`",
+        ],
+    );
+}
+
+#[test]
+fn a_long_file_gives_its_reason() {
+    let long = "fn f() {}\n".repeat(420);
+    let without = format!("//! Net.\n{long}");
+    assert_eq!(headers(&good_but(&[("net/mod.rs", &without)])).len(), 1);
+    let with = format!("//! Net.\n//!\n//! Over 400 lines because it is.\n{long}");
+    complain(&good_but(&[("net/mod.rs", &with)]), headers);
+}
+
+#[test]
+fn a_file_without_a_header_is_seen() {
+    let tree = good_but(&[("net/mod.rs", "use std::io;\n//! Net.\n")]);
+    assert_eq!(headers(&tree), ["net/mod.rs does not begin with `//!`"]);
+}
+
+#[test]
+fn a_version_without_an_entry_is_seen() {
+    assert_eq!(changelog(&good_but(&[]), "0.1.1").len(), 1);
+}
