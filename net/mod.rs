@@ -1,6 +1,17 @@
-//! Sockets, written on the public door of the runtime and nothing else.
+//! Sockets. They are written on the runtime's public doors, [`AsyncFd`](crate::io::AsyncFd) and
+//! [`time`](crate::time), and on nothing else: whoever reads them could have written them outside.
+//!
+//! Every operation is tried at once; only if it would block is the socket registered and waited
+//! for. Every method takes `&self`, and any number of tasks may wait on one socket.
+//!
+//! # Coming from tokio
+//! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`
+//! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.
+//! Host names are not resolved yet; see [`ToSocketAddrs`].
 
 pub(crate) mod addr;
 pub(crate) mod sys;
+pub mod tcp;
 
 pub use addr::ToSocketAddrs;
+pub use tcp::{TcpListener, TcpStream};

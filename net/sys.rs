@@ -277,16 +277,26 @@ pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> 
     Ok(())
 }
 
-/// Makes non-blocking an fd that was not born here.
-///
-/// One call, where fcntl(2) would take two, and could undo a flag that somebody sets in between.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let on: c_int = 1;
-    retry("ioctl", || {
-        // SAFETY: the third argument has the type this request wants, because FIONBIO reads an
-        // int through a pointer (`ioctl_fionbio` in the kernel's fs/ioctl.c), and `on` is a c_int
-        // that outlives the call.
-        unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw const on) }
+/// Makes close reset the connection instead of ending it; see SO_LINGER in socket(7).
+pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>) -> io::Result<()> {
+    const LEN: socklen_t = size_of::<libc::linger>() as socklen_t;
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    retry("setsockopt", || {
+        let value = (&raw const linger).cast::<c_void>();
+        // SAFETY: `value` is good for reads of `LEN` bytes, because it points to a `linger` that
+        // outlives the call; setsockopt(2) only reads.
+        unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                value,
+                LEN,
+            )
+        }
     })?;
     Ok(())
 }

@@ -176,17 +176,6 @@ fn sockets_are_born_close_on_exec_and_nonblocking() {
     assert_born_right(accepted.as_fd());
 }
 
-/// Catches: `set_nonblocking` that does nothing, or that clears the flag.
-#[test]
-fn set_nonblocking_sets_the_flag() {
-    let (theirs, _ours) = pair();
-    assert_eq!(flags(theirs.as_fd()) & libc::O_NONBLOCK, 0);
-
-    sys::set_nonblocking(theirs.as_fd()).unwrap();
-
-    assert_ne!(flags(theirs.as_fd()) & libc::O_NONBLOCK, 0);
-}
-
 /// Catches: a backlog that turns negative by a cast, or is refused.
 #[test]
 fn every_backlog_is_accepted() {
@@ -310,9 +299,9 @@ fn every_call_but_connect_is_retried_on_eintr() {
         ("getsockopt", |fd| sys::take_error(fd).map(drop)),
         ("shutdown", |fd| sys::shutdown(fd, Shutdown::Both)),
         ("setsockopt", |fd| sys::set_reuse_address(fd, true)),
-        ("ioctl", sys::set_nonblocking),
         ("poll", |fd| sys::finish_connect(fd).map(drop)),
         ("getpeername", |fd| sys::finish_connect(fd).map(drop)),
+        ("setsockopt", sys::set_zero_linger),
     ];
     let fd = sys::stream_socket(&loopback(0)).unwrap();
     for (name, call) in calls {

@@ -1,0 +1,99 @@
+//! The echo server: sends back whatever it is sent.
+//!
+//! ```text
+//! cargo run --release --example echo              # or: -- '[::]:7000', or port 0 for a free one
+//! listening on 127.0.0.1:7000
+//!
+//! printf hi | nc -N 127.0.0.1 7000                # in another terminal
+//! hi
+//! ```
+//!
+//! Ctrl-C, or SIGTERM: no more connections are accepted, and those that are open have five seconds
+//! to finish. A second one ends the program at once.
+//!
+//! What to look for: a connection that waits holds no buffer, because all share one, which a task
+//! fills and empties without awaiting in between. Only what a slow reader leaves over is copied,
+//! and nothing more is read until that has been sent. `RUST_LOG=trace` tells of every step.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use reveille::net::{TcpListener, TcpStream};
+use reveille::signal::unix::{SignalKind, restore_default, signal};
+use reveille::{task::JoinSet, time::timeout};
+use tracing::level_filters::LevelFilter;
+
+/// The one buffer, in bytes: large, so that bulk data takes few system calls.
+const BUFFER: usize = 64 * 1024;
+/// How long open connections may take to finish after the first signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let level = std::env::var("RUST_LOG").unwrap_or("warn".to_owned());
+    let level = level.parse().unwrap_or(LevelFilter::WARN);
+    let logger = tracing_subscriber::fmt().with_max_level(level);
+    logger.with_writer(io::stderr).init();
+
+    let mut args = std::env::args().skip(1);
+    let address = args.next().unwrap_or("127.0.0.1:7000".to_owned());
+    let (Ok(address), None) = (address.parse(), args.next()) else {
+        eprintln!("usage: echo [ADDRESS:PORT]    (127.0.0.1:7000 if not given)");
+        return ExitCode::from(2);
+    };
+    if let Err(error) = reveille::block_on(serve(address)) {
+        eprintln!("echo: cannot serve {address}: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn serve(address: SocketAddr) -> io::Result<()> {
+    // Each connection is a descriptor, and the soft limit is often 1,024: getrlimit(2).
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let listener = TcpListener::bind(address).await?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    println!("listening on {}", listener.local_addr()?);
+
+    let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
+    let mut connections = JoinSet::new();
+    let accept = async {
+        loop {
+            let (stream, _peer) = listener.accept().await?;
+            connections.spawn(echo(stream, Rc::clone(&buffer)));
+            // Those that have ended in the meantime need not be remembered.
+            while connections.try_join_next().is_some() {}
+        }
+    };
+    let signalled = async { io::Result::Ok(or(interrupt.recv(), terminate.recv()).await) };
+    or(accept, signalled).await?;
+
+    drop(listener);
+    restore_default(SignalKind::interrupt())?;
+    restore_default(SignalKind::terminate())?;
+    let finish = async { while connections.join_next().await.is_some() {} };
+    timeout(GRACE, finish).await.or(Ok(()))
+}
+
+/// Echoes until the peer closes its write side, and then closes ours.
+async fn echo(stream: TcpStream, buffer: Rc<RefCell<Vec<u8>>>) -> io::Result<()> {
+    loop {
+        let n = poll_fn(|cx| stream.poll_read(cx, &mut buffer.borrow_mut())).await?;
+        if n == 0 {
+            return stream.shutdown(Shutdown::Write);
+        }
+        // No other task has run since, so the buffer still holds what was read.
+        let sent = match stream.try_write(&buffer.borrow()[..n]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            sent => sent?,
+        };
+        let left_over = buffer.borrow()[sent..n].to_vec();
+        stream.write_all(&left_over).await?;
+    }
+}

@@ -1,0 +1,251 @@
+//! A TCP listener: accepts, whatever the network and the descriptor limit do meanwhile.
+//!
+//! Interface: [`TcpListener::bind`], [`accept`](TcpListener::accept).
+//! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit the
+//! kernel has no edge to give when a descriptor comes free, so `accept` comes back on a timer.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::super::addr::ToSocketAddrs;
+use super::super::sys;
+use super::first_that_works;
+use super::stream::TcpStream;
+use crate::io::{AsyncFd, Interest};
+use crate::time::sleep;
+
+/// Accepts TCP connections.
+///
+/// # Examples
+/// ```
+/// use reveille::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// reveille::block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, peer) = listener.accept().await?;
+///     assert_eq!(peer, client.local_addr()?);
+///     assert_eq!(server.local_addr()?, listener.local_addr()?);
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct TcpListener {
+    io: AsyncFd<std::net::TcpListener>,
+    /// When the descriptor limit was last logged.
+    logged: Mutex<Option<Instant>>,
+}
+
+/// Connections that wait for `accept` at most, if net.core.somaxconn allows as many (its default
+/// is 4096): listen(2).
+const BACKLOG: u32 = 1024;
+
+/// How soon `accept` comes back at the descriptor limit, at first and at last.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
+
+/// The limit is logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+impl TcpListener {
+    /// Listens at the first of the addresses that works; port 0 takes a free one.
+    ///
+    /// SO_REUSEADDR is set, so that a server can be started again while connections of its
+    /// predecessor are in TIME_WAIT; the backlog is 1024. `[::]` serves IPv4 as well, unless
+    /// net.ipv6.bindv6only says otherwise.
+    ///
+    /// # Errors
+    /// EADDRINUSE, EADDRNOTAVAIL, EACCES (ports below 1024): bind(2); EMFILE, ENFILE: socket(2);
+    /// `InvalidInput` for what is not an address. If several failed, the text lists all.
+    ///
+    /// # Cancel safety
+    /// Safe: it does not wait.
+    pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        first_that_works(addresses, async |address| {
+            let socket = sys::stream_socket(&address)?;
+            sys::set_reuse_address(socket.as_fd(), true)?;
+            sys::bind(socket.as_fd(), &address)?;
+            sys::listen(socket.as_fd(), BACKLOG)?;
+            TcpListener::new(std::net::TcpListener::from(socket))
+        })
+        .await
+    }
+
+    fn new(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
+        Ok(TcpListener {
+            io,
+            logged: Mutex::new(None),
+        })
+    }
+
+    /// Makes one of std's, which is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        TcpListener::new(listener)
+    }
+
+    /// Gives std's back, in non-blocking mode and deregistered.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        Ok(self.io.into_inner())
+    }
+
+    /// Accepts the next connection, and tells whose it is.
+    ///
+    /// Errors that concern one connection, which the network broke before it was accepted, are
+    /// absorbed. At the limit of descriptors or memory it waits until there is room again, coming
+    /// back every 10 to 160 ms, and logs that at most once a second; the connection waits in the
+    /// backlog. To have the error instead, use [`try_accept`](TcpListener::try_accept).
+    ///
+    /// # Errors
+    /// What else accept(2) reports: EINVAL if the socket does not listen; those of waiting, see
+    /// [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: a connection is taken from the backlog by the poll that returns it.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (mut back_off, longest) = BACK_OFF;
+        loop {
+            let accepted = self
+                .io
+                .async_io(Interest::READABLE, |_| self.accept_now())
+                .await;
+            match accepted {
+                Err(error) if is_limit(&error) => {
+                    self.log(&error);
+                    // No edge comes when a descriptor is freed. Readiness stays as it is.
+                    sleep(back_off).await;
+                    back_off = longest.min(back_off * 2);
+                }
+                accepted => return accepted,
+            }
+        }
+    }
+
+    /// Polls for the next connection. At the limit of descriptors or memory it returns the error,
+    /// as [`try_accept`](TcpListener::try_accept) does.
+    ///
+    /// # Errors
+    /// As [`accept`](TcpListener::accept), and EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.io
+            .poll_io(cx, Interest::READABLE, |_| self.accept_now())
+    }
+
+    /// Accepts a connection if one is waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; EMFILE, ENFILE, ENOBUFS, ENOMEM at the limit, where the connection
+    /// stays in the backlog and nothing will announce it again: come back later. Else as
+    /// [`accept`](TcpListener::accept).
+    pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.io.try_io(Interest::READABLE, |_| self.accept_now())
+    }
+
+    /// One connection, past all that were broken before it.
+    fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let listener = self.io.get_ref().as_fd();
+        loop {
+            match sys::accept(listener) {
+                Ok((socket, peer)) => return Ok((TcpStream::ours(socket)?, peer)),
+                Err(error) if concerns_one_connection(&error) => {}
+                // At the limit accept4(2) fails even if nobody waits. Then there is nothing to
+                // come back for: the next connection brings an edge.
+                Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn log(&self, error: &io::Error) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let due = logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
+        if due {
+            *logged = Some(now);
+        }
+        // The subscriber is foreign code, and the lock is not held while it runs (R5).
+        drop(logged);
+        if due {
+            warn!(%error, "cannot accept: connections wait until there is room");
+        }
+    }
+
+    /// The address it listens at.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+}
+
+/// Errors that accept(2) passes on from the connection it would have returned: "treat them like
+/// EAGAIN by retrying". EPERM is a firewall's.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ENETDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+                | libc::EPERM
+        )
+    )
+}
+
+/// Errors that pass when something is freed: descriptors of the process or of the system, memory.
+fn is_limit(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(
+        errno,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl TryFrom<std::net::TcpListener> for TcpListener {
+    type Error = io::Error;
+
+    fn try_from(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::from_std(listener)
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.io.get_ref().fmt(f)
+    }
+}

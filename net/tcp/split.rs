@@ -1,0 +1,267 @@
+//! The halves of a stream: one task reads, another writes.
+//!
+//! Interface: [`ReadHalf`] and [`WriteHalf`] borrow the stream, [`OwnedReadHalf`] and
+//! [`OwnedWriteHalf`] share it. They are one type each, [`Reader`] and [`Writer`], over two ways
+//! to reach the stream.
+//! Invariant: dropping an owned write half shuts down writing, so that the peer sees the end,
+//! although the read half keeps the socket open.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::stream::TcpStream;
+
+/// The read half of a borrowed stream; see [`TcpStream::split`].
+pub type ReadHalf<'a> = Reader<&'a TcpStream>;
+/// The write half of a borrowed stream; see [`TcpStream::split`].
+pub type WriteHalf<'a> = Writer<&'a TcpStream>;
+/// The read half of a shared stream; see [`TcpStream::into_split`].
+pub type OwnedReadHalf = Reader<Arc<TcpStream>>;
+/// The write half of a shared stream; see [`TcpStream::into_split`].
+pub type OwnedWriteHalf = Writer<ShutdownOnDrop>;
+
+pub(super) fn split(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
+    (Reader { stream }, Writer { stream })
+}
+
+pub(super) fn into_split(stream: Arc<TcpStream>) -> (OwnedReadHalf, OwnedWriteHalf) {
+    let writer = ShutdownOnDrop {
+        stream: Arc::clone(&stream),
+        armed: true,
+    };
+    (Reader { stream }, Writer { stream: writer })
+}
+
+/// A stream to read from.
+#[derive(Debug)]
+pub struct Reader<S> {
+    stream: S,
+}
+
+impl<S: Deref<Target = TcpStream>> Reader<S> {
+    /// See [`TcpStream::read`], also for errors and cancel safety, which are the same here and
+    /// below.
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf).await
+    }
+
+    /// See [`TcpStream::read_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.stream.read_vectored(bufs).await
+    }
+
+    /// See [`TcpStream::read_exact`], which is not cancel safe.
+    ///
+    /// # Errors
+    /// As [`TcpStream::read_exact`].
+    pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read_exact(buf).await
+    }
+
+    /// See [`TcpStream::peek`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buf).await
+    }
+
+    /// See [`TcpStream::readable`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::readable`].
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+
+    /// See [`TcpStream::try_read`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_read`].
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.try_read(buf)
+    }
+
+    /// See [`TcpStream::poll_read`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_read(cx, buf)
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::local_addr`].
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+}
+
+/// A stream to write to.
+#[derive(Debug)]
+pub struct Writer<S> {
+    stream: S,
+}
+
+impl<S: Deref<Target = TcpStream>> Writer<S> {
+    /// See [`TcpStream::write`], also for errors and cancel safety, which are the same here and
+    /// below.
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(buf).await
+    }
+
+    /// See [`TcpStream::write_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(bufs).await
+    }
+
+    /// See [`TcpStream::write_all`], which is not cancel safe.
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+        self.stream.write_all(buf).await
+    }
+
+    /// See [`TcpStream::writable`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::writable`].
+    pub async fn writable(&self) -> io::Result<()> {
+        self.stream.writable().await
+    }
+
+    /// See [`TcpStream::try_write`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_write`].
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.try_write(buf)
+    }
+
+    /// See [`TcpStream::poll_write`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, buf)
+    }
+
+    /// Shuts down writing: the peer sees the end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::shutdown`].
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// As [`TcpStream::local_addr`].
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+}
+
+impl OwnedReadHalf {
+    /// Puts the stream together again.
+    ///
+    /// # Errors
+    /// [`ReuniteError`], with both halves, if they are of two streams.
+    pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        if !Arc::ptr_eq(&self.stream, &write.stream.stream) {
+            return Err(ReuniteError(self, write));
+        }
+        write.forget();
+        match Arc::try_unwrap(self.stream) {
+            Ok(stream) => Ok(stream),
+            Err(_) => unreachable!("there are two halves, and they cannot be cloned"),
+        }
+    }
+}
+
+impl OwnedWriteHalf {
+    /// Puts the stream together again; see [`OwnedReadHalf::reunite`].
+    ///
+    /// # Errors
+    /// [`ReuniteError`], with both halves, if they are of two streams.
+    pub fn reunite(self, read: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+        read.reunite(self)
+    }
+
+    /// Drops the half without shutting down writing.
+    pub fn forget(mut self) {
+        self.stream.armed = false;
+    }
+}
+
+/// What an owned write half holds of its stream.
+#[derive(Debug)]
+pub struct ShutdownOnDrop {
+    stream: Arc<TcpStream>,
+    armed: bool,
+}
+
+impl Deref for ShutdownOnDrop {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for ShutdownOnDrop {
+    fn drop(&mut self) {
+        if self.armed {
+            // There is nobody to tell, and a connection that is gone is at its end as well.
+            let _ended = self.stream.shutdown(std::net::Shutdown::Write);
+        }
+    }
+}
+
+/// Two halves were to be put together that are not of one stream; they are inside.
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the two halves are not of the same stream")
+    }
+}
+
+impl std::error::Error for ReuniteError {}

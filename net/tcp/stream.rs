@@ -1,0 +1,571 @@
+//! A TCP stream: bytes both ways, and the proof that a short read has drained it.
+//!
+//! Interface: [`TcpStream`]; all its methods take `&self`.
+//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*, made by
+//! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
+//! byte from it could make a read short that left something behind.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use super::super::addr::ToSocketAddrs;
+use super::super::sys::{self, Connecting};
+use super::first_that_works;
+use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::io::{AsyncFd, Interest, Ready};
+
+/// A TCP connection.
+///
+/// Reading and writing take `&self`, so two tasks can do both at once through an `Rc` or a
+/// reference. Dropping it closes the connection; bytes already written are still sent.
+///
+/// A read or write of several tasks at once is not interleaved within one call, but which bytes go
+/// to whom is not defined.
+///
+/// # Examples
+/// ```
+/// use std::net::Shutdown;
+/// use reveille::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// reveille::block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"hello").await?;
+///     client.shutdown(Shutdown::Write)?;
+///     let mut buf = [0; 16];
+///     assert_eq!(server.read(&mut buf).await?, 5);
+///     assert_eq!(server.read(&mut buf).await?, 0);
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct TcpStream {
+    io: AsyncFd<std::net::TcpStream>,
+    /// False once anybody else may have got hold of the socket.
+    ours_alone: AtomicBool,
+}
+
+impl TcpStream {
+    /// Connects to the first of the addresses that answers.
+    ///
+    /// # Errors
+    /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2);
+    /// `InvalidInput` for what is not an address. If several failed, the text lists all.
+    ///
+    /// A connection of the socket with itself, which TCP makes if the system happens to choose the
+    /// port it connects to, counts as refused.
+    ///
+    /// # Cancel safety
+    /// Safe: dropped early, it closes the socket. There is no time limit but the kernel's, of about
+    /// two minutes: put it into a [`timeout`](crate::time::timeout).
+    pub async fn connect(addresses: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        first_that_works(addresses, TcpStream::connect_to).await
+    }
+
+    async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = sys::stream_socket(&address)?;
+        let connecting = sys::connect(socket.as_fd(), &address)?;
+        let stream = TcpStream::ours(socket)?;
+        if connecting == Connecting::InProgress {
+            stream.connected().await?;
+        }
+        let local = stream.local_addr()?;
+        if (local.ip(), local.port()) == (address.ip(), address.port()) {
+            return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        }
+        Ok(stream)
+    }
+
+    /// Waits until a connection that was begun is made, or has failed.
+    async fn connected(&self) -> io::Result<()> {
+        loop {
+            // "Writable" is a hint, not yet "connected": connect(2), EINPROGRESS.
+            let mut guard = self.io.writable().await?;
+            match sys::finish_connect(self.socket())? {
+                Connecting::Connected => return Ok(()),
+                Connecting::InProgress => guard.clear_ready(),
+            }
+        }
+    }
+
+    /// A socket that was just made here, and that nobody else knows.
+    pub(super) fn ours(socket: OwnedFd) -> io::Result<TcpStream> {
+        TcpStream::new(std::net::TcpStream::from(socket), true)
+    }
+
+    fn new(stream: std::net::TcpStream, ours_alone: bool) -> io::Result<TcpStream> {
+        // PRIORITY, to learn of urgent bytes: they make reads short (tcp(7)).
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        let io = AsyncFd::with_interest(stream, interest)?;
+        Ok(TcpStream {
+            io,
+            ours_alone: AtomicBool::new(ours_alone),
+        })
+    }
+
+    /// Makes one of std's, which is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        TcpStream::new(stream, false)
+    }
+
+    /// Gives std's back, in non-blocking mode and deregistered.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn into_std(self) -> io::Result<std::net::TcpStream> {
+        Ok(self.io.into_inner())
+    }
+
+    /// Another handle to the same connection, not registered anywhere: it can be used in another
+    /// runtime. Bytes that one handle reads, the other does not get.
+    ///
+    /// # Errors
+    /// EMFILE: fcntl(2), F_DUPFD_CLOEXEC.
+    pub fn try_clone(&self) -> io::Result<TcpStream> {
+        self.lend();
+        TcpStream::new(self.io.get_ref().try_clone()?, false)
+    }
+
+    /// Reads up to `buf.len()` bytes; 0 means that the peer closed its write side, or that `buf`
+    /// is empty.
+    ///
+    /// # Errors
+    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNRESET,
+    /// ETIMEDOUT; and those of waiting, see [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: no byte is taken but by the poll that returns it.
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv(buf))
+            .await
+    }
+
+    /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). Of more
+    /// than 1024 that are not empty, the first 1024 are used (IOV_MAX).
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`read`](TcpStream::read).
+    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv_vectored(bufs))
+            .await
+    }
+
+    /// Fills `buf` and returns its length.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the peer closed its write side before; else as
+    /// [`read`](TcpStream::read). How much was read by then is not told.
+    ///
+    /// # Cancel safety
+    /// Not safe: bytes read so far are in `buf`, and how many is lost.
+    pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read(&mut buf[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancel safety
+    /// Safe: it takes nothing.
+    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv_peek(buf))
+            .await
+    }
+
+    /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
+    ///
+    /// # Errors
+    /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EPIPE (no SIGPIPE is
+    /// raised), ECONNRESET; and those of waiting, see [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: no byte is sent but by the poll that returns.
+    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.io
+            .async_io(Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+            .await
+    }
+
+    /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). Of more
+    /// than 1024 that are not empty, the first 1024 are used (IOV_MAX).
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`write`](TcpStream::write).
+    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let op = |_: &_| sys::send_vectored(self.socket(), bufs);
+        self.io.async_io(Interest::WRITABLE, op).await
+    }
+
+    /// Writes all of `buf`, waiting for room as often as need be.
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write). How much was written by then is not told.
+    ///
+    /// # Cancel safety
+    /// Not safe: how much was written is lost.
+    pub async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
+        while !buf.is_empty() {
+            let n = self.write(buf).await?;
+            buf = &buf[n..];
+        }
+        Ok(())
+    }
+
+    /// Waits until a read may succeed. It is a hint; see the [contract](AsyncFd#contract).
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: readiness stays.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await.map(drop)
+    }
+
+    /// Waits until a write may succeed; see [`readable`](TcpStream::readable).
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await.map(drop)
+    }
+
+    /// Waits until something of `interest` is reported, and tells what.
+    ///
+    /// # Errors
+    /// As [`AsyncFd::ready`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        Ok(self.io.ready(interest).await?.ready())
+    }
+
+    /// Reads what is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is; else as [`read`](TcpStream::read).
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.io.try_io(Interest::READABLE, |_| self.recv(buf))
+    }
+
+    /// As [`try_read`](TcpStream::try_read), into several buffers.
+    ///
+    /// # Errors
+    /// As [`try_read`](TcpStream::try_read).
+    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.io
+            .try_io(Interest::READABLE, |_| self.recv_vectored(bufs))
+    }
+
+    /// Writes what there is room for, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`write`](TcpStream::write).
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.io
+            .try_io(Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+    }
+
+    /// As [`try_write`](TcpStream::try_write), from several buffers.
+    ///
+    /// # Errors
+    /// As [`try_write`](TcpStream::try_write).
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.io.try_io(Interest::WRITABLE, |_| {
+            sys::send_vectored(self.socket(), bufs)
+        })
+    }
+
+    /// Tries an operation of the caller's on the socket, without waiting; see [`AsyncFd::try_io`].
+    ///
+    /// # Errors
+    /// What `op` returns; `WouldBlock` if it is known that it would.
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.lend();
+        self.io.try_io(interest, |_| op())
+    }
+
+    /// Tries an operation of the caller's on the socket and waits while it would block; see
+    /// [`AsyncFd::async_io`].
+    ///
+    /// # Errors
+    /// What `op` returns, but for `WouldBlock`; those of waiting, see [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// As safe as `op`.
+    pub async fn async_io<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.lend();
+        self.io.async_io(interest, |_| op()).await
+    }
+
+    /// Polls [`read`](TcpStream::read). Wakers are kept as by [`AsyncFd::poll_read_ready`], in
+    /// this and the other `poll_` methods.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_io(cx, Interest::READABLE, |_| self.recv(buf))
+    }
+
+    /// Polls [`read_vectored`](TcpStream::read_vectored).
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io
+            .poll_io(cx, Interest::READABLE, |_| self.recv_vectored(bufs))
+    }
+
+    /// Polls [`peek`](TcpStream::peek).
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.io
+            .poll_io(cx, Interest::READABLE, |_| self.recv_peek(buf))
+    }
+
+    /// Polls [`write`](TcpStream::write).
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write).
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.io
+            .poll_io(cx, Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+    }
+
+    /// Polls [`write_vectored`](TcpStream::write_vectored).
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write).
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_io(cx, Interest::WRITABLE, |_| {
+            sys::send_vectored(self.socket(), bufs)
+        })
+    }
+
+    /// Polls [`readable`](TcpStream::readable).
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_read_ready(cx).map_ok(drop)
+    }
+
+    /// Polls [`writable`](TcpStream::writable).
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_write_ready(cx).map_ok(drop)
+    }
+
+    /// Shuts down reading, writing or both, at once: shutdown(2). What was written before is sent.
+    ///
+    /// # Errors
+    /// Hardly any: that the connection is gone already (ENOTCONN) is no error.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        sys::shutdown(self.socket(), how)
+    }
+
+    /// Splits it into halves that borrow it.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::split(self)
+    }
+
+    /// Splits it into halves that share it. Dropping the write half shuts down writing.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split::into_split(Arc::new(self))
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().local_addr()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// ENOTCONN if the connection has gone: getpeername(2).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.io.get_ref().peer_addr()
+    }
+
+    /// True if small writes are sent at once, without waiting to be gathered (TCP_NODELAY).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.io.get_ref().nodelay()
+    }
+
+    /// Sets whether small writes are sent at once.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.io.get_ref().set_nodelay(nodelay)
+    }
+
+    /// The time to live of its packets, in hops (IP_TTL).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.io.get_ref().ttl()
+    }
+
+    /// Sets the time to live of its packets, in hops.
+    ///
+    /// # Errors
+    /// EINVAL for 0 and above 255: setsockopt(2).
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.io.get_ref().set_ttl(ttl)
+    }
+
+    /// Makes the close reset the connection (SO_LINGER of zero): the peer sees ECONNRESET, bytes
+    /// not yet sent are thrown away, and no TIME_WAIT remains. A linger of more than zero is not
+    /// offered: it would block the thread in close(2), non-blocking or not.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        sys::set_zero_linger(self.socket())
+    }
+
+    /// The error that is pending on the socket, which is cleared by this (SO_ERROR).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.io.get_ref().take_error()
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // Not `self.as_fd()`, which lends it.
+        self.io.get_ref().as_fd()
+    }
+
+    /// From now on somebody else may read, peek or take urgent bytes: no short read is trusted.
+    fn lend(&self) {
+        self.ours_alone.store(false, Ordering::Relaxed);
+    }
+
+    fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let n = sys::recv(self.socket(), buf)?;
+        self.received(n, buf.len());
+        Ok(n)
+    }
+
+    fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        // Against what was handed to the kernel, which is less than all if there are many.
+        let offered = sys::offered(bufs);
+        if offered == 0 {
+            return Ok(0);
+        }
+        let n = sys::recv_vectored(self.socket(), bufs)?;
+        self.received(n, offered);
+        Ok(n)
+    }
+
+    fn recv_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let n = sys::peek(self.socket(), buf)?;
+        self.io.distrust_short_reads();
+        Ok(n)
+    }
+
+    /// A read gave `n` of `offered` bytes. Short, it proves that the socket was drained, if it is
+    /// ours alone (R10); 0 is the end, and the next read says so again.
+    fn received(&self, n: usize, offered: usize) {
+        if n > 0 && n < offered && self.ours_alone.load(Ordering::Relaxed) {
+            self.io.clear_drained();
+        }
+    }
+}
+
+impl AsFd for TcpStream {
+    /// Lends the socket. From then on reads may take one system call more, for what its borrower
+    /// does with it cannot be known.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lend();
+        self.socket()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl TryFrom<std::net::TcpStream> for TcpStream {
+    type Error = io::Error;
+
+    fn try_from(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        TcpStream::from_std(stream)
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.io.get_ref().fmt(f)
+    }
+}
