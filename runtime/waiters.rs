@@ -12,6 +12,7 @@
 //!
 //! Invariant (R5): a waker goes in and out by value; none is cloned, woken or dropped here.
 
+use std::collections::VecDeque;
 use std::task::{RawWakerVTable, Waker};
 
 use super::interest::{Interest, Ready};
@@ -44,7 +45,7 @@ pub(super) struct Waiters {
 
 struct More {
     /// Those after the first, oldest first.
-    waiters: Vec<Waiter>,
+    waiters: VecDeque<Waiter>,
     /// How many polled waiters are a crowd.
     limit: usize,
     /// The wakers of the last crowd, by their identity, that have not come back yet.
@@ -86,11 +87,11 @@ impl Waiters {
             None if self.first.is_none() => self.first = Some(waiter),
             // Behind those who have waited longer, even if the first place is free.
             Some(more) if self.first.is_some() || !more.waiters.is_empty() => {
-                more.waiters.push(waiter);
+                more.waiters.push_back(waiter);
             }
             Some(_) => self.first = Some(waiter),
             None => {
-                let (waiters, dispersed) = (vec![waiter], Vec::new());
+                let (waiters, dispersed) = (VecDeque::from([waiter]), Vec::new());
                 self.more = Some(Box::new(More {
                     waiters,
                     limit: CROWD,
@@ -118,7 +119,7 @@ impl Waiters {
         }
         let waiters = &mut self.more.as_mut()?.waiters;
         let position = waiters.iter().position(|waiter| waiter.key == key)?;
-        Some(waiters.remove(position).waker)
+        Some(waiters.remove(position)?.waker)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,8 +139,13 @@ impl Waiters {
                 .map(|waiter| waiter.waker),
         );
         if let Some(more) = &mut self.more {
-            let taken = more.waiters.extract_if(.., |waiter| wanted(waiter));
-            into.extend(taken.map(|waiter| waiter.waker));
+            // Once around: what is not wanted goes to the back, and so keeps its order.
+            for _ in 0..more.waiters.len() {
+                match more.waiters.pop_front() {
+                    Some(waiter) if wanted(&waiter) => into.push(waiter.waker),
+                    unwanted => more.waiters.extend(unwanted),
+                }
+            }
         }
     }
 
