@@ -188,8 +188,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// returned `WouldBlock` is taken for a fact about the descriptor.
     ///
     /// # Errors
-    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again); and those
-    /// of [`ready`](AsyncFd::ready) if it has to wait.
+    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again); those of
+    /// [`readable`](AsyncFd::readable) if it has to wait; and, before it tries, `InvalidInput` if
+    /// nothing of `interest` was registered for.
     ///
     /// # Cancel safety
     /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.

@@ -56,6 +56,11 @@ impl Interest {
         self.0 & Interest::ERROR.0 != 0
     }
 
+    /// True if the two sets have something in common.
+    pub(super) const fn intersects(self, other: Interest) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The events to register for. Edge-triggered: one registration serves the source's life.
     pub(super) fn events(self) -> u32 {
         let mut events = libc::EPOLLET;

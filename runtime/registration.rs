@@ -55,6 +55,7 @@ impl Registration {
         let Some(shared) = context::current() else {
             return Poll::Ready(self.try_elsewhere(op));
         };
+        self.check_interest(interest)?;
         ready!(shared.budget.poll(cx));
         loop {
             let source = self.source.get().copied();
@@ -71,7 +72,7 @@ impl Registration {
                     Some(name) => shared.reactor.clear(name, interest),
                     None => {
                         let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
-                        self.register(&shared, interest, untried)?;
+                        self.register(&shared, untried)?;
                     }
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -95,10 +96,11 @@ impl Registration {
         let Some(shared) = context::current() else {
             return Poll::Ready(Err(self.nowhere_to_wait()));
         };
+        self.check_interest(interest)?;
         ready!(shared.budget.poll(cx));
         let name = match self.source.get() {
             Some(name) => *name,
-            None => self.register(&shared, interest, Ready::EMPTY)?,
+            None => self.register(&shared, Ready::EMPTY)?,
         };
         if !shared.is_home_of(name) {
             return Poll::Ready(Err(not_at_home()));
@@ -152,17 +154,20 @@ impl Registration {
         }
     }
 
-    /// Registers with `shared`, whose task is about to wait for `interest`.
-    fn register(&self, shared: &Shared, interest: Interest, ready: Ready) -> io::Result<Name> {
+    /// Refuses a wait that no event could end. Errors are reported whatever was asked for.
+    fn check_interest(&self, interest: Interest) -> io::Result<()> {
+        if interest.is_error() || self.interest.intersects(interest) {
+            return Ok(());
+        }
+        let registered = self.interest;
+        let text = format!("waiting for {interest:?} on what is registered for {registered:?}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
+
+    /// Registers with `shared`, whose task is about to wait.
+    fn register(&self, shared: &Shared, ready: Ready) -> io::Result<Name> {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
-        }
-        if !self.interest.mask().intersects(interest.mask()) && interest != Interest::ERROR {
-            let text = format!(
-                "waiting for {interest:?} on what is registered for {:?}",
-                self.interest
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let name = shared
             .reactor
