@@ -240,9 +240,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// call that would return EAGAIN. Call it right after that read, from the same poll.
     ///
     /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), but for an urgent
-    /// byte or an end of the stream; so nothing is done if the last events spoke of one. It does
-    /// not for datagrams, terminals, or Unix sockets that carry descriptors or credentials: there
-    /// a task could wait for ever for what is there already.
+    /// byte or an end of the stream; so nothing is done if the last events spoke of one, or if
+    /// [`PRIORITY`](Interest::PRIORITY) was not registered for, without which none speaks of an
+    /// urgent byte. It does not for datagrams, terminals, or Unix sockets that carry descriptors or
+    /// credentials: there a task could wait for ever for what is there already.
     pub fn clear_drained(&self) {
         self.registration.clear_drained();
     }

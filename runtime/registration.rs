@@ -142,6 +142,10 @@ impl Registration {
 
     /// A read was short on a socket that is ours alone, so it is drained (R10).
     pub(crate) fn clear_drained(&self) {
+        // An urgent byte may have ended it, of which epoll speaks only if asked to.
+        if !self.interest.is_priority() {
+            return;
+        }
         if let Some((shared, name)) = self.home() {
             shared.reactor.clear_drained(name);
         }
