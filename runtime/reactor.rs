@@ -35,7 +35,7 @@ use super::interest::{Interest, Ready};
 use super::place::Bell;
 use super::slab::{Name, Slab};
 use super::sys::{Epoll, Events};
-use super::waiters::{Waiter, WaiterKey, Waiters};
+use super::waiters::{Progress, Waiter, WaiterKey, Waiters};
 
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
@@ -193,6 +193,7 @@ impl Reactor {
         if *key == WaiterKey::UNSET {
             *key = WaiterKey(shared.serials.take());
         }
+        let progress = Progress::of(shared);
         let (mut crowd, mut replaced) = (Vec::new(), Vec::new());
         {
             let mut sources = self.sources.borrow_mut();
@@ -204,7 +205,9 @@ impl Reactor {
                 key: *key,
                 interest,
             };
-            source.waiters.add(waiter, &mut crowd, &mut replaced);
+            source
+                .waiters
+                .add(waiter, progress, &mut crowd, &mut replaced);
         }
         foreign::wake_all(&mut crowd);
         foreign::discard(replaced);

@@ -8,13 +8,15 @@
 //! another tomorrow, and the first may be gone or may be still waiting. So polled waiters are kept
 //! side by side, one a waker, and when they become a crowd all are woken and forgotten: who still
 //! waits comes back. A crowd is twice as many as came back from the last one, and at least
-//! [`CROWD`].
+//! [`CROWD`]. Who came back is counted when all have had their turn: judged any sooner, tasks that
+//! all wait would drive each other out for ever.
 //!
 //! Invariant (R5): a waker goes in and out by value; none is cloned, woken or dropped here.
 
 use std::collections::VecDeque;
 use std::task::{RawWakerVTable, Waker};
 
+use super::Shared;
 use super::interest::{Interest, Ready};
 
 /// The fewest polled waiters that are too many.
@@ -37,6 +39,23 @@ pub(super) struct Waiter {
     pub(super) interest: Interest,
 }
 
+/// How far the executor has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) polls: u64,
+    /// When there have been more polls than this, each task that is queued now has been polled,
+    /// because the queue is never longer than the slab (R1), and the poll that runs now is over.
+    pub(super) round: u64,
+}
+
+impl Progress {
+    pub(super) fn of(shared: &Shared) -> Progress {
+        let polls = shared.counters.polls.get();
+        let round = polls + shared.executor.tasks() as u64 + 1;
+        Progress { polls, round }
+    }
+}
+
 /// One waiter is the rule and lies in place; more are the exception and lie in a box.
 pub(super) struct Waiters {
     first: Option<Waiter>,
@@ -51,6 +70,8 @@ struct More {
     /// The wakers of the last crowd, by their identity, that have not come back yet.
     dispersed: Vec<Identity>,
     returned: usize,
+    /// When there have been more polls than this, all who still wait have returned.
+    judged_after: u64,
 }
 
 /// What `Waker::will_wake` compares. Two wakers that agree wake the same task.
@@ -77,9 +98,15 @@ impl Waiters {
 
     /// Adds a waiter. One of the same key is replaced, and its waker is pushed onto `dropped`; a
     /// crowd is dispersed, and its wakers are pushed onto `woken`.
-    pub(super) fn add(&mut self, waiter: Waiter, woken: &mut Vec<Waker>, dropped: &mut Vec<Waker>) {
+    pub(super) fn add(
+        &mut self,
+        waiter: Waiter,
+        progress: Progress,
+        woken: &mut Vec<Waker>,
+        dropped: &mut Vec<Waker>,
+    ) {
         if waiter.key == WaiterKey::POLLED {
-            self.disperse_crowd(&waiter, woken);
+            self.disperse_crowd(&waiter, progress, woken);
         } else if let Some(before) = self.forget(waiter.key) {
             dropped.push(before);
         }
@@ -97,6 +124,7 @@ impl Waiters {
                     limit: CROWD,
                     dispersed,
                     returned: 0,
+                    judged_after: 0,
                 }));
             }
         }
@@ -150,7 +178,7 @@ impl Waiters {
     }
 
     /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
-    fn disperse_crowd(&mut self, newcomer: &Waiter, woken: &mut Vec<Waker>) {
+    fn disperse_crowd(&mut self, newcomer: &Waiter, progress: Progress, woken: &mut Vec<Waker>) {
         let polled = self
             .iter()
             .filter(|waiter| waiter.key == WaiterKey::POLLED)
@@ -161,11 +189,12 @@ impl Waiters {
             more.dispersed.swap_remove(found);
             more.returned += 1;
         }
-        if polled < more.limit {
+        if polled < more.limit || progress.polls <= more.judged_after {
             return;
         }
         more.limit = CROWD.max(2 * more.returned);
         more.returned = 0;
+        more.judged_after = progress.round;
         let before = woken.len();
         self.take_if(|waiter| waiter.key == WaiterKey::POLLED, woken);
         if let Some(more) = &mut self.more {
