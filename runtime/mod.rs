@@ -192,6 +192,9 @@ pub(crate) struct Shared {
     due: Cell<Vec<Waker>>,
     /// How many slots the inbox has room for.
     inbox_room: Cell<usize>,
+    /// Polls left before the next look at epoll. Here and not in the loop, which is left and
+    /// entered again whenever the main future is polled.
+    polls_until_look: Cell<usize>,
 }
 
 impl Runtime {
@@ -236,6 +239,7 @@ impl Runtime {
             mail: Cell::new(Mail::default()),
             due: Cell::new(Vec::new()),
             inbox_room: Cell::new(0),
+            polls_until_look: Cell::new(POLLS_BETWEEN_LOOKS),
         };
         Ok(Runtime {
             shared: Rc::new(shared),
@@ -398,7 +402,8 @@ impl Shared {
     /// Runs the loop until the main future's slot is popped.
     fn run_until_main(&self) {
         loop {
-            for _ in 0..POLLS_BETWEEN_LOOKS {
+            while self.polls_until_look.get() > 0 {
+                self.polls_until_look.set(self.polls_until_look.get() - 1);
                 match self.executor.pop(self) {
                     Next::Main => return,
                     Next::Run(task) => self.executor.run(self, task),
@@ -407,6 +412,7 @@ impl Shared {
                 }
                 self.unhandled_panic();
             }
+            self.polls_until_look.set(POLLS_BETWEEN_LOOKS);
             let queued = self.executor.queued() > 0;
             let looked = if queued {
                 self.look(Some(Duration::ZERO))
