@@ -330,7 +330,8 @@ impl Executor {
                 );
             }
         }
-        foreign::discard((joiner, span));
+        foreign::discard(joiner);
+        foreign::discard(span);
     }
 
     /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
@@ -394,7 +395,10 @@ impl Executor {
         if let Body::Spawned(cell) = body {
             cell.as_ref().take(into);
         }
-        foreign::discard(removed);
+        if let Some(Task { joiner, span, .. }) = removed {
+            foreign::discard(joiner);
+            foreign::discard(span);
+        }
     }
 
     /// Nobody will ask for the outcome. That of a finished task is dropped by a pop and not here,

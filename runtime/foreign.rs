@@ -1,6 +1,6 @@
 //! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
 //!
-//! Interface: [`wake`], [`wake_all`], [`discard`]. The caller holds no borrow and no lock (R5).
+//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_all`]. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
 
@@ -26,6 +26,11 @@ pub(crate) fn discard<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         contain("a value panicked while it was dropped", || drop(value));
     }
+}
+
+/// Drops them one by one: two that panic in the drop of one vector would abort the process.
+pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
+    values.into_iter().for_each(discard);
 }
 
 fn contain(what: &'static str, f: impl FnOnce()) {

@@ -376,14 +376,14 @@ impl Drop for Runtime {
         let _running = Running::enter(shared);
         shared.executor.shutdown(shared);
         let wakers = shared.timers.borrow_mut().take_all();
-        wakers.into_iter().for_each(foreign::discard);
+        foreign::discard_all(wakers);
         shared.reactor.shutdown();
         // From here on its names are stale everywhere. The child of a fork leaves the place alone:
         // its lock may be held by a thread that does not exist there.
         if !sys::is_forked_child() {
             let left = shared.inbox.close();
             place::give_back(shared.place);
-            foreign::discard(left);
+            foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
         }
     }
 }

@@ -277,6 +277,11 @@ impl Place {
 }
 
 impl Open {
+    /// The commands that nobody will obey.
+    pub(crate) fn into_commands(self) -> Vec<Command> {
+        self.commands
+    }
+
     /// A tenant who is asleep, has no mail yet, and gives no name with a serial below `born`.
     pub(crate) fn new(
         born: u64,

@@ -162,7 +162,11 @@ impl Reactor {
             .sources
             .borrow_mut()
             .remove(source.index, source.serial);
-        foreign::discard(removed.map(|source| source.waiters));
+        let mut wakers = Vec::new();
+        if let Some(mut source) = removed {
+            source.waiters.take_all(&mut wakers);
+        }
+        foreign::discard_all(wakers);
     }
 
     /// Ready with what `interest` asks for, or pending with the waker stored. `None`: the source
@@ -210,7 +214,7 @@ impl Reactor {
                 .add(waiter, progress, &mut crowd, &mut replaced);
         }
         foreign::wake_all(&mut crowd);
-        foreign::discard(replaced);
+        foreign::discard_all(replaced);
         Poll::Pending
     }
 
@@ -315,7 +319,7 @@ impl Reactor {
             source.waiters.take_all(&mut wakers);
         }
         // They are dropped and not woken: their tasks have been dropped before.
-        wakers.into_iter().for_each(foreign::discard);
+        foreign::discard_all(wakers);
     }
 
     /// Registered sources.
