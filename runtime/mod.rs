@@ -373,17 +373,20 @@ impl Drop for Runtime {
     /// Drops the tasks in spawn order, then the timers and sources.
     fn drop(&mut self) {
         let shared = &self.shared;
-        let _running = Running::enter(shared);
-        shared.executor.shutdown(shared);
-        let wakers = shared.timers.borrow_mut().take_all();
-        foreign::discard_all(wakers);
-        shared.reactor.shutdown();
-        // From here on its names are stale everywhere. The child of a fork leaves the place alone:
-        // its lock may be held by a thread that does not exist there.
+        let running = Running::enter(shared);
+        shared.end();
+        // From here on its names are stale everywhere. (In the child of a fork there is no lock to
+        // be had, and this does nothing.)
+        let left = shared.inbox.close();
+        foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
+        // Once more, for what those commands, and the wakers before them, spawned as they were
+        // dropped: left to the drop of `shared`, it would be dropped outside its runtime.
+        shared.end();
+        drop(running);
+        // Last, for whoever moves in must not be disturbed. A child leaves the table alone: its
+        // lock may be held by a thread that does not exist there.
         if !sys::is_forked_child() {
-            let left = shared.inbox.close();
             place::give_back(shared.place);
-            foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
         }
     }
 }
@@ -423,6 +426,14 @@ impl Shared {
                 panic!("the runtime cannot wait for events: {error}");
             }
         }
+    }
+
+    /// Drops the tasks, then the wakers of timers and sources.
+    fn end(&self) {
+        self.executor.shutdown(self);
+        let wakers = self.timers.borrow_mut().take_all();
+        foreign::discard_all(wakers);
+        self.reactor.shutdown();
     }
 
     /// One look: at epoll, at the inbox, at the clock. Returns true if the kernel may hold more.
