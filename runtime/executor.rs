@@ -48,7 +48,7 @@ pub(crate) struct Executor {
     pub(super) state: RefCell<State>,
     /// The serial of the task that is being polled or dropped, 0 if none is.
     current: Cell<u64>,
-    /// Set when a detached task panicked; what to do about it is the loop's decision.
+    /// Set when the panic of a task came to light that no handle will report; what to do about it is the loop's decision.
     pub(super) unhandled_panic: Cell<bool>,
 }
 
@@ -299,10 +299,6 @@ impl Executor {
                 "the future of a finished task panicked while it was dropped"
             );
         }
-        if detached && finished == Finished::Panicked {
-            self.unhandled_panic.set(true);
-            error!(task = serial, "a detached task panicked");
-        }
         if let Some(joiner) = joiner {
             foreign::wake(joiner);
         }
@@ -323,11 +319,17 @@ impl Executor {
             return;
         };
         if let (Body::Spawned(cell), Life::Done) = (&body, life) {
-            if cell.as_ref().discard() == Finished::DropPanicked {
-                error!(
+            // Here and not at its end, for the handle may be dropped before that or after it.
+            match cell.as_ref().discard() {
+                Finished::Quietly => {}
+                Finished::Panicked => {
+                    self.unhandled_panic.set(true);
+                    error!(task = serial, "a detached task panicked");
+                }
+                Finished::DropPanicked => error!(
                     task = serial,
                     "the output of a detached task panicked while it was dropped"
-                );
+                ),
             }
         }
         foreign::discard(joiner);

@@ -42,7 +42,7 @@ pub(super) trait Cell {
     /// Moves the outcome into `into`, which is an `Option<Result<T, JoinError>>`.
     fn take(self: Pin<&Self>, into: &mut dyn Any);
 
-    /// Drops the outcome, which nobody will take.
+    /// Drops the outcome, which nobody will take; `Panicked` if it was a panic.
     fn discard(self: Pin<&Self>) -> Finished;
 }
 
@@ -155,24 +155,19 @@ where
     fn discard(self: Pin<&Self>) -> Finished {
         let mut outcome: Option<Result<F::Output, JoinError>> = None;
         self.take(&mut outcome);
-        let panic = match outcome {
-            None => None,
-            Some(Ok(output)) => catch_unwind(AssertUnwindSafe(|| drop(output))).err(),
-            // That the task panicked was reported when it did.
-            Some(Err(error)) => {
-                if let Ok(payload) = error.try_into_panic() {
-                    forget_payload(payload);
-                }
-                None
-            }
+        let (payload, finished) = match outcome {
+            None => return Finished::Quietly,
+            Some(Ok(output)) => match catch_unwind(AssertUnwindSafe(|| drop(output))) {
+                Ok(()) => return Finished::Quietly,
+                Err(payload) => (payload, Finished::DropPanicked),
+            },
+            Some(Err(error)) => match error.try_into_panic() {
+                Err(_cancelled) => return Finished::Quietly,
+                Ok(payload) => (payload, Finished::Panicked),
+            },
         };
-        match panic {
-            None => Finished::Quietly,
-            Some(payload) => {
-                forget_payload(payload);
-                Finished::DropPanicked
-            }
-        }
+        forget_payload(payload);
+        finished
     }
 }
 
