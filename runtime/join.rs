@@ -13,7 +13,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::context;
 use super::place::{self, Command};
@@ -118,21 +118,43 @@ impl<T: 'static> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let id = self.id;
+        let home = self.name.and_then(context::home_of);
+        if let Some(shared) = &home {
+            ready!(shared.budget.poll(cx));
+        }
+        let outcome = ready!(self.poll_outcome(cx));
+        if let Some(shared) = &home {
+            shared.budget.spend();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<T: 'static> JoinHandle<T> {
+    /// The outcome, if it is there. Waits for nothing, so the budget has no say.
+    pub(super) fn try_take(&mut self) -> Option<Result<T, JoinError>> {
+        if !self.is_finished() {
+            return None;
+        }
+        match self.poll_outcome(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_outcome(&mut self, cx: &Context<'_>) -> Poll<Result<T, JoinError>> {
         let name = self
             .name
             .expect("a `JoinHandle` was polled after it gave its output");
-        let Some(shared) = context::home_of(name) else {
-            assert!(!place::is_open(name), "{NOT_AT_HOME}");
-            self.name = None;
-            return Poll::Ready(Err(JoinError::cancelled(id)));
-        };
-        ready!(shared.budget.poll(cx));
-        let mut output: Option<Result<T, JoinError>> = None;
-        ready!(shared.executor.poll_join(&shared, name, cx, &mut output));
-        shared.budget.spend();
+        let mut outcome: Option<Result<T, JoinError>> = None;
+        match context::home_of(name) {
+            Some(shared) => {
+                ready!(shared.executor.poll_join(&shared, name, cx, &mut outcome));
+            }
+            None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
+        }
         self.name = None;
-        Poll::Ready(output.unwrap_or_else(|| Err(JoinError::cancelled(id))))
+        Poll::Ready(outcome.unwrap_or_else(|| Err(JoinError::cancelled(self.id))))
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 
@@ -114,26 +114,15 @@ impl<T: 'static> JoinSet<T> {
         }
         // Before the look, and outside the lock (R5).
         let waker = cx.waker().clone();
-        let (next, before) = {
-            let mut ended = lock(&self.ended);
-            (ended.ids.pop_front(), ended.waker.replace(waker))
-        };
+        let before = lock(&self.ended).waker.replace(waker);
         drop(before);
-        let Some(id) = next else { return Poll::Pending };
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let Some((id, task)) = self.first_ended() else {
             return Poll::Pending;
         };
-        match Pin::new(task).poll(cx) {
-            Poll::Ready(output) => {
-                self.tasks.remove(&id);
-                Poll::Ready(Some((id, output)))
-            }
-            // It is at its end but not past it, or the budget is spent: its handle will wake us.
-            Poll::Pending => {
-                lock(&self.ended).ids.push_front(id);
-                Poll::Pending
-            }
-        }
+        // Pending if it is at its end but not past it, or the budget is spent: the handle wakes.
+        let output = ready!(Pin::new(task).poll(cx));
+        self.remove(id);
+        Poll::Ready(Some((id, output)))
     }
 
     /// Takes the output of a task that has ended, if there is one.
@@ -141,10 +130,28 @@ impl<T: 'static> JoinSet<T> {
     /// # Errors
     /// Inside: the [`JoinError`] of the task.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
-        match self.poll_join_next(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(next) => next,
-            Poll::Pending => None,
+        let (id, task) = self.first_ended()?;
+        let output = task.try_take()?;
+        self.remove(id);
+        Some(output)
+    }
+
+    /// The task that ended first, of those in the set.
+    fn first_ended(&mut self) -> Option<(Id, &mut JoinHandle<T>)> {
+        let mut ended = lock(&self.ended);
+        // One that was detached before its end announces it all the same.
+        while !self.tasks.contains_key(ended.ids.front()?) {
+            ended.ids.pop_front();
         }
+        let id = *ended.ids.front()?;
+        drop(ended);
+        Some((id, self.tasks.get_mut(&id)?))
+    }
+
+    /// The output of the task that ended first has been taken.
+    fn remove(&mut self, id: Id) {
+        lock(&self.ended).ids.pop_front();
+        self.tasks.remove(&id);
     }
 
     /// Waits for all tasks and returns their outputs in the order they ended.
