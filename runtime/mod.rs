@@ -99,14 +99,13 @@ mod context;
 mod executor;
 mod foreign;
 mod handle;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod place;
 mod reactor;
 mod registration;
-
 mod shutdown;
 pub(crate) mod slab;
-mod sys;
+pub(crate) mod sys;
 mod task;
 pub(crate) mod timers;
 mod waiters;
