@@ -1,6 +1,6 @@
-//! reveille: an async runtime for Linux, made from scratch on epoll, to be used and to be read.
+//! An async runtime for Linux, made from scratch on epoll, to be used and to be read.
 //!
-//! One thread, one run queue, one reactor; async TCP, timers and signals on top. No macros: a
+//! One thread, one run queue, one reactor; TCP, timers and signals on top. There are no macros: a
 //! program is a `main` that calls [`block_on`].
 //!
 //! ```no_run
@@ -22,6 +22,29 @@
 //!     })
 //! }
 //! ```
+//!
+//! # Why not just use tokio?
+//!
+//! Do, if you need more than one thread, another system than Linux, or its ecosystem. This is for
+//! programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to
+//! know, or to learn, what runs beneath them.
+//!
+//! # What is where
+//!
+//! - [`task`]: [`spawn`], and the handles of what it spawned. [`runtime`]: making one by hand,
+//!   running it from another event loop, reaching it from other threads; and the design.
+//! - [`net`]: TCP. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
+//! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and
+//!   its kin.
+//!
+//! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel,
+//! futures-lite and futures-concurrency work on any runtime, and so on this one.
+//!
+//! # To be read
+//!
+//! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a
+//! name) and the invariants R1 to R10. The files cite what they keep, and open with what they are,
+//! what to read before and what to read next.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker is 64 bits");
@@ -103,6 +126,11 @@ pub mod signal {
         pub use crate::runtime::signal::{Signal, SignalKind, restore_default, signal};
     }
 }
+
+/// The README's code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;
 
 #[cfg(test)]
 #[path = "tests/unit/mod.rs"]
