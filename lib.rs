@@ -46,6 +46,9 @@
 //! name) and the invariants R1 to R10. The files cite what they keep, and open with what they are,
 //! what to read before and what to read next.
 
+// The public pages link inside on purpose: the inside is there to be read, and docs.rs shows it.
+#![allow(rustdoc::private_intra_doc_links)]
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker is 64 bits");
 

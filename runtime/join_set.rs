@@ -62,7 +62,7 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
-    /// Spawns a task into the set; see [`spawn`](crate::spawn).
+    /// Spawns a task into the set; see [`spawn`].
     ///
     /// # Panics
     /// Outside a runtime.

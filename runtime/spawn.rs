@@ -68,7 +68,7 @@ impl<'a> TaskBuilder<'a> {
         TaskBuilder { name: Some(name) }
     }
 
-    /// Spawns it; see [`spawn`](crate::spawn).
+    /// Spawns it; see [`spawn`].
     ///
     /// # Panics
     /// Outside a runtime.
