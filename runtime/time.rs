@@ -139,13 +139,16 @@ pub fn resume() {
 /// # Cancel safety
 /// The clock has moved once this was polled.
 pub async fn advance(duration: Duration) {
-    let shared = context::expect_current("`time::advance` called");
-    assert!(
-        shared.clock.is_paused(),
-        "`time::advance` called, but the clock is not paused"
-    );
-    shared.clock.advance(duration);
-    shared.fire_timers();
+    {
+        // Not kept across the await, so that the future is `Send`.
+        let shared = context::expect_current("`time::advance` called");
+        assert!(
+            shared.clock.is_paused(),
+            "`time::advance` called, but the clock is not paused"
+        );
+        shared.clock.advance(duration);
+        shared.fire_timers();
+    }
     // Those who were woken are in the queue now, and this task goes behind them.
     yield_now().await;
 }
