@@ -78,7 +78,7 @@ use std::future::Future;
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    Builder::new().block_on(future)
+    runtime::block_on_once(&Builder::new(), future)
 }
 
 pub mod task {

@@ -269,7 +269,8 @@ impl Runtime {
         if context::current().is_some() {
             panic!("{NESTED}");
         }
-        if size_of::<F>() > spawn::BOX_ABOVE {
+        // As in `spawn`, which says why `const`.
+        if const { size_of::<F>() > spawn::BOX_ABOVE } {
             self.drive(Box::pin(future))
         } else {
             self.drive(future)

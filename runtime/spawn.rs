@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::Shared;
 use super::context;
+use super::executor::TaskRef;
 use super::join::{Id, JoinHandle};
 use super::task::TaskCell;
 
@@ -109,14 +110,14 @@ impl Shared {
         F: Future<Output = T> + 'static,
         T: 'static,
     {
-        let name = if size_of::<F>() > BOX_ABOVE {
-            let cell = Rc::pin(TaskCell::new(Box::pin(future)));
-            self.executor.spawn(self, cell, name, location)
+        // `const`, so that the code of one branch does not take stack for the other's copies,
+        // which without optimization are all laid out beside each other.
+        let cell: TaskRef = if const { size_of::<F>() > BOX_ABOVE } {
+            Rc::pin(TaskCell::new(Box::pin(future)))
         } else {
-            self.executor
-                .spawn(self, Rc::pin(TaskCell::new(future)), name, location)
+            Rc::pin(TaskCell::new(future))
         };
-        JoinHandle::new(name)
+        JoinHandle::new(self.executor.spawn(self, cell, name, location))
     }
 }
 
