@@ -18,6 +18,10 @@ pub(crate) struct Clock {
     running_since: Cell<Option<Instant>>,
 }
 
+/// A century, so that neither the clock, once it runs again, nor a deadline that nobody will meet
+/// comes to the last `Instant` there is.
+const LEFT: Duration = Duration::from_secs(86_400 * 365 * 100);
+
 impl Clock {
     pub(super) fn new(paused: bool) -> Clock {
         let now = Instant::now();
@@ -65,10 +69,12 @@ impl Clock {
         }
     }
 
-    /// Moves a paused clock on; at the end of time it stays there.
+    /// Moves a paused clock on, but for a step that would leave less than [`LEFT`] of all time.
     pub(crate) fn advance(&self, by: Duration) {
         if let Some(later) = self.base.get().checked_add(by) {
-            self.base.set(later);
+            if later.checked_add(LEFT).is_some() {
+                self.base.set(later);
+            }
         }
     }
 }
