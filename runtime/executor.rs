@@ -163,6 +163,11 @@ impl Executor {
         let (life, joiner) = (Life::Running, None);
         let mut state = self.state.borrow_mut();
         let slots = state.tasks.slots();
+        // Before the slot is taken: below the limit one is vacant, or the next one can be named.
+        assert!(
+            state.tasks.len() < Hint::INDEX_LIMIT as usize,
+            "2^28 tasks live in this runtime, and more cannot be named"
+        );
         let task = Task {
             queued,
             aborted,
@@ -173,10 +178,6 @@ impl Executor {
             span,
         };
         let index = state.tasks.insert(serial, task);
-        assert!(
-            index < Hint::INDEX_LIMIT,
-            "more than 2^28 tasks live in one runtime"
-        );
         if state.tasks.slots() > slots {
             // Room for every task there can be before the slab grows again (R1), here and in the
             // inbox.
