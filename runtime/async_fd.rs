@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
+use super::context;
 use super::interest::{Interest, Ready};
 use super::reactor::Observed;
 use super::registration::{Registration, Wait};
@@ -233,6 +234,15 @@ impl<T: AsFd> AsyncFd<T> {
         op: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         self.registration.try_io(interest, || op(&self.inner))
+    }
+
+    /// How many of `len` bytes a read or write should offer to the kernel: all of them, but under
+    /// [`Builder::chaos`](crate::runtime::Builder::chaos) sometimes fewer, to make it short. An
+    /// operation that takes part in chaos asks this first; a short read is then one that gave less
+    /// than was offered.
+    pub fn offer(&self, len: usize) -> usize {
+        let chaos = context::with_current(|shared| Some(shared.chaos.as_ref()?.offer(len)));
+        chaos.flatten().unwrap_or(len)
     }
 
     /// Says that a read just returned less than it was given room for, and that this proves, for

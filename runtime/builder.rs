@@ -29,6 +29,7 @@ pub struct Builder {
     pub(super) unhandled_panic: UnhandledPanic,
     pub(super) start_paused: bool,
     pub(super) auto_advance: bool,
+    pub(super) chaos: Option<u64>,
 }
 
 /// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.
@@ -57,6 +58,7 @@ impl Builder {
             unhandled_panic: UnhandledPanic::default(),
             start_paused: false,
             auto_advance: false,
+            chaos: None,
         }
     }
 
@@ -92,6 +94,34 @@ impl Builder {
     /// queued, no mail is there, and no task waits for any source. For tests that sleep.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
         self.auto_advance = auto_advance;
+        self
+    }
+
+    /// Shuffles whatever is legal to shuffle, as `seed` says, to find in tests what would else be
+    /// found on another machine on another day: which queued task is polled next, the order of
+    /// events, when the runtime looks at epoll, how many bytes a read or a write moves; and it
+    /// adds wakes for nothing and interruptions (EINTR). A program must bear all of it.
+    ///
+    /// The same seed makes the same choices. A program whose every input comes from itself (its
+    /// own pipes and Unix sockets, a paused clock, no other threads) runs the same way again.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    ///
+    /// for seed in 0..50 {
+    ///     // Whoever wins, both must come in.
+    ///     let places = Builder::new().chaos(seed).block_on(async {
+    ///         let mut racers = reveille::task::JoinSet::new();
+    ///         racers.spawn(async { "hare" });
+    ///         racers.spawn(async { "tortoise" });
+    ///         racers.join_all().await
+    ///     });
+    ///     assert_eq!(places.len(), 2, "seed {seed}");
+    /// }
+    /// ```
+    pub fn chaos(&mut self, seed: u64) -> &mut Builder {
+        self.chaos = Some(seed);
         self
     }
 

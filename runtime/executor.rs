@@ -33,6 +33,7 @@ use std::task::{Context, Poll, Waker};
 use tracing::{Span, error, trace};
 
 use super::Shared;
+use super::chaos::Chaos;
 use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
@@ -213,10 +214,26 @@ impl Executor {
         }
     }
 
+    /// Wakes some task without a reason, now and then: every future must bear that.
+    pub(super) fn wake_for_nothing(&self, chaos: &Chaos) {
+        let slots = self.state.borrow().tasks.slots();
+        if slots > 0 && chaos.one_in(4) {
+            // It fits, for every index of the slab does.
+            self.wake_occupant(chaos.below(slots) as u32);
+        }
+    }
+
     /// Takes the first slot off the queue and says what to do with it.
     pub(super) fn pop(&self, shared: &Shared) -> Next {
         let mut state = self.state.borrow_mut();
-        let Some(index) = state.queue.pop_front() else {
+        let index = match &shared.chaos {
+            Some(chaos) if !state.queue.is_empty() => {
+                let any = chaos.below(state.queue.len());
+                state.queue.swap_remove_front(any)
+            }
+            _ => state.queue.pop_front(),
+        };
+        let Some(index) = index else {
             return Next::Idle;
         };
         let Some((serial, task)) = state.tasks.occupant(index) else {

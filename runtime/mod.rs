@@ -94,6 +94,7 @@ pub(crate) mod yield_now;
 // The inside.
 mod budget;
 mod builder;
+mod chaos;
 mod clock;
 mod context;
 mod executor;
@@ -127,6 +128,7 @@ use std::time::{Duration, Instant};
 use tracing::trace;
 
 use budget::Budget;
+use chaos::Chaos;
 use clock::Clock;
 use context::Running;
 use executor::{Executor, Next};
@@ -184,6 +186,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     pub(crate) counters: Arc<Counters>,
     options: Builder,
+    /// There only if the options ask for it.
+    pub(crate) chaos: Option<Chaos>,
     /// True inside `block_on`, `turn` and shutdown.
     running: Cell<bool>,
     mail: Cell<Mail>,
@@ -233,6 +237,7 @@ impl Runtime {
             clock: Clock::new(options.start_paused),
             budget: Budget::new(),
             counters,
+            chaos: options.chaos.map(Chaos::new),
             options,
             running: Cell::new(false),
             mail: Cell::new(Mail::default()),
@@ -415,7 +420,9 @@ impl Shared {
                 }
                 self.unhandled_panic();
             }
-            self.polls_until_look.set(POLLS_BETWEEN_LOOKS);
+            let polls = |chaos: &Chaos| 1 + chaos.below(POLLS_BETWEEN_LOOKS);
+            self.polls_until_look
+                .set(self.chaos.as_ref().map_or(POLLS_BETWEEN_LOOKS, polls));
             let queued = self.executor.queued() > 0;
             let looked = if queued {
                 self.look(Some(Duration::ZERO))
@@ -442,6 +449,9 @@ impl Shared {
             return Err(sys::forked_child_error());
         }
         self.counters.looks.add(1);
+        if let Some(chaos) = &self.chaos {
+            self.executor.wake_for_nothing(chaos);
+        }
         let turned = self.reactor.turn(self, timeout);
         self.read_mail();
         self.fire_timers();

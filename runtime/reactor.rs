@@ -277,7 +277,16 @@ impl Reactor {
     pub(super) fn turn(&self, shared: &Shared, timeout: Option<Duration>) -> io::Result<bool> {
         // A nested turn of the same runtime is refused, so the buffer is there.
         let mut events = self.events.take().unwrap_or_else(Events::new);
-        let waited = self.epoll.wait(&mut events, timeout);
+        let interrupted = shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
+        let waited = if interrupted {
+            events.clear();
+            Ok(())
+        } else {
+            self.epoll.wait(&mut events, timeout)
+        };
+        if let Some(chaos) = &shared.chaos {
+            events.shuffle(chaos);
+        }
         let mut woken = self.woken.take();
         for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
             if token != Token::BELL {

@@ -66,6 +66,9 @@ impl Registration {
                 let observed = shared.reactor.poll_ready(&shared, name, interest, cx, key);
                 ready!(observed).ok_or_else(not_at_home)?;
             }
+            if shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
+                continue; // As if `op` had been interrupted: it is tried again.
+            }
             match op() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match source {
                     // Nothing can have become ready since `op` looked (R4).

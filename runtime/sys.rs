@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use libc::{c_int, c_ulong};
 
+use super::chaos::Chaos;
+
 /// Turns the -1 of a system call into the error it stands for.
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 {
@@ -140,6 +142,16 @@ impl Events {
 
     pub(crate) fn new() -> Events {
         Events(Vec::with_capacity(Events::ROOM))
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Puts them into another order, which is as good as the kernel's.
+    pub(crate) fn shuffle(&mut self, chaos: &Chaos) {
+        chaos.shuffle(&mut self.0);
     }
 
     /// The events as pairs of event bits and token.

@@ -208,7 +208,7 @@ impl TcpStream {
     /// Safe: no byte is sent but by the poll that returns.
     pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
         self.io
-            .async_io(Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+            .async_io(Interest::WRITABLE, |_| self.send(buf))
             .await
     }
 
@@ -295,8 +295,7 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if there is none; else as [`write`](TcpStream::write).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io
-            .try_io(Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+        self.io.try_io(Interest::WRITABLE, |_| self.send(buf))
     }
 
     /// As [`try_write`](TcpStream::try_write), from several buffers.
@@ -375,8 +374,7 @@ impl TcpStream {
     /// # Errors
     /// As [`write`](TcpStream::write).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io
-            .poll_io(cx, Interest::WRITABLE, |_| sys::send(self.socket(), buf))
+        self.io.poll_io(cx, Interest::WRITABLE, |_| self.send(buf))
     }
 
     /// Polls [`write_vectored`](TcpStream::write_vectored).
@@ -507,9 +505,14 @@ impl TcpStream {
         if buf.is_empty() {
             return Ok(0);
         }
-        let n = sys::recv(self.socket(), buf)?;
-        self.received(n, buf.len());
+        let offered = self.io.offer(buf.len());
+        let n = sys::recv(self.socket(), &mut buf[..offered])?;
+        self.received(n, offered);
         Ok(n)
+    }
+
+    fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        sys::send(self.socket(), &buf[..self.io.offer(buf.len())])
     }
 
     fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -1,0 +1,60 @@
+//! Chaos: what may happen in any order, or not at all, happens as a seed says.
+//!
+//! Interface: [`Builder::chaos`](super::Builder::chaos) turns it on; the executor, the reactor and
+//! the loop ask it where the contract leaves them a choice.
+//! Invariant: it only ever chooses among what is legal, so a program that fails under some seed is
+//! wrong, if not today then on another day. It draws from its seed and nothing else: the same seed
+//! makes the same choices.
+//!
+//! What it chooses: which queued task is next; the order of the events of a batch; how many polls
+//! until the next look; a wake for nothing, now and then; an interruption (EINTR) instead of an
+//! operation, or of a wait; and how many bytes a read or write is offered.
+
+use std::cell::Cell;
+
+pub(crate) struct Chaos {
+    state: Cell<u64>,
+}
+
+impl Chaos {
+    pub(super) fn new(seed: u64) -> Chaos {
+        Chaos {
+            state: Cell::new(seed),
+        }
+    }
+
+    /// The next number: SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number
+    /// generators" (OOPSLA 2014).
+    fn next(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `n`, which is not 0. Slightly more often a small one, which does not matter.
+    pub(super) fn below(&self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// True once in `n` times, on average.
+    pub(super) fn one_in(&self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    /// Puts `items` into another order (Fisher and Yates).
+    pub(super) fn shuffle<T>(&self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, self.below(end + 1));
+        }
+    }
+
+    /// How many of `len` bytes to offer: often all, else from 1 up. Of none, none.
+    pub(super) fn offer(&self, len: usize) -> usize {
+        if len == 0 || self.one_in(2) {
+            return len;
+        }
+        1 + self.below(len)
+    }
+}
