@@ -302,10 +302,17 @@ impl Runtime {
         }));
         let dropped = catch_unwind(AssertUnwindSafe(|| main.set(None)));
         shared.executor.remove_main(shared, name);
-        // The first panic is the one to report.
+        // The first panic is the one to report. What it displaces may panic as it is dropped.
         match (outcome, dropped) {
-            (Ok(_), Err(payload)) => Err(payload),
-            (outcome, _) => outcome,
+            (Ok(output), Err(payload)) => {
+                foreign::discard(output);
+                Err(payload)
+            }
+            (Err(payload), Err(second)) => {
+                task::forget_payload(second);
+                Err(payload)
+            }
+            (outcome, Ok(())) => outcome,
         }
     }
 
