@@ -14,7 +14,6 @@ use libc::c_ulong;
 use super::Shared;
 use super::slab::Name;
 use super::sys;
-use super::waker::Hint;
 
 thread_local! {
     // `ManuallyDrop`, so that the value needs no destructor: then the standard library registers
@@ -94,12 +93,13 @@ fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
 }
 
-/// The event tokio-console counts wakes by; a subscriber is foreign code, so it comes last.
-pub(super) fn trace_wake(hint: Hint) {
+/// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
+/// foreign code, so it comes last.
+pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
     if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
         return;
     }
-    let span = current().and_then(|shared| shared.executor.span_id(hint));
+    let span = with_current(span_id).flatten();
     // A waker here owns nothing, so waking by value and by reference are the same, and clones and
     // drops are not events.
     tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);

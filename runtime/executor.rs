@@ -479,8 +479,14 @@ impl Executor {
     pub(super) fn span_id(&self, hint: Hint) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         let (serial, task) = state.tasks.occupant(hint.index())?;
-        let span = task.span.as_ref().filter(|_| hint.matches(serial))?;
-        span.id().map(|id| id.into_u64())
+        task.span_id().filter(|_| hint.matches(serial))
+    }
+
+    /// The id of the span of whoever lives at `index`.
+    pub(super) fn span_id_at(&self, index: u32) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let (_, task) = state.tasks.occupant(index)?;
+        task.span_id()
     }
 
     /// Polls the main future, whose slot was popped.
@@ -509,6 +515,12 @@ impl Executor {
             executor: self,
             outer: self.current.replace(serial),
         }
+    }
+}
+
+impl Task {
+    fn span_id(&self) -> Option<u64> {
+        self.span.as_ref()?.id().map(|id| id.into_u64())
     }
 }
 

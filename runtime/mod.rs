@@ -544,8 +544,12 @@ impl Shared {
         let mut mail = self.mail.take();
         self.inbox.collect(&mut mail);
         self.counters.remote_wakes.add(mail.wakes.len() as u64);
-        for index in mail.wakes.drain(..) {
+        for &index in &mail.wakes {
             self.executor.wake_occupant(index);
+        }
+        // A subscriber is foreign code, so nobody waits for it (R9).
+        for index in mail.wakes.drain(..) {
+            context::trace_wake(|shared| shared.executor.span_id_at(index));
         }
         for command in mail.commands.drain(..) {
             self.obey(command);

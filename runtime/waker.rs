@@ -91,7 +91,7 @@ fn wake(data: *const ()) {
         home
     });
     if woken_at_home == Some(true) {
-        context::trace_wake(hint);
+        context::trace_wake(|shared| shared.executor.span_id(hint));
     } else {
         place::wake(hint.place(), hint.index());
     }
