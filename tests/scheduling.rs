@@ -1,0 +1,703 @@
+//! Who is polled when: order, fairness in numbers, and one poll for one wake.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reveille::io::{AsyncFd, Interest};
+use reveille::runtime::{Handle, Metrics, Runtime};
+use reveille::task::yield_now;
+use reveille::time::sleep;
+use reveille::{block_on, spawn};
+use support::within;
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+struct Trace(Rc<RefCell<Vec<&'static str>>>);
+
+impl Trace {
+    fn note(&self, what: &'static str) {
+        self.0.borrow_mut().push(what);
+    }
+
+    fn take(&self) -> Vec<&'static str> {
+        self.0.take()
+    }
+}
+
+/// The waker of the task that awaits this.
+async fn own_waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
+}
+
+/// Counts its polls, stores its waker, and is done when told so.
+#[derive(Clone, Default)]
+struct Probe {
+    polls: Rc<Cell<usize>>,
+    waker: Rc<RefCell<Option<Waker>>>,
+    done: Rc<Cell<bool>>,
+}
+
+impl Future for Probe {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.polls.set(self.polls.get() + 1);
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        if self.done.get() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Probe {
+    fn wake(&self) {
+        let waker = self.waker.borrow().clone();
+        waker.expect("it was polled").wake();
+    }
+}
+
+/// Wakes itself for ever.
+async fn spin(polls: Rc<Cell<usize>>) {
+    loop {
+        polls.set(polls.get() + 1);
+        yield_now().await;
+    }
+}
+
+fn turn(runtime: &Runtime) {
+    runtime.turn().unwrap();
+}
+
+/// R2. Catches: clearing `queued` after the poll.
+#[test]
+fn wake_during_poll_queues_the_task_again() {
+    let runtime = Runtime::new().unwrap();
+    let trace = Trace::default();
+    for (poll, wake, name) in [("poll a", "wake a", "a"), ("poll b", "", "b")] {
+        let trace = trace.clone();
+        let mut polls = 0;
+        drop(runtime.spawn(poll_fn(move |cx| {
+            trace.note(poll);
+            polls += 1;
+            if name == "a" && polls == 1 {
+                trace.note(wake);
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        })));
+    }
+
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(
+        trace.take(),
+        [
+            "poll a", // spawned first
+            "wake a", // wakes itself during the poll
+            "poll b", // but b was queued before: FIFO
+            "poll a", // one poll for one wake, in the next turn; then nobody is woken
+        ]
+    );
+}
+
+/// R1. Catches: pushing a task that is queued already.
+#[test]
+fn many_wakes_are_one_poll() {
+    let runtime = Runtime::new().unwrap();
+    let probe = Probe::default();
+    drop(runtime.spawn(probe.clone()));
+    turn(&runtime);
+
+    let wakes = probe.clone();
+    runtime.block_on(async move { (0..1000).for_each(|_| wakes.wake()) });
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(probe.polls.get(), 2);
+}
+
+/// R1. Catches: freeing the slot of a task that finished while it was queued, so that whoever is
+/// spawned there next is polled through the old entry of the queue.
+#[test]
+fn a_slot_is_not_reused_while_it_is_queued() {
+    let runtime = Runtime::new().unwrap();
+    let newcomer = Probe::default();
+    let spawned = newcomer.clone();
+    runtime.block_on(async move {
+        let finished = spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        }));
+        // Main yields before the task is polled and wakes itself, so it is popped before the
+        // queued slot is, and takes the output meanwhile.
+        yield_now().await;
+        assert!(finished.is_finished());
+        finished.await.unwrap();
+        drop(spawn(spawned));
+    });
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(newcomer.polls.get(), 1);
+}
+
+/// R1. Catches: a slot freed by `block_on`'s end while a wake of the main future is queued.
+#[test]
+fn a_main_future_that_ends_while_queued_leaves_no_trace() {
+    let runtime = Runtime::new().unwrap();
+    let newcomer = Probe::default();
+    let spawned = newcomer.clone();
+    runtime.block_on(async move {
+        own_waker().await.wake();
+    });
+    drop(runtime.spawn(spawned));
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(newcomer.polls.get(), 1);
+}
+
+/// Fault B24. Catches: a slot for the last who was woken, or a queue popped at the wrong end.
+#[test]
+fn two_tasks_that_wake_each_other_do_not_pass_a_third() {
+    let trace = Trace::default();
+    let wakers: [Rc<RefCell<Option<Waker>>>; 2] = Default::default();
+    let noted = trace.clone();
+    block_on(async move {
+        for (me, name) in [(0, "ping"), (1, "pong")] {
+            let (noted, wakers) = (noted.clone(), wakers.clone());
+            drop(spawn(poll_fn(move |cx| {
+                noted.note(name);
+                *wakers[me].borrow_mut() = Some(cx.waker().clone());
+                let other = wakers[1 - me].borrow().clone();
+                if let Some(other) = other {
+                    other.wake();
+                }
+                Poll::<()>::Pending
+            })));
+        }
+        let third = noted.clone();
+        drop(spawn(async move {
+            for _ in 0..3 {
+                third.note("third");
+                yield_now().await;
+            }
+        }));
+        for _ in 0..4 {
+            noted.note("main");
+            yield_now().await;
+        }
+    });
+
+    assert_eq!(
+        trace.take(),
+        [
+            "main",  // spawned all three, then yields behind them
+            "ping",  // spawned first; nobody to wake yet
+            "pong",  // wakes ping, who goes behind main
+            "third", // yields behind ping
+            "main",  // was queued before ping was woken
+            "ping",  // wakes pong, who goes behind main
+            "third", // was queued before pong
+            "main",  // each once a round, for ever
+            "pong",  // wakes ping
+            "third", // its last note
+            "main",  // its last note; it yields behind ping, and its end ends the rest
+            "ping",  // woken by pong
+        ]
+    );
+}
+
+/// Promise 6. Catches: spawning at the front, or polling in the middle of `spawn`.
+#[test]
+fn tasks_are_polled_in_the_order_they_were_spawned() {
+    let trace = Trace::default();
+    let noted = trace.clone();
+    block_on(async move {
+        for name in ["a", "b", "c"] {
+            let noted = noted.clone();
+            drop(spawn(async move { noted.note(name) }));
+        }
+        noted.note("main");
+        yield_now().await;
+        noted.note("main again");
+    });
+
+    assert_eq!(
+        trace.take(),
+        [
+            "main",       // `spawn` polls nobody
+            "a",          // in the order of spawning
+            "b",          // likewise
+            "c",          // likewise
+            "main again", // yielded behind them
+        ]
+    );
+}
+
+/// Promise 6. Catches: `turn` that polls what its own polls queue, and so may never return.
+#[test]
+fn a_turn_polls_once_what_was_queued_when_it_began() {
+    within(10, || {
+        let runtime = Runtime::new().unwrap();
+        let polls = Rc::new(Cell::new(0));
+        drop(runtime.spawn(spin(polls.clone())));
+
+        let seen: Vec<usize> = (0..3)
+            .map(|_| {
+                turn(&runtime);
+                polls.get()
+            })
+            .collect();
+
+        assert_eq!(seen, [1, 2, 3]);
+    });
+}
+
+fn metrics() -> Metrics {
+    Handle::current().metrics()
+}
+
+/// Fault A26. Catches: a count of polls that starts anew whenever the main future is polled.
+#[test]
+fn a_main_future_that_wakes_itself_looks_at_epoll_every_61_polls() {
+    within(10, || {
+        let (before, after) = block_on(async {
+            let before = metrics();
+            for _ in 0..6100 {
+                yield_now().await;
+            }
+            (before, metrics())
+        });
+        assert_eq!(after.polls - before.polls, 6100);
+        assert_eq!(after.looks - before.looks, 100);
+    });
+}
+
+/// Fault A26, promise 6. Catches: another number of polls between two looks, and a count that
+/// starts anew somewhere.
+#[test]
+fn tasks_that_wake_themselves_leave_a_look_every_61_polls() {
+    within(10, || {
+        for spinning in [1, 60, 61, 1000] {
+            let (before, after) = block_on(async {
+                for _ in 0..spinning {
+                    drop(spawn(spin(Rc::default())));
+                }
+                yield_now().await;
+                let before = metrics();
+                while metrics().polls < before.polls + 61 * 100 {
+                    yield_now().await;
+                }
+                (before, metrics())
+            });
+            let (polls, looks) = (after.polls - before.polls, after.looks - before.looks);
+            assert!(
+                looks.abs_diff(polls / 61) <= 1,
+                "{spinning} tasks: {looks} looks in {polls} polls"
+            );
+        }
+    });
+}
+
+/// Fault A26. Catches: a driver that is looked at only when nothing is queued.
+#[test]
+fn timers_fire_and_sockets_answer_although_everybody_wakes_himself() {
+    within(60, || {
+        for spinning in [1, 61, 10_000] {
+            block_on(async move {
+                let polls = Rc::new(Cell::new(0));
+                for _ in 0..spinning {
+                    drop(spawn(spin(polls.clone())));
+                }
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                ours.set_nonblocking(true).unwrap();
+                let echo = spawn(async move {
+                    let ours = AsyncFd::new(ours).unwrap();
+                    let mut byte = [0];
+                    let read = ours.async_io(Interest::READABLE, |mut socket| {
+                        socket.read_exact(&mut byte)
+                    });
+                    read.await.unwrap();
+                    ours.get_ref().write_all(&byte).unwrap();
+                });
+                let fired = spawn(async {
+                    let asked = Instant::now();
+                    sleep(Duration::from_millis(2)).await;
+                    asked.elapsed()
+                });
+                yield_now().await;
+                theirs.write_all(b"x").unwrap();
+                // Main spins as well.
+                while !(echo.is_finished() && fired.is_finished()) {
+                    yield_now().await;
+                }
+                let mut byte = [0];
+                theirs.read_exact(&mut byte).unwrap();
+                assert_eq!(byte, *b"x", "{spinning} tasks spin");
+                assert!(fired.await.unwrap() >= Duration::from_millis(2));
+                assert!(polls.get() >= spinning, "the spinning tasks run too");
+            });
+        }
+    });
+}
+
+/// Fault B25. Catches: a budget that is not asked, not spent, or of another size.
+#[test]
+fn after_128_ready_operations_the_others_run() {
+    let others = Rc::new(Cell::new(0));
+    let counted = others.clone();
+    let done_when_others_ran: Vec<usize> = block_on(async move {
+        drop(spawn(spin(counted)));
+        let mut done = Vec::new();
+        let mut seen = others.get();
+        for operation in 0..128 * 3 + 1 {
+            sleep(Duration::ZERO).await;
+            if others.get() != seen {
+                seen = others.get();
+                done.push(operation);
+            }
+        }
+        done
+    });
+    assert_eq!(done_when_others_ran, [128, 256, 384]);
+}
+
+/// Fault B25. Catches: an operation of one kind that the budget does not cover.
+#[test]
+fn every_kind_of_ready_operation_spends_the_budget() {
+    /// How often another task runs while `operation` is ready 1280 times, once it was.
+    fn others_during<F: Future>(mut operation: impl FnMut() -> F) -> usize {
+        let others = Rc::new(Cell::new(0));
+        let counted = others.clone();
+        block_on(async move {
+            drop(spawn(spin(counted)));
+            operation().await;
+            let before = others.get();
+            for _ in 0..1280 {
+                operation().await;
+            }
+            others.get() - before
+        })
+    }
+    let socket = || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Rc::new(AsyncFd::new(ours).unwrap()), theirs)
+    };
+
+    within(10, move || {
+        assert_eq!(others_during(|| sleep(Duration::ZERO)), 10);
+        let (fd, _theirs) = socket();
+        assert_eq!(
+            others_during(|| {
+                let fd = Rc::clone(&fd);
+                async move { fd.async_io(Interest::WRITABLE, |_| Ok(())).await.unwrap() }
+            }),
+            10
+        );
+        let (fd, _theirs) = socket();
+        assert_eq!(
+            others_during(|| {
+                let fd = Rc::clone(&fd);
+                async move { drop(fd.writable().await.unwrap()) }
+            }),
+            10
+        );
+    });
+}
+
+/// Polls all its futures whenever it is polled, as a naive `join_all` does.
+struct JoinAll<F>(Vec<Option<Pin<Box<F>>>>);
+
+impl<F: Future> Future for JoinAll<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for slot in &mut self.0 {
+            if let Some(future) = slot {
+                if future.as_mut().poll(cx).is_ready() {
+                    *slot = None;
+                }
+            }
+        }
+        self.0.retain(Option::is_some);
+        if self.0.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// Fault B25. Catches: a budget that, once spent, makes every operation of the poll pending, so
+/// that a future of many parts gets on by 128 parts a poll and walks over all of them.
+#[test]
+fn a_spent_budget_costs_a_sub_executor_one_operation() {
+    within(10, || {
+        for parts in [500, 10_000] {
+            let polls = Cell::new(0);
+            block_on(async {
+                let sleeps = (0..parts).map(|_| Some(Box::pin(sleep(Duration::ZERO))));
+                let mut all = JoinAll(sleeps.collect());
+                poll_fn(|cx| {
+                    polls.set(polls.get() + 1);
+                    Pin::new(&mut all).poll(cx)
+                })
+                .await;
+            });
+            assert!(polls.get() <= 3, "{parts} parts: {} polls", polls.get());
+        }
+    });
+}
+
+/// Fault B25. Catches: spending budget on operations that have to wait.
+#[test]
+fn what_waits_spends_nothing() {
+    let pendings = block_on(async {
+        let mut sleeps: Vec<_> = (0..1000).map(|_| sleep(Duration::from_secs(60))).collect();
+        let mut ready = 0;
+        let mut pendings = 0;
+        poll_fn(|cx| {
+            for sleep in &mut sleeps {
+                assert!(Pin::new(sleep).poll(cx).is_pending());
+            }
+            while ready < 128 && pendings == 0 {
+                match Pin::new(&mut sleep(Duration::ZERO)).poll(cx) {
+                    Poll::Ready(()) => ready += 1,
+                    Poll::Pending => pendings += 1,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        pendings
+    });
+    assert_eq!(pendings, 0);
+}
+
+/// Fault B16. Catches: a wake that polls the task on the spot.
+#[test]
+fn a_wake_polls_nobody() {
+    let lock = Arc::new(Mutex::new(()));
+    let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
+    block_on(async {
+        let (wanted, stored) = (Arc::clone(&lock), Rc::clone(&waker));
+        let task = spawn(poll_fn(move |cx| {
+            // `try_lock`, so that a fault is a failure and not a deadlock.
+            drop(
+                wanted
+                    .try_lock()
+                    .expect("polled while the waker's caller holds the lock"),
+            );
+            match stored.replace(Some(cx.waker().clone())) {
+                None => Poll::Pending,
+                Some(_) => Poll::Ready(()),
+            }
+        }));
+        yield_now().await;
+        let waker = waker.borrow().clone().unwrap();
+        let held = lock.lock().unwrap();
+        waker.wake();
+        drop(held);
+        task.await.unwrap();
+    });
+}
+
+/// Fault B8. Catches: a waker whose identity is not that of its task.
+#[test]
+fn wakers_are_alike_exactly_when_their_task_is_the_same() {
+    let runtime = Runtime::new().unwrap();
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    let two_polls = |turns: usize| {
+        let wakers = Rc::clone(&wakers);
+        let mut polls = 0;
+        runtime.spawn(poll_fn(move |cx| {
+            wakers.borrow_mut().push(cx.waker().clone());
+            polls += 1;
+            cx.waker().wake_by_ref();
+            if polls == turns {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }))
+    };
+    drop(two_polls(2));
+    (0..4).for_each(|_| turn(&runtime));
+    // The same slot again, then another beside it.
+    drop(two_polls(1));
+    drop(two_polls(1));
+    (0..4).for_each(|_| turn(&runtime));
+
+    let wakers = wakers.take();
+    let [first, again, same_slot, beside] = wakers.as_slice() else {
+        panic!("{} polls", wakers.len());
+    };
+    assert!(first.will_wake(again), "two polls of one task");
+    assert!(first.will_wake(&first.clone()), "a clone");
+    assert!(
+        !first.will_wake(same_slot),
+        "an old task and a new one in its slot"
+    );
+    assert!(!same_slot.will_wake(beside), "two tasks that live together");
+}
+
+/// Fault B37, R6. Catches: a wake at home that does not compare the serial.
+#[test]
+fn a_wake_of_a_finished_task_polls_nobody() {
+    let runtime = Runtime::new().unwrap();
+    let finished = Probe::default();
+    finished.done.set(true);
+    drop(runtime.spawn(finished.clone()));
+    turn(&runtime);
+    let newcomer = Probe::default();
+    drop(runtime.spawn(newcomer.clone()));
+    turn(&runtime);
+
+    let stale = finished.clone();
+    runtime.block_on(async move { stale.wake() });
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(finished.polls.get(), 1);
+    assert_eq!(
+        newcomer.polls.get(),
+        1,
+        "it lives in the slot of the finished one"
+    );
+}
+
+/// Fault B23. Catches: polling the main future when a task ends, or twice for one wake.
+#[test]
+fn the_main_future_is_polled_when_it_is_woken_and_not_else() {
+    within(10, || {
+        let polls = block_on(async {
+            let waker = own_waker().await;
+            let woken = Arc::new(AtomicUsize::new(0));
+            (0..10).for_each(|_| drop(spawn(yield_now())));
+            let wakes = Arc::clone(&woken);
+            drop(spawn(async move {
+                for _ in 0..100 {
+                    yield_now().await;
+                }
+                thread::spawn(move || {
+                    wakes.fetch_add(1, Ordering::Relaxed);
+                    waker.wake();
+                });
+            }));
+            let mut polls = 0;
+            poll_fn(|_| {
+                polls += 1;
+                if woken.load(Ordering::Relaxed) > 0 {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            polls
+        });
+        assert_eq!(polls, 2);
+    });
+}
+
+/// Fault B23. Catches: waiting for tasks before `block_on` returns.
+#[test]
+fn block_on_returns_when_its_future_is_done_whatever_else_waits() {
+    let answer = within(10, || {
+        block_on(async {
+            drop(spawn(pending::<()>()));
+            drop(spawn(spin(Rc::default())));
+            42
+        })
+    });
+    assert_eq!(answer, 42);
+}
+
+/// Fault B18. Catches: a part of the queue that is forgotten when a look interrupts it.
+#[test]
+fn all_who_are_queued_at_once_run() {
+    for tasks in [1, 61, 62, 10_000] {
+        let ran = Rc::new(Cell::new(0));
+        block_on(async {
+            for _ in 0..tasks {
+                let ran = Rc::clone(&ran);
+                drop(spawn(async move { ran.set(ran.get() + 1) }));
+            }
+            yield_now().await;
+        });
+        assert_eq!(ran.get(), tasks);
+    }
+}
+
+/// A waker that is not ours and passes wakes on.
+struct Relay {
+    wakes: AtomicUsize,
+    to: Waker,
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.to.wake_by_ref();
+    }
+}
+
+/// Fault B26. Catches: yielding by the task's own waker instead of the poll's.
+#[test]
+fn yielding_wakes_the_waker_of_the_poll() {
+    let wakes = block_on(async {
+        let to = own_waker().await;
+        let wakes = AtomicUsize::new(0);
+        let relay = Arc::new(Relay { wakes, to });
+        let waker = Waker::from(Arc::clone(&relay));
+        let mut yielding = pin!(yield_now());
+        poll_fn(|_| yielding.as_mut().poll(&mut Context::from_waker(&waker))).await;
+        relay.wakes.load(Ordering::Relaxed)
+    });
+    assert_eq!(wakes, 1);
+}
+
+/// Promise 6, R6. Catches: wakes from elsewhere that are handed on in another order, or twice.
+#[test]
+fn wakes_from_elsewhere_are_served_in_their_order() {
+    let runtime = Runtime::new().unwrap();
+    let trace = Trace::default();
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    for name in ["a", "b", "c"] {
+        let (trace, wakers) = (trace.clone(), Rc::clone(&wakers));
+        drop(runtime.spawn(poll_fn(move |cx| {
+            trace.note(name);
+            wakers.borrow_mut().push(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+    }
+    turn(&runtime);
+    trace.take();
+    let [a, b, c] = <[Waker; 3]>::try_from(wakers.take()).unwrap();
+
+    // Outside `turn`, so elsewhere, though it is the same thread.
+    for waker in [&c, &a, &c, &b, &a] {
+        waker.wake_by_ref();
+    }
+    (0..3).for_each(|_| turn(&runtime));
+
+    assert_eq!(
+        trace.take(),
+        [
+            "c", // woken first
+            "a", // woken second
+            "b", // the second wake of c, before this one, found c's bit set
+        ]
+    );
+}
