@@ -1,0 +1,187 @@
+//! What is allocated: once for a task, and never for a wake, a read or a write.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::thread;
+
+use reveille::io::{AsyncFd, Interest};
+use reveille::runtime::Runtime;
+use reveille::task::yield_now;
+use reveille::{block_on, spawn};
+use support::within;
+
+/// Counts each thread's allocations.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread may allocate after its thread-locals are gone.
+    let _counted = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call is passed on to `System`, which upholds the contract; counting does not
+// allocate, because the thread-local needs neither a destructor nor an initializer.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise about `layout` is `System`'s.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `block` came from `System`, as all blocks do here, and `layout` is the caller's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as in `dealloc`; `size` is the caller's promise.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations of this thread while `f` runs.
+fn during(f: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    f();
+    ALLOCATIONS.get() - before
+}
+
+async fn own_waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
+}
+
+/// Catches: a second allocation in `spawn`, beside the cell.
+#[test]
+fn a_spawn_is_one_allocation() {
+    block_on(async {
+        // Some stay, or the slab and the queue would be given back after the first thousand.
+        (0..1000).for_each(|_| drop(spawn(pending::<()>())));
+        (0..1000).for_each(|_| drop(spawn(async {})));
+        yield_now().await;
+        let spawning = during(|| (0..1000).for_each(|_| drop(spawn(async {}))));
+        assert_eq!(spawning, 1000);
+        let before = ALLOCATIONS.get();
+        yield_now().await;
+        assert_eq!(
+            ALLOCATIONS.get() - before,
+            0,
+            "polling and clearing them away"
+        );
+    });
+}
+
+/// R1, promise 3. Catches: a run queue that grows in a wake.
+#[test]
+fn a_wake_at_home_allocates_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let wakers: Rc<Cell<Vec<Waker>>> = Rc::default();
+    for _ in 0..1000 {
+        let wakers = Rc::clone(&wakers);
+        drop(runtime.spawn(async move {
+            let mut all = wakers.take();
+            all.push(own_waker().await);
+            wakers.set(all);
+            pending::<()>().await;
+        }));
+        // One after the other, so that the queue was never long.
+        runtime.turn().unwrap();
+    }
+    let wakers = wakers.take();
+    assert_eq!(wakers.len(), 1000);
+    runtime.block_on(async {
+        let waking = during(|| {
+            for waker in &wakers {
+                waker.wake_by_ref();
+                drop(waker.clone());
+                waker.wake_by_ref();
+            }
+        });
+        assert_eq!(waking, 0);
+    });
+}
+
+/// Promise 3. Catches: an inbox that grows in a wake.
+#[test]
+fn a_wake_from_elsewhere_allocates_nothing() {
+    within(10, || {
+        let runtime = Runtime::new().unwrap();
+        let wakers: Rc<Cell<Vec<Waker>>> = Rc::default();
+        for _ in 0..1000 {
+            let wakers = Rc::clone(&wakers);
+            drop(runtime.spawn(async move {
+                let mut all = wakers.take();
+                all.push(own_waker().await);
+                wakers.set(all);
+                pending::<()>().await;
+            }));
+        }
+        runtime.turn().unwrap();
+        let wakers = wakers.take();
+        let thread = thread::spawn(move || {
+            during(|| {
+                for waker in &wakers {
+                    waker.wake_by_ref();
+                    drop(waker.clone());
+                    waker.wake_by_ref();
+                }
+            })
+        });
+        assert_eq!(thread.join().unwrap(), 0);
+        runtime.turn().unwrap();
+        assert_eq!(runtime.handle().metrics().remote_wakes, 1000);
+    });
+}
+
+/// Catches: a wait that allocates a waiter, a timer, or a buffer of events.
+#[test]
+fn reading_and_writing_allocate_nothing() {
+    within(10, || {
+        block_on(async {
+            let pair = UnixStream::pair().unwrap();
+            let [ours, theirs] = [pair.0, pair.1].map(|socket| {
+                socket.set_nonblocking(true).unwrap();
+                AsyncFd::new(socket).unwrap()
+            });
+            drop(spawn(async move {
+                loop {
+                    let mut byte = [0];
+                    let read = theirs.async_io(Interest::READABLE, |mut socket| {
+                        socket.read_exact(&mut byte)
+                    });
+                    read.await.unwrap();
+                    let write =
+                        theirs.async_io(Interest::WRITABLE, |mut socket| socket.write(&byte));
+                    assert_eq!(write.await.unwrap(), 1);
+                }
+            }));
+            let mut before = 0;
+            for round in 0..1100 {
+                if round == 100 {
+                    before = ALLOCATIONS.get();
+                }
+                let mut byte = [1];
+                let write = ours.async_io(Interest::WRITABLE, |mut socket| socket.write(&byte));
+                assert_eq!(write.await.unwrap(), 1);
+                let read = ours.async_io(Interest::READABLE, |mut socket| {
+                    socket.read_exact(&mut byte)
+                });
+                read.await.unwrap();
+            }
+            assert_eq!(ALLOCATIONS.get() - before, 0);
+        });
+    });
+}
