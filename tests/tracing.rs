@@ -1,0 +1,397 @@
+//! What a tracing subscriber sees of tasks: the span and the events that tokio-console understands.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use reveille::runtime::Runtime;
+use reveille::task::{self, JoinHandle, yield_now};
+use reveille::{block_on, spawn};
+use support::within;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// What was seen: a span that was made or closed, or an event.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    what: &'static str,
+    name: &'static str,
+    target: String,
+    level: Option<Level>,
+    /// Of the span itself, or of the span the event is in.
+    span: Option<u64>,
+    fields: BTreeMap<&'static str, String>,
+}
+
+impl Seen {
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Visit for Seen {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.fields.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.fields.insert(field.name(), value.to_owned());
+    }
+}
+
+/// Writes down everything that one thread does.
+#[derive(Clone, Default)]
+struct Recorder {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    entered: Arc<Mutex<Vec<u64>>>,
+    spans: Arc<AtomicU64>,
+    /// Spans are not wanted.
+    events_only: bool,
+}
+
+impl Recorder {
+    fn note(&self, what: &'static str, metadata: &Metadata<'_>, span: Option<u64>) -> Seen {
+        Seen {
+            what,
+            name: metadata.name(),
+            target: metadata.target().to_owned(),
+            level: Some(*metadata.level()),
+            span: span.or_else(|| self.entered.lock().unwrap().last().copied()),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    fn push(&self, seen: Seen) {
+        self.seen.lock().unwrap().push(seen);
+    }
+
+    /// Records `f`, and returns what was seen.
+    fn during(&self, f: impl FnOnce()) -> Vec<Seen> {
+        tracing::subscriber::with_default(self.clone(), f);
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !(self.events_only && metadata.target() == "reveille::task")
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let id = self.spans.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut seen = self.note("span", attributes.metadata(), Some(id));
+        attributes.record(&mut seen);
+        self.push(seen);
+        Id::from_u64(id)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let parent = event.parent().map(Id::into_u64);
+        let mut seen = self.note("event", event.metadata(), parent);
+        event.record(&mut seen);
+        self.push(seen);
+    }
+
+    fn enter(&self, span: &Id) {
+        self.entered.lock().unwrap().push(span.into_u64());
+    }
+
+    fn exit(&self, _: &Id) {
+        self.entered.lock().unwrap().pop();
+    }
+
+    fn try_close(&self, span: Id) -> bool {
+        self.push(Seen {
+            what: "close",
+            span: Some(span.into_u64()),
+            ..Seen::default()
+        });
+        true
+    }
+}
+
+fn spans(seen: &[Seen]) -> Vec<&Seen> {
+    seen.iter().filter(|seen| seen.what == "span").collect()
+}
+
+fn wakes(seen: &[Seen]) -> Vec<&Seen> {
+    let waker = |seen: &&Seen| seen.target == "runtime::waker";
+    seen.iter().filter(waker).collect()
+}
+
+fn messages(seen: &[Seen], span: Option<u64>) -> Vec<&str> {
+    seen.iter()
+        .filter(|seen| seen.what == "event" && seen.span == span && seen.target != "runtime::waker")
+        .map(|seen| seen.field("message"))
+        .collect()
+}
+
+/// Catches: a field that tokio-console does not know, or that says something else.
+#[test]
+fn a_task_is_a_span_with_its_name_and_where_it_was_spawned() {
+    let mut id = None;
+    let mut line = 0;
+    let seen = Recorder::default().during(|| {
+        block_on(async {
+            line = line!() + 1;
+            let task = task::Builder::new().name("worker").spawn(async {});
+            id = Some(task.id());
+            task.await.unwrap();
+        });
+    });
+    let [span] = spans(&seen)[..] else {
+        panic!("one task, but {:?}", spans(&seen));
+    };
+    assert_eq!(span.name, "runtime.spawn");
+    assert_eq!(span.field("kind"), "task");
+    assert_eq!(span.field("task.name"), "worker");
+    assert_eq!(span.field("task.id"), id.unwrap().to_string());
+    assert!(span.field("loc.file").ends_with("tracing.rs"));
+    assert_eq!(span.field("loc.line"), line.to_string());
+    assert_ne!(span.field("loc.col"), "");
+}
+
+/// Catches: a `spawn` that is not `track_caller`.
+#[test]
+fn each_way_of_spawning_tells_its_callers_line() {
+    let mut lines = Vec::new();
+    let seen = Recorder::default().during(|| {
+        let runtime = Runtime::new().unwrap();
+        lines.push(line!() + 1);
+        drop(runtime.spawn(async {}));
+        runtime.block_on(async {
+            lines.push(line!() + 1);
+            drop(spawn(async {}));
+            lines.push(line!() + 1);
+            let _abort = task::JoinSet::new().spawn(async {});
+        });
+        lines.push(line!() + 1);
+        runtime.handle().spawn(async {});
+        runtime.turn().unwrap();
+    });
+    let seen: Vec<_> = spans(&seen)
+        .iter()
+        .map(|span| span.field("loc.line").parse::<u32>().unwrap())
+        .collect();
+    assert_eq!(seen, lines);
+}
+
+/// Catches: polls outside the task's span, and a span that outlives its task.
+#[test]
+fn a_task_is_polled_in_its_span_which_closes_with_it() {
+    let recorder = Recorder::default();
+    let seen = recorder.during(|| {
+        block_on(async {
+            spawn(async {
+                tracing::info!("the task speaks");
+                yield_now().await;
+            })
+            .await
+            .unwrap();
+            tracing::info!("the task has gone");
+        });
+    });
+    assert_eq!(
+        messages(&seen, Some(1)),
+        [
+            "spawn",           // its span is the parent
+            "poll",            // the first
+            "the task speaks", // in its poll
+            "poll",            // it had yielded
+        ]
+    );
+    let position = |wanted: &dyn Fn(&Seen) -> bool| seen.iter().position(wanted).unwrap();
+    let closed = position(&|seen| seen.what == "close");
+    assert!(closed < position(&|seen| seen.field("message") == "the task has gone"));
+}
+
+/// Catches: a wake without an event, or with an id that is not the span's.
+#[test]
+fn a_wake_is_an_event_with_the_id_of_the_tasks_span() {
+    let seen = Recorder::default().during(|| {
+        block_on(async {
+            drop(spawn(async {}));
+            drop(spawn(async {
+                yield_now().await;
+                pending::<()>().await;
+            }));
+            yield_now().await;
+        });
+    });
+    let of_second: Vec<_> = wakes(&seen)
+        .into_iter()
+        .filter(|wake| wake.field("task.id") == "2")
+        .collect();
+    assert_eq!(of_second.len(), 1, "{:?}", wakes(&seen));
+    assert_eq!(of_second[0].field("op"), "waker.wake_by_ref");
+    assert_eq!(of_second[0].level, Some(Level::TRACE));
+}
+
+/// Catches: a wake from elsewhere that nobody sees.
+#[test]
+fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
+    let seen = Recorder::default().during(|| {
+        let runtime = Runtime::new().unwrap();
+        let waker = Arc::new(Mutex::new(None));
+        let stored = Arc::clone(&waker);
+        drop(runtime.spawn(poll_fn(move |cx| {
+            *stored.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+        runtime.turn().unwrap();
+        // Outside `turn`, hence elsewhere.
+        let waker: Option<Waker> = waker.lock().unwrap().take();
+        waker.unwrap().wake();
+        runtime.turn().unwrap();
+    });
+    let ids: Vec<_> = wakes(&seen)
+        .iter()
+        .map(|wake| wake.field("task.id"))
+        .collect();
+    assert_eq!(ids, ["1"]);
+}
+
+/// Catches: a panic that only stderr hears of, whichever comes first, the panic or the drop.
+#[test]
+fn a_panic_that_no_handle_reports_is_one_error_event() {
+    for dropped_first in [true, false] {
+        let seen = Recorder::default().during(|| {
+            block_on(async {
+                let task: JoinHandle<()> = spawn(async { panic!("on purpose") });
+                if !dropped_first {
+                    yield_now().await;
+                }
+                drop(task);
+                yield_now().await;
+                let reported: JoinHandle<()> = spawn(async { panic!("on purpose") });
+                drop(reported.await);
+            });
+        });
+        let errors: Vec<_> = seen
+            .iter()
+            .filter(|seen| seen.level == Some(Level::ERROR))
+            .map(|seen| seen.field("message"))
+            .collect();
+        assert_eq!(errors, ["a detached task panicked"]);
+    }
+}
+
+/// Fault B19. Catches: a shutdown that gives up in silence.
+#[test]
+fn giving_up_on_tasks_that_respawn_for_ever_is_an_error_event() {
+    struct Respawn;
+    impl Drop for Respawn {
+        fn drop(&mut self) {
+            let again = Respawn;
+            drop(spawn(async move {
+                let _again = again;
+                pending::<()>().await;
+            }));
+        }
+    }
+    within(30, || {
+        let recorder = Recorder {
+            events_only: true,
+            ..Recorder::default()
+        };
+        let seen = recorder.during(|| block_on(async { drop(Respawn) }));
+        let errors: Vec<_> = seen
+            .iter()
+            .filter(|seen| seen.level == Some(Level::ERROR))
+            .map(|seen| seen.field("message"))
+            .collect();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].contains("spawning tasks while they are dropped"));
+    });
+}
+
+/// Catches: a span made, and memory spent on it, that nobody wants.
+#[test]
+fn without_a_subscriber_that_wants_spans_there_are_none() {
+    let recorder = Recorder {
+        events_only: true,
+        ..Recorder::default()
+    };
+    let seen = recorder.during(|| {
+        block_on(async {
+            spawn(async {}).await.unwrap();
+        });
+    });
+    assert_eq!(spans(&seen).len(), 0);
+    assert!(messages(&seen, None).contains(&"poll"));
+}
+
+/// R5. Catches: a borrow that is held while a subscriber runs, which may spawn and wake.
+#[test]
+fn a_subscriber_may_spawn_and_wake() {
+    /// Does so at every span and event, unless it is in the middle of it.
+    struct Meddler(Mutex<Option<Waker>>);
+    impl Meddler {
+        fn meddle(&self) {
+            let Ok(mut waker) = self.0.try_lock() else {
+                return;
+            };
+            let Some(waker) = waker.take() else { return };
+            waker.wake_by_ref();
+            drop(spawn(async {}));
+            drop(spawn(pending::<()>()).abort_on_drop());
+        }
+    }
+    impl Subscriber for Meddler {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            self.meddle();
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.meddle();
+        }
+        fn enter(&self, _: &Id) {
+            self.meddle();
+        }
+        fn exit(&self, _: &Id) {
+            self.meddle();
+        }
+        fn try_close(&self, _: Id) -> bool {
+            self.meddle();
+            true
+        }
+    }
+    within(10, || {
+        let meddler = Arc::new(Meddler(Mutex::new(None)));
+        let dispatch =
+            tracing::Dispatch::from(Arc::clone(&meddler) as Arc<dyn Subscriber + Send + Sync>);
+        tracing::dispatcher::with_default(&dispatch, || {
+            block_on(async {
+                let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                for _ in 0..100 {
+                    // One stroke each, at whatever comes next; the lock is free then.
+                    *meddler.0.lock().unwrap() = Some(waker.clone());
+                    let waker = waker.clone();
+                    let task = spawn(async move {
+                        waker.wake_by_ref();
+                        yield_now().await;
+                    });
+                    *meddler.0.lock().unwrap() = Some(Waker::noop().clone());
+                    yield_now().await;
+                    *meddler.0.lock().unwrap() = Some(Waker::noop().clone());
+                    task.await.unwrap();
+                }
+            });
+        });
+    });
+}
