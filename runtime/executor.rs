@@ -49,7 +49,8 @@ pub(crate) struct Executor {
     pub(super) state: RefCell<State>,
     /// The serial of the task that is being polled or dropped, 0 if none is.
     current: Cell<u64>,
-    /// Set when the panic of a task came to light that no handle will report; what to do about it is the loop's decision.
+    /// Set when the panic of a task came to light that no handle will report; what to do about it
+    /// is the loop's decision.
     pub(super) unhandled_panic: Cell<bool>,
 }
 
