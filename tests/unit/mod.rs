@@ -2,3 +2,15 @@
 
 mod addr;
 mod net_sys;
+#[cfg(not(reveille_loom))]
+mod names;
+#[cfg(not(reveille_loom))]
+mod place;
+#[cfg(not(reveille_loom))]
+mod slab;
+
+// Under this cfg the places are made of loom's primitives, which work inside a model only.
+#[cfg(reveille_loom)]
+pub(crate) mod loom_bell;
+#[cfg(reveille_loom)]
+mod loom_place;
