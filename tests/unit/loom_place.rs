@@ -99,7 +99,8 @@ fn waker(place: &Arc<Place>, data: &Arc<AtomicBool>, index: u32) -> JoinHandle<(
 }
 
 /// R8. Fault B10.
-/// Catches: the inbox looked at before "asleep" is published; the flag of the mail not raised.
+/// Catches: the inbox looked at before "asleep" is published; the flag of the mail not raised, or
+/// lowered after the lock was released.
 #[test]
 fn two_wakers_and_a_parking_owner_lose_no_wake() {
     let epoll = epoll();
@@ -145,7 +146,7 @@ fn what_was_written_before_a_coalesced_wake_is_seen() {
 }
 
 /// R8. Catches: the bit of a collected wake left set, so that the next wake of the task is taken
-/// for a second one and goes nowhere; the flag of the mail lowered after the lock was released.
+/// for a second one and goes nowhere.
 #[test]
 fn each_wake_after_a_poll_is_another_wake() {
     let epoll = epoll();
@@ -353,7 +354,11 @@ fn an_abort_against_the_finish_hits_that_task_or_none() {
         obey(home.read_mail(), &mut tasks);
         let finished = tasks.remove(old.index, old.serial);
         assert!(finished.is_some());
-        assert_eq!(tasks.insert(BORN + 2, false), old.index, "the slot is used again");
+        assert_eq!(
+            tasks.insert(BORN + 2, false),
+            old.index,
+            "the slot is used again"
+        );
         thread.join().unwrap();
         obey(home.read_mail(), &mut tasks);
         assert_eq!(tasks.get(old.index, BORN + 2), Some(&false));

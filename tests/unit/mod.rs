@@ -1,9 +1,9 @@
 //! Tests of private parts, mounted by the library.
 
 mod addr;
-mod net_sys;
 #[cfg(not(reveille_loom))]
 mod names;
+mod net_sys;
 #[cfg(not(reveille_loom))]
 mod place;
 #[cfg(not(reveille_loom))]

@@ -1,0 +1,159 @@
+//! The slab against a `HashMap`, and what becomes of its memory.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::runtime::slab::{Serials, Slab};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert,
+    /// Of the living, the one at this position modulo their number.
+    Remove(usize),
+    /// Of all names ever given.
+    Get(usize),
+    /// Removes the living but a few, as the end of a burst does.
+    Drain(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => Just(Op::Insert),
+        3 => any::<usize>().prop_map(Op::Remove),
+        3 => any::<usize>().prop_map(Op::Get),
+        1 => (0..4usize).prop_map(Op::Drain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// R6. Catches: a look-up that ignores the serial; a vacant list that leads into a slot that
+    /// is occupied, or was given back; a length that is wrong.
+    #[test]
+    fn a_slab_is_a_map_from_names(ops in vec(op(), 1..800)) {
+        let mut slab = Slab::new();
+        let mut map: HashMap<(u32, u64), u64> = HashMap::new();
+        let mut given: Vec<(u32, u64)> = Vec::new();
+        let mut living: Vec<(u32, u64)> = Vec::new();
+        let mut serial = 0;
+        for op in ops {
+            match op {
+                Op::Insert => {
+                    serial += 1;
+                    let index = slab.insert(serial, serial * 7);
+                    prop_assert!((index as usize) < slab.slots());
+                    prop_assert!(!living.iter().any(|(i, _)| *i == index), "given twice");
+                    map.insert((index, serial), serial * 7);
+                    given.push((index, serial));
+                    living.push((index, serial));
+                }
+                Op::Remove(nth) if !living.is_empty() => {
+                    let name = living.swap_remove(nth % living.len());
+                    prop_assert_eq!(slab.remove(name.0, name.1), map.remove(&name));
+                    prop_assert_eq!(slab.remove(name.0, name.1), None);
+                }
+                Op::Get(nth) if !given.is_empty() => {
+                    let name = given[nth % given.len()];
+                    prop_assert_eq!(slab.get(name.0, name.1), map.get(&name));
+                    prop_assert_eq!(slab.get_mut(name.0, name.1).copied(), map.get(&name).copied());
+                }
+                Op::Drain(but) => {
+                    while living.len() > but {
+                        let name = living.remove(0);
+                        prop_assert_eq!(slab.remove(name.0, name.1), map.remove(&name));
+                    }
+                }
+                Op::Remove(_) | Op::Get(_) => {}
+            }
+            prop_assert_eq!(slab.len(), map.len());
+        }
+        for ((index, serial), value) in &map {
+            prop_assert_eq!(slab.get(*index, *serial), Some(value));
+            prop_assert_eq!(slab.occupant(*index).map(|(s, v)| (s, *v)), Some((*serial, *value)));
+        }
+        let mut listed: Vec<u64> = slab.iter().map(|(_, serial, _)| serial).collect();
+        listed.sort_unstable();
+        let mut expected: Vec<u64> = map.keys().map(|(_, serial)| *serial).collect();
+        expected.sort_unstable();
+        prop_assert_eq!(listed, expected);
+        prop_assert_eq!(slab.into_values().count(), map.len());
+    }
+}
+
+/// Inserts `keep` values that stay, then `burst` more, and removes those in the order given.
+fn after_a_burst(keep: u64, burst: u64, order: impl FnOnce(&mut Vec<(u32, u64)>)) -> Slab<u64> {
+    let mut slab = Slab::new();
+    for serial in 1..=keep {
+        slab.insert(serial, serial);
+    }
+    let mut names: Vec<_> = (keep + 1..=keep + burst)
+        .map(|serial| (slab.insert(serial, serial), serial))
+        .collect();
+    order(&mut names);
+    for (index, serial) in names {
+        assert_eq!(slab.remove(index, serial), Some(serial));
+    }
+    slab
+}
+
+/// Fault B33. Catches: a slab that tries to shrink only while the last slot is still occupied, and
+/// then never again.
+#[test]
+fn memory_returns_after_a_burst_whatever_its_length_and_order() {
+    for burst in (5_000..5_100).chain([20_000]) {
+        for keep in [0, 1, 3] {
+            let first_in_first_out = after_a_burst(keep, burst, |_| {});
+            let last_in_first_out = after_a_burst(keep, burst, |names| names.reverse());
+            let last_two_swapped = after_a_burst(keep, burst, |names| {
+                let last = names.len() - 1;
+                names.swap(last - 1, last);
+            });
+            for slab in [first_in_first_out, last_in_first_out, last_two_swapped] {
+                let slots = slab.slots();
+                assert!(slots <= 1_024, "{slots} slots for {keep} after {burst}");
+            }
+        }
+    }
+}
+
+/// Catches: a shrink that walks the whole slab for each removal: 5 * 10^9 steps here, where a
+/// hundred times as long as it takes would still be a second.
+#[test]
+fn emptying_a_sparse_slab_from_its_top_takes_no_walk_each() {
+    let slots = 500_000;
+    let mut slab = Slab::new();
+    let names: Vec<_> = (1..=slots)
+        .map(|serial| (slab.insert(serial, ()), serial))
+        .collect();
+    let (stay, go): (Vec<_>, Vec<_>) = names.into_iter().partition(|(index, _)| index % 5 == 0);
+    for (index, serial) in go.into_iter().chain(stay.into_iter().rev()) {
+        assert_eq!(slab.remove(index, serial), Some(()));
+    }
+    assert_eq!(slab.len(), 0);
+}
+
+/// R6. Catches: blocks that overlap, serials that fall within a runtime, serial 0.
+#[test]
+fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
+    const TAKEN: usize = 10_000; // More than two blocks.
+    let all = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let serials = Serials::new();
+                let taken: Vec<u64> = (0..TAKEN).map(|_| serials.take()).collect();
+                assert!(taken.is_sorted_by(|a, b| a < b));
+                assert_ne!(taken[0], 0);
+                all.lock().unwrap().extend(taken);
+            });
+        }
+    });
+    let mut all = all.into_inner().unwrap();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 4 * TAKEN);
+}

@@ -1,0 +1,54 @@
+//! A test that needs a process of its own, and a limit on how long a test may take.
+
+use std::env;
+use std::panic::resume_unwind;
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// Seconds until SIGALRM ends a process that hangs.
+pub(crate) const LIMIT: u32 = 60;
+
+/// Runs `body` in a process that runs this one test only: descriptors, places, signals and forks
+/// of other tests do not disturb it, nor it them.
+#[track_caller]
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    const ALONE: &str = "REVEILLE_TEST_ALONE";
+    if env::var_os(ALONE).is_some_and(|name| name == test) {
+        set_alarm(LIMIT);
+        return body();
+    }
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(ALONE, test)
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    assert!(out.contains("1 passed"), "no test of that name ran: {out}");
+}
+
+/// Ends this process by SIGALRM, unless it ends before.
+pub(crate) fn set_alarm(seconds: u32) {
+    // SAFETY: alarm(2) takes an integer and touches no memory; no handler is installed, so that no
+    // code runs in signal context.
+    let _before = unsafe { libc::alarm(seconds) };
+}
+
+/// Runs `f` on a thread of its own; a hang is a failure after so many seconds.
+#[track_caller]
+pub(crate) fn within<R: Send + 'static>(seconds: u64, f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, is_done) = channel();
+    let thread = thread::spawn(move || {
+        let result = f();
+        done.send(()).ok();
+        result
+    });
+    let waited = is_done.recv_timeout(Duration::from_secs(seconds));
+    assert_ne!(waited, Err(RecvTimeoutError::Timeout), "hangs");
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
