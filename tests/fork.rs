@@ -1,0 +1,313 @@
+//! The child of a fork: it shares the parent's epoll instances, and must not touch them.
+//!
+//! Each test runs in a process of its own (`alone`), and its children end by `_exit`, so that no
+//! destructor of the test harness runs in them.
+
+use std::fs;
+use std::future::{Future, pending, poll_fn};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
+use reveille::io::{AsyncFd, Interest};
+use reveille::signal::unix::{SignalKind, signal};
+use reveille::time::sleep;
+use reveille::{Runtime, block_on};
+
+use support::{alone, set_alarm};
+
+#[path = "support/alone.rs"]
+mod support;
+
+/// Seconds after which a child that hangs is ended by SIGALRM.
+const CHILD_LIMIT: u32 = 20;
+
+/// Forks, and runs `f` in the child, which must come to its end without a panic.
+#[track_caller]
+fn in_a_child(f: impl FnOnce()) {
+    // SAFETY: fork(2) takes nothing. The child is a copy of this thread alone; what it then uses
+    // of the C library (the allocator) glibc keeps usable after a fork of a threaded process.
+    let child = unsafe { libc::fork() };
+    assert_ne!(child, -1);
+    if child == 0 {
+        set_alarm(CHILD_LIMIT);
+        let failed = catch_unwind(AssertUnwindSafe(f)).is_err();
+        // SAFETY: _exit(2) takes an integer and does not return.
+        unsafe { libc::_exit(i32::from(failed)) };
+    }
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes one integer to the pointer, which is that of a local.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(waited, child);
+    assert_eq!(status, 0, "the child failed, or hung until SIGALRM (14)");
+}
+
+/// The registrations of a runtime's epoll instance, its bell's among them.
+fn registrations(runtime: &Runtime) -> Vec<i32> {
+    let path = format!("/proc/self/fdinfo/{}", runtime.as_fd().as_raw_fd());
+    let info = fs::read_to_string(path).unwrap();
+    let lines = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+    lines
+        .map(|rest| rest.split_whitespace().next().unwrap().parse().unwrap())
+        .collect()
+}
+
+/// How often a runtime that has no source was rung.
+fn rings(runtime: &Runtime) -> u64 {
+    let bell = registrations(runtime)[0];
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{bell}")).unwrap();
+    let count = info
+        .lines()
+        .find_map(|line| line.strip_prefix("eventfd-count:"));
+    u64::from_str_radix(count.unwrap().trim(), 16).unwrap()
+}
+
+fn pair() -> (AsyncFd<UnixStream>, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (AsyncFd::new(ours).unwrap(), theirs)
+}
+
+async fn read(fd: &AsyncFd<UnixStream>) -> io::Result<u8> {
+    let mut byte = [0];
+    fd.async_io(Interest::READABLE, |mut socket| socket.read(&mut byte))
+        .await?;
+    Ok(byte[0])
+}
+
+/// A waker of a task in `runtime`, which goes on waiting.
+fn a_waker_of(runtime: &Runtime) -> Waker {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    drop(runtime.spawn(poll_fn(move |cx| {
+        sender.send(cx.waker().clone()).ok();
+        Poll::<()>::Pending
+    })));
+    runtime.turn().unwrap();
+    receiver.recv().unwrap()
+}
+
+#[track_caller]
+fn assert_says_exec_first(text: &str) {
+    assert!(text.contains("exec first"), "{text}");
+}
+
+/// Fault A3; promise 12. Catches: a destructor in the child that takes a descriptor out of the
+/// parent's interest list.
+#[test]
+fn a_child_that_drops_everything_does_not_deafen_its_parent() {
+    alone(
+        "a_child_that_drops_everything_does_not_deafen_its_parent",
+        || {
+            let mut runtime = Some(Runtime::new().unwrap());
+            let (mut fds, mut peers): (Vec<_>, Vec<_>) = (0..10).map(|_| pair()).unzip();
+            let mut timer = Some(sleep(Duration::from_secs(3600)));
+            runtime.as_ref().unwrap().block_on(async {
+                for fd in &fds {
+                    assert!(poll_once(read(fd)).await.is_none());
+                }
+                let mut cx = Context::from_waker(Waker::noop());
+                let timer = Pin::new(timer.as_mut().unwrap());
+                assert!(timer.poll(&mut cx).is_pending());
+            });
+            // Its socket is dropped by the end of the runtime, inside it.
+            let (inside, mut its_peer) = pair();
+            let mut task = Some(
+                runtime
+                    .as_ref()
+                    .unwrap()
+                    .spawn(async move { read(&inside).await.unwrap() }),
+            );
+            runtime.as_ref().unwrap().turn().unwrap();
+            in_a_child(|| {
+                let half = fds.split_off(5);
+                drop(
+                    half.into_iter()
+                        .map(AsyncFd::into_inner)
+                        .collect::<Vec<_>>(),
+                );
+                drop((timer.take(), task.take()));
+                drop(runtime.take()); // before the sockets, and
+                fds.clear(); // after it
+            });
+            let runtime = runtime.unwrap();
+            assert_eq!(
+                registrations(&runtime).len(),
+                12,
+                "the bell and the sockets"
+            );
+            assert!(format!("{runtime:?}").contains("tasks: 1, sources: 11, timers: 1"));
+            its_peer.write_all(b"t").unwrap();
+            assert_eq!(runtime.block_on(task.unwrap()).unwrap(), b't');
+            for (fd, peer) in fds.iter().zip(&mut peers) {
+                peer.write_all(b"p").unwrap();
+                assert_eq!(runtime.block_on(read(fd)).unwrap(), b'p');
+            }
+        },
+    );
+}
+
+/// Fault A3. Catches: a wake, a spawn or an abort in the child that rings in the parent.
+#[test]
+fn wakes_in_a_child_do_not_ring_in_the_parent() {
+    alone("wakes_in_a_child_do_not_ring_in_the_parent", || {
+        let runtime = Runtime::new().unwrap();
+        let (waker, handle) = (a_waker_of(&runtime), runtime.handle());
+        let task = runtime.spawn(pending::<()>());
+        let rung = rings(&runtime);
+        in_a_child(|| {
+            waker.wake_by_ref();
+            thread::spawn({
+                let (waker, handle) = (waker.clone(), handle.clone());
+                move || {
+                    waker.wake();
+                    handle.spawn(async { unreachable!() });
+                }
+            })
+            .join()
+            .unwrap();
+            task.abort();
+            assert_eq!(handle.metrics(), Default::default());
+        });
+        assert_eq!(rings(&runtime), rung);
+        waker.wake();
+        assert_eq!(rings(&runtime), rung + 1, "here it still rings");
+    });
+}
+
+/// Fault A3; promise 12. Catches: anything that waits or registers in the child, on the parent's
+/// epoll instance.
+#[test]
+fn in_a_child_everything_that_reaches_epoll_says_exec_first() {
+    alone(
+        "in_a_child_everything_that_reaches_epoll_says_exec_first",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let (fresh, _peer) = pair();
+            in_a_child(|| {
+                assert_says_exec_first(&Runtime::new().unwrap_err().to_string());
+                assert_says_exec_first(&runtime.turn().unwrap_err().to_string());
+                let socket = UnixStream::pair().unwrap().0;
+                assert_says_exec_first(&AsyncFd::new(socket).unwrap_err().to_string());
+                let listener = signal(SignalKind::user_defined1());
+                assert_says_exec_first(&listener.unwrap_err().to_string());
+                let waited = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
+                let panic = waited.unwrap_err();
+                assert_says_exec_first(panic.downcast_ref::<String>().unwrap());
+                let free = catch_unwind(|| block_on(async {})).unwrap_err();
+                assert_says_exec_first(free.downcast_ref::<String>().unwrap());
+            });
+            runtime.block_on(async {
+                in_a_child(|| {
+                    let mut cx = Context::from_waker(Waker::noop());
+                    let mut waiting = Box::pin(fresh.readable());
+                    let Poll::Ready(Err(error)) = waiting.as_mut().poll(&mut cx) else {
+                        panic!("it waits in a child");
+                    };
+                    assert_says_exec_first(&error.to_string());
+                    let mut reading = Box::pin(read(&fresh));
+                    let Poll::Ready(Err(error)) = reading.as_mut().poll(&mut cx) else {
+                        panic!("it waits in a child");
+                    };
+                    assert_says_exec_first(&error.to_string());
+                });
+            });
+            assert_eq!(registrations(&runtime).len(), 1, "the bell alone");
+        },
+    );
+}
+
+/// Promise 12. Catches: a mark that is made too early, or inherited.
+#[test]
+fn a_child_forked_before_the_first_runtime_is_free() {
+    alone("a_child_forked_before_the_first_runtime_is_free", || {
+        let echo = || {
+            let (fd, mut theirs) = pair();
+            let thread = thread::spawn(move || theirs.write_all(b"e").unwrap());
+            assert_eq!(block_on(read(&fd)).unwrap(), b'e');
+            thread.join().unwrap();
+        };
+        in_a_child(echo);
+        echo();
+        in_a_child(|| assert!(Runtime::new().is_err(), "from here on children are not"));
+    });
+}
+
+/// Fault A3. Catches: a lock taken in the child before it is known to be one; a thread that does
+/// not exist there may hold it.
+#[test]
+fn a_child_forked_while_other_threads_hold_the_locks_does_not_hang() {
+    alone(
+        "a_child_forked_while_other_threads_hold_the_locks_does_not_hang",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let (waker, handle) = (a_waker_of(&runtime), runtime.handle());
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while !stop.load(SeqCst) {
+                            waker.wake_by_ref();
+                        }
+                    });
+                }
+                scope.spawn(|| {
+                    while !stop.load(SeqCst) {
+                        drop(Runtime::new().unwrap());
+                    }
+                });
+                let forked = catch_unwind(AssertUnwindSafe(|| {
+                    for _ in 0..150 {
+                        let mut fated = Some(Runtime::new().unwrap());
+                        in_a_child(|| {
+                            waker.wake_by_ref();
+                            handle.spawn(async {});
+                            drop(fated.take());
+                            drop(Runtime::new());
+                        });
+                    }
+                }));
+                stop.store(true, SeqCst);
+                forked.unwrap();
+            });
+        },
+    );
+}
+
+/// Fault E4. Catches: a handler that rings in the child, where the bell is the parent's.
+#[test]
+fn a_signal_to_a_child_does_not_reach_its_parent() {
+    alone("a_signal_to_a_child_does_not_reach_its_parent", || {
+        let runtime = Runtime::new().unwrap();
+        let mut listener = signal(SignalKind::user_defined1()).unwrap();
+        let hears = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&hears);
+        drop(runtime.spawn(async move {
+            while listener.recv().await.is_some() {
+                heard.store(true, SeqCst);
+            }
+        }));
+        let raise = || {
+            // SAFETY: raise(3) takes an integer; the handler is the library's, which is
+            // async-signal-safe.
+            assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
+        };
+        let settle = || (0..3).for_each(|_| runtime.turn().unwrap());
+        settle();
+        let events = runtime.handle().metrics().events;
+        in_a_child(raise);
+        settle();
+        assert_eq!(runtime.handle().metrics().events, events, "nothing came");
+        assert!(!hears.load(SeqCst));
+        raise();
+        settle();
+        assert!(hears.load(SeqCst), "its own it hears");
+    });
+}
