@@ -164,7 +164,6 @@ impl Executor {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
         let mut state = self.state.borrow_mut();
-        let slots = state.tasks.slots();
         // Before the slot is taken: below the limit one is vacant, or the next one can be named.
         assert!(
             state.tasks.len() < Hint::INDEX_LIMIT as usize,
@@ -180,8 +179,8 @@ impl Executor {
             span,
         };
         let index = state.tasks.insert(serial, task);
-        if state.tasks.slots() > slots {
-            // Room for every task there can be before the slab grows again (R1), here and in the
+        if state.tasks.slots() > shared.inbox_room.get() {
+            // Room for every task there can be until here again (R1), in the queue and in the
             // inbox.
             let room = state.tasks.slots().next_power_of_two().max(64);
             let queued = state.queue.len();
@@ -539,11 +538,11 @@ impl Drop for CurrentTask<'_> {
 
 impl State {
     fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
-        let slots = self.tasks.slots();
         let removed = self.tasks.remove(index, serial);
-        if self.tasks.slots() < slots {
-            // The slab gave memory back; so do the queue and the inbox.
-            let room = self.tasks.slots().next_power_of_two().max(64);
+        // The slab gives memory back; so do the queue and the inbox, but only when half of the
+        // room that is left is spare, so that one task which comes and goes resizes nothing.
+        let room = (2 * self.tasks.slots()).next_power_of_two().max(64);
+        if room <= shared.inbox_room.get() / 2 {
             self.queue.shrink_to(room);
             shared.resize_inbox(room);
         }

@@ -59,11 +59,11 @@ impl Serials {
 /// A vector of slots that are used again, each stamped with the serial of who lives there.
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
-    /// The first vacant slot, or [`NONE`]; the vacant ones form a list.
-    vacant: u32,
+    /// The ends of the list of vacant slots, or [`NONE`]. It is linked both ways, so that those at
+    /// the end of the slab can be taken out of it and given back, wherever in the list they are.
+    first_vacant: u32,
+    last_vacant: u32,
     len: usize,
-    /// When `len` falls below this, the vacant tail is given back.
-    shrink_below: usize,
 }
 
 struct Slot<T> {
@@ -72,23 +72,23 @@ struct Slot<T> {
 }
 
 enum Content<T> {
-    Vacant { next: u32 },
+    Vacant { before: u32, next: u32 },
     Occupied(T),
 }
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Slabs of fewer slots are never shrunk.
+/// Memory for fewer slots is not given back.
 const SMALL: usize = 64;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
             slots: Vec::new(),
-            vacant: NONE,
+            first_vacant: NONE,
+            last_vacant: NONE,
             len: 0,
-            shrink_below: 0,
         }
     }
 
@@ -99,19 +99,15 @@ impl<T> Slab<T> {
             content: Content::Occupied(value),
         };
         self.len += 1;
-        let index = self.vacant;
-        if let Some(place) = self.slots.get_mut(index as usize) {
-            if let Content::Vacant { next } = place.content {
-                self.vacant = next;
-            }
-            *place = slot;
+        if self.first_vacant != NONE {
+            let index = self.first_vacant;
+            self.unlink(index);
+            self.slots[index as usize] = slot;
             return index;
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(NONE);
         assert!(index < NONE, "a slab cannot hold more than {NONE} entries");
         self.slots.push(slot);
-        // After growth to n slots, shrinking is worth its walk once three quarters are vacant.
-        self.shrink_below = self.shrink_below.max(self.slots.len() / 4);
         index
     }
 
@@ -150,12 +146,11 @@ impl<T> Slab<T> {
         self.get(index, serial)?;
         let slot = &mut self.slots[index as usize];
         slot.serial = 0;
-        let content = mem::replace(&mut slot.content, Content::Vacant { next: self.vacant });
-        self.vacant = index;
+        let (before, next) = (NONE, NONE);
+        let content = mem::replace(&mut slot.content, Content::Vacant { before, next });
         self.len -= 1;
-        if self.len < self.shrink_below && self.slots.len() > SMALL {
-            self.shrink();
-        }
+        self.link(index);
+        self.trim();
         match content {
             Content::Occupied(value) => Some(value),
             Content::Vacant { .. } => None,
@@ -192,29 +187,64 @@ impl<T> Slab<T> {
         self.slots.len()
     }
 
-    /// Gives back the vacant tail after a burst. The walk is paid for by the removals before it:
-    /// the next one comes after half of what is left has gone.
-    #[cold]
-    fn shrink(&mut self) {
-        while matches!(
-            self.slots.last(),
+    /// Puts a vacant slot into the list: low ones in front, so that the living gather at the
+    /// beginning of the slab, and its end becomes free.
+    fn link(&mut self, index: u32) {
+        let (before, next) = if (index as usize) < self.len {
+            (NONE, self.first_vacant)
+        } else {
+            (self.last_vacant, NONE)
+        };
+        self.slots[index as usize].content = Content::Vacant { before, next };
+        *self.next_of(before) = index;
+        *self.before_of(next) = index;
+    }
+
+    /// Takes a vacant slot out of the list.
+    fn unlink(&mut self, index: u32) {
+        if let Content::Vacant { before, next } = self.slots[index as usize].content {
+            *self.next_of(before) = next;
+            *self.before_of(next) = before;
+        }
+    }
+
+    /// What says which slot follows `index` in the list; for [`NONE`], which one is the first.
+    fn next_of(&mut self, index: u32) -> &mut u32 {
+        match self.slots.get_mut(index as usize) {
             Some(Slot {
-                content: Content::Vacant { .. },
+                content: Content::Vacant { next, .. },
                 ..
-            })
-        ) {
+            }) => next,
+            _ => &mut self.first_vacant,
+        }
+    }
+
+    /// What says which slot `index` follows; for [`NONE`], which one is the last.
+    fn before_of(&mut self, index: u32) -> &mut u32 {
+        match self.slots.get_mut(index as usize) {
+            Some(Slot {
+                content: Content::Vacant { before, .. },
+                ..
+            }) => before,
+            _ => &mut self.last_vacant,
+        }
+    }
+
+    /// Gives back the vacant slots at the end. Each was pushed once for each time it is popped, so
+    /// this costs nothing that was not paid for, and memory returns whatever the order of removal.
+    fn trim(&mut self) {
+        while let Some(Slot {
+            content: Content::Vacant { .. },
+            ..
+        }) = self.slots.last()
+        {
+            // Every index fits, for `insert` saw to it.
+            self.unlink(self.slots.len() as u32 - 1);
             self.slots.pop();
         }
-        self.slots.shrink_to(2 * self.slots.len());
-        // The list threads through slots that may be gone: thread it anew, low indices first, so
-        // that the living gather at the front and the next tail is longer.
-        self.vacant = NONE;
-        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
-            if let Content::Vacant { next } = &mut slot.content {
-                // Every index fits, for `insert` saw to it.
-                *next = mem::replace(&mut self.vacant, index as u32);
-            }
+        let slots = self.slots.len().max(SMALL);
+        if slots <= self.slots.capacity() / 4 {
+            self.slots.shrink_to(2 * slots);
         }
-        self.shrink_below = self.len / 2;
     }
 }
