@@ -370,13 +370,15 @@ fn a_thousand_wakers_are_woken_and_dropped_after_the_end() {
 fn a_million_clones_of_a_waker_cost_one_poll() {
     let runtime = Runtime::new().unwrap();
     let waker = a_waker_of(&runtime);
-    let polls = runtime.handle().metrics().polls;
+    let before = runtime.handle().metrics();
     let clones: Vec<Waker> = (0..1_000_000).map(|_| waker.clone()).collect();
     clones.iter().for_each(Waker::wake_by_ref);
     drop(clones);
     runtime.turn().unwrap();
     runtime.turn().unwrap();
-    assert_eq!(runtime.handle().metrics().polls, polls + 1);
+    let after = runtime.handle().metrics();
+    assert_eq!(after.polls, before.polls + 1);
+    assert_eq!(after.remote_wakes, before.remote_wakes + 1);
 }
 
 /// Fault B38. Catches: "asleep" not cleared by the first who rings; a wake listed although its bit
