@@ -25,13 +25,29 @@ use reveille::task::yield_now;
 use reveille::time::{Sleep, sleep};
 use reveille::{Runtime, block_on, spawn};
 
-use support::{alone, within};
+use support::alone;
 
 #[path = "support/alone.rs"]
 mod support;
 
 /// Far beyond what anything here takes, in seconds.
 const LIMIT: u64 = 30;
+
+/// Runs `f` on a thread of its own; a hang is a failure after so many seconds.
+#[track_caller]
+fn within<R: Send + 'static>(seconds: u64, f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let result = f();
+        done.send(()).ok();
+        result
+    });
+    let waited = is_done.recv_timeout(Duration::from_secs(seconds));
+    assert_ne!(waited, Err(mpsc::RecvTimeoutError::Timeout), "hangs");
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Elsewhere {

@@ -1,11 +1,7 @@
-//! A test that needs a process of its own, and a limit on how long a test may take.
+//! A test that needs a process of its own.
 
 use std::env;
-use std::panic::resume_unwind;
 use std::process::Command;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
 
 /// Seconds until SIGALRM ends a process that hangs.
 pub(crate) const LIMIT: u32 = 60;
@@ -37,18 +33,4 @@ pub(crate) fn set_alarm(seconds: u32) {
     // SAFETY: alarm(2) takes an integer and touches no memory; no handler is installed, so that no
     // code runs in signal context.
     let _before = unsafe { libc::alarm(seconds) };
-}
-
-/// Runs `f` on a thread of its own; a hang is a failure after so many seconds.
-#[track_caller]
-pub(crate) fn within<R: Send + 'static>(seconds: u64, f: impl FnOnce() -> R + Send + 'static) -> R {
-    let (done, is_done) = channel();
-    let thread = thread::spawn(move || {
-        let result = f();
-        done.send(()).ok();
-        result
-    });
-    let waited = is_done.recv_timeout(Duration::from_secs(seconds));
-    assert_ne!(waited, Err(RecvTimeoutError::Timeout), "hangs");
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
