@@ -39,7 +39,8 @@ pub enum UnhandledPanic {
     /// It goes on. The panic was printed by the panic hook, and is one tracing event.
     #[default]
     Ignore,
-    /// `block_on` panics, once the task has been cleared away. The runtime can still be used.
+    /// `block_on`, or `turn`, panics once the task has been cleared away. The runtime can still be
+    /// used.
     ShutdownRuntime,
 }
 

@@ -48,9 +48,9 @@
 //!   most. Kept by [`slab`].
 //! - R7 A source leaves epoll's interest list before its descriptor is closed, because a duplicate or
 //!   a child would keep it there. Kept by [`registration`].
-//! - R8 A runtime is asleep by default. Before it waits, and when it stops running, it publishes that
-//!   and looks at its inbox once more, under one lock; a wake that finds it asleep rings. Kept by
-//!   [`place`] and [`Shared::park`].
+//! - R8 A runtime is asleep by default. Before it waits it publishes that, and looks at its inbox
+//!   once more, under one lock; when it stops running it publishes it, and `next_deadline` looks. A
+//!   wake that finds it asleep rings. Kept by [`place`] and [`Shared::park`].
 //! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
 //!   error. One that panics silences no other. Kept by [`reactor`] and [`foreign`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
@@ -517,11 +517,13 @@ impl Shared {
         let now = self.clock.look();
         let mut due = self.due.take();
         self.timers.borrow_mut().fire(now, &mut due);
-        if !due.is_empty() {
-            self.counters.timers_fired.add(due.len() as u64);
-            trace!(timers = due.len(), "fire");
+        let fired = due.len();
+        if fired > 0 {
+            self.counters.timers_fired.add(fired as u64);
+            trace!(timers = fired, "fire");
             foreign::wake_all(&mut due);
         }
+        give_back_room(&mut due, fired);
         self.due.set(due);
     }
 
@@ -543,7 +545,8 @@ impl Shared {
         }
         let mut mail = self.mail.take();
         self.inbox.collect(&mut mail);
-        self.counters.remote_wakes.add(mail.wakes.len() as u64);
+        let (wakes, commands) = (mail.wakes.len(), mail.commands.len());
+        self.counters.remote_wakes.add(wakes as u64);
         for &index in &mail.wakes {
             self.executor.wake_occupant(index);
         }
@@ -554,6 +557,8 @@ impl Shared {
         for command in mail.commands.drain(..) {
             self.obey(command);
         }
+        give_back_room(&mut mail.wakes, wakes);
+        give_back_room(&mut mail.commands, commands);
         self.mail.set(mail);
     }
 
@@ -608,6 +613,14 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
     let outcome = runtime.run(future);
     drop(runtime);
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
+/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
+pub(crate) fn give_back_room<T>(buffer: &mut Vec<T>, used: usize) {
+    if used < buffer.capacity() / 4 {
+        buffer.shrink_to((2 * used).max(64));
+    }
 }
 
 const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

@@ -7,10 +7,11 @@
 //! A place is immortal, a runtime is its tenant for a while. Whoever holds a name of a tenant who
 //! left finds the place empty, or let to someone born later, and knows: that runtime has ended.
 //!
-//! Invariant (R8): "asleep" is the resting state. Before its runtime waits, and when it stops
-//! running, it publishes that it is asleep and looks at the inbox *under one lock*; a wake from
-//! elsewhere that finds it asleep rings. So between "there is no mail" and epoll_wait(2) no gap is
-//! left: mail that came before the lock is seen, and mail that comes after it rings.
+//! Invariant (R8): "asleep" is the resting state. Before its runtime waits, it publishes that it is
+//! asleep and looks at the inbox *under one lock*; a wake from elsewhere that finds it asleep rings.
+//! So between "there is no mail" and epoll_wait(2) no gap is left: mail that came before the lock
+//! is seen, and mail that comes after it rings. When it stops running it publishes the same, and
+//! `Runtime::next_deadline` looks.
 //!
 //! ```text
 //!   home                                  elsewhere
@@ -34,6 +35,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 
+use super::give_back_room;
 use super::metrics::{Counters, Metrics};
 use super::slab::Name;
 use super::sys::{self, Epoll};
@@ -154,6 +156,7 @@ impl Place {
                 open.woken[index as usize / 64] &= !(1 << (index % 64));
             }
             mail.commands.append(&mut open.commands);
+            give_back_room(&mut open.commands, mail.commands.len());
         });
     }
 

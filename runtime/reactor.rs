@@ -31,6 +31,7 @@ use tracing::trace;
 
 use super::Shared;
 use super::foreign;
+use super::give_back_room;
 use super::interest::{Interest, Ready};
 use super::place::Bell;
 use super::slab::{Name, Slab};
@@ -296,7 +297,9 @@ impl Reactor {
         let full = events.is_full();
         self.events.set(Some(events));
         // All of them, whatever one does and whatever else went wrong (R9).
+        let wakes = woken.len();
         foreign::wake_all(&mut woken);
+        give_back_room(&mut woken, wakes);
         self.woken.set(woken);
         waited.map(|()| full)
     }

@@ -232,8 +232,13 @@ fn catch(kind: SignalKind) -> io::Result<()> {
 /// it at once.
 ///
 /// # Errors
-/// What sigaction(2) reports.
+/// What sigaction(2) reports; in the child of a process that had a runtime before it forked, an
+/// error that says so (exec restores all actions by itself).
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
+    // Before the lock, which a thread may hold that does not exist in the child.
+    if sys::is_forked_child() {
+        return Err(sys::forked_child_error());
+    }
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(action) = replaced.get(&kind.0) {
         let _ours = sys::set_signal_action(kind.0, *action)?;
