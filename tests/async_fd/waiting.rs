@@ -1,0 +1,287 @@
+//! Who is woken: each who waits, by the latest waker, and nobody for ever.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::UdpSocket;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use reveille::Runtime;
+use reveille::io::{AsyncFd, Interest};
+
+use crate::foreign::{Act, foreign};
+use crate::step::{Wakes, inside, poll};
+use crate::within::within;
+use crate::{read_one, reader, registrations, settle, sources, write_one};
+
+/// R4. Catches: readiness taken away by the report itself.
+#[test]
+fn what_was_reported_stays_until_an_operation_disproves_it() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (_, waker) = Wakes::new();
+    write_one(&theirs, 1);
+    inside(&runtime, || {
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+    });
+    runtime.turn().unwrap();
+    inside(&runtime, || {
+        // The byte is left where it is, and no second edge comes for it.
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_ready());
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_ready());
+        assert_eq!(ours.try_io(Interest::READABLE, read_one).unwrap(), 1);
+        assert!(ours.try_io(Interest::READABLE, read_one).is_err());
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+    });
+}
+
+/// R4. Catches: EAGAIN that clears nothing, so that the wait ends at once, again and again.
+#[test]
+fn an_operation_that_would_block_is_tried_once_for_each_report() {
+    within(10, || {
+        let runtime = Runtime::new().unwrap();
+        let (ours, theirs) = reader();
+        let (wakes, waker) = Wakes::new();
+        let tries = Cell::new(0);
+        let mut read = pin!(ours.async_io(Interest::READABLE, |stream| {
+            tries.set(tries.get() + 1);
+            assert!(tries.get() < 10, "it spins");
+            read_one(stream)
+        }));
+        inside(&runtime, || assert!(poll(&mut read, &waker).is_pending()));
+        assert_eq!(tries.get(), 1, "it tries first and waits second");
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), 0);
+        write_one(&theirs, 7);
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), 1);
+        inside(&runtime, || {
+            assert!(matches!(poll(&mut read, &waker), Poll::Ready(Ok(7))));
+        });
+        assert_eq!(tries.get(), 2);
+    });
+}
+
+/// Fault A11. Catches: an event that wakes the first who waits and forgets the others.
+#[test]
+fn one_datagram_wakes_all_eight_that_wait_for_it() {
+    let runtime = Runtime::new().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let socket = Rc::new(AsyncFd::new(socket).unwrap());
+    let woken = Rc::new(Cell::new(0));
+    for _ in 0..8 {
+        let (socket, woken) = (Rc::clone(&socket), Rc::clone(&woken));
+        drop(runtime.spawn(async move {
+            let _ready = socket.readable().await.unwrap();
+            woken.set(woken.get() + 1);
+        }));
+    }
+    settle(&runtime);
+    assert_eq!(woken.get(), 0);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"x", address).unwrap();
+    settle(&runtime);
+    assert_eq!(woken.get(), 8);
+}
+
+/// Fault A11. Catches: a waiter that replaces another one's.
+#[test]
+fn two_that_receive_from_one_socket_share_two_datagrams() {
+    let runtime = Runtime::new().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let socket = Rc::new(AsyncFd::new(socket).unwrap());
+    let received = Rc::new(RefCell::new(Vec::new()));
+    for _ in 0..2 {
+        let (socket, received) = (Rc::clone(&socket), Rc::clone(&received));
+        drop(runtime.spawn(async move {
+            let mut buf = [0];
+            let receive = |socket: &UdpSocket| socket.recv(&mut buf);
+            assert_eq!(
+                socket.async_io(Interest::READABLE, receive).await.unwrap(),
+                1
+            );
+            received.borrow_mut().push(buf[0]);
+        }));
+    }
+    settle(&runtime);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"a", address).unwrap();
+    settle(&runtime);
+    assert_eq!(*received.borrow(), *b"a", "the other one waits on");
+    sender.send_to(b"b", address).unwrap();
+    settle(&runtime);
+    assert_eq!(*received.borrow(), *b"ab");
+}
+
+/// Fault A11. Catches: a poll by one task that takes the place of the waker of another.
+#[test]
+fn a_direction_polled_by_one_task_and_then_by_another_wakes_the_other() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (_, first) = Wakes::new();
+    let (second_wakes, second) = Wakes::new();
+    inside(&runtime, || {
+        for waker in [&first, &second] {
+            let mut cx = Context::from_waker(waker);
+            assert!(ours.poll_read_ready(&mut cx).is_pending());
+        }
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(second_wakes.count(), 1);
+}
+
+/// Fault A11. Catches: polled waiters that are kept until an event which may never come.
+#[test]
+fn wakers_of_tasks_that_are_gone_do_not_pile_up() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let mut kept = Vec::new();
+    for _ in 0..1000 {
+        let (wakes, waker) = Wakes::new();
+        inside(&runtime, || {
+            let mut cx = Context::from_waker(&waker);
+            assert!(ours.poll_read_ready(&mut cx).is_pending());
+        });
+        drop(waker);
+        kept.push(Arc::downgrade(&wakes));
+    }
+    let kept = kept.iter().filter(|waker| waker.strong_count() > 0).count();
+    assert!(kept <= 32, "{kept} of 1000 are kept");
+}
+
+/// Fault A11. Catches: a crowd judged before those who were woken had a chance to come back: each
+/// of them then drives the others out, for ever.
+#[test]
+fn many_tasks_that_poll_one_direction_come_to_rest_and_are_all_woken() {
+    for tasks in [9, 20, 300] {
+        let runtime = Runtime::new().unwrap();
+        let (ours, theirs) = reader();
+        let ours = Rc::new(ours);
+        let done = Rc::new(Cell::new(0));
+        for _ in 0..tasks {
+            let (ours, done) = (Rc::clone(&ours), Rc::clone(&done));
+            drop(runtime.spawn(async move {
+                let _ready = poll_fn(|cx| ours.poll_read_ready(cx).map(drop)).await;
+                done.set(done.get() + 1);
+            }));
+        }
+        settle(&runtime);
+        let polls = runtime.handle().metrics().polls;
+        assert!(
+            polls < 20 * tasks,
+            "{tasks} tasks came to rest after {polls} polls"
+        );
+        assert_eq!(done.get(), 0);
+        write_one(&theirs, 1);
+        settle(&runtime);
+        assert_eq!(done.get(), tasks);
+    }
+}
+
+/// Fault A12. Catches: a waker kept from an earlier poll, of a task the future has left.
+#[test]
+fn a_wait_that_moved_to_another_task_wakes_that_one_only() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let mut readable = Box::pin(ours.readable());
+    let mut read = Box::pin(ours.async_io(Interest::READABLE, read_one));
+    let (old_wakes, old) = Wakes::new();
+    let (wakes, waker) = Wakes::new();
+    inside(&runtime, || {
+        for waker in [&old, &waker] {
+            assert!(poll(&mut readable, waker).is_pending());
+            assert!(poll(&mut read, waker).is_pending());
+        }
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!((old_wakes.count(), wakes.count()), (0, 2));
+}
+
+/// R6. Catches: the waiter of a dropped future that is woken all the same.
+#[test]
+fn a_wait_that_was_dropped_wakes_nobody() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (wakes, waker) = Wakes::new();
+    inside(&runtime, || {
+        let mut readable = Box::pin(ours.readable());
+        assert!(poll(&mut readable, &waker).is_pending());
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(wakes.count(), 0);
+}
+
+/// Fault A10, R5. Catches: a borrow held while a waker is cloned.
+#[test]
+fn a_waker_whose_clone_does_everything_loses_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (victim, _victims_peer) = reader();
+    let (other_wakes, other) = Wakes::new();
+    inside(&runtime, || {
+        assert!(poll(&mut pin!(victim.readable()), &other).is_pending());
+    });
+    let (wakes, inner) = Wakes::new();
+    let (victim, newcomer) = (RefCell::new(Some(victim)), Rc::new(RefCell::new(None)));
+    let kept = Rc::clone(&newcomer);
+    let spawned = Rc::new(Cell::new(false));
+    let ran = Rc::clone(&spawned);
+    let waker = foreign(move |act| match act {
+        Act::Wake => inner.wake_by_ref(),
+        Act::Clone if victim.borrow().is_some() => {
+            drop(victim.take());
+            let (fresh, peer) = reader();
+            assert!(poll(&mut pin!(fresh.readable()), &other).is_pending());
+            *kept.borrow_mut() = Some((fresh, peer));
+            other.wake_by_ref();
+            let ran = Rc::clone(&ran);
+            drop(reveille::spawn(async move { ran.set(true) }));
+        }
+        Act::Clone | Act::Drop => {}
+    });
+    let mut readable = Box::pin(ours.readable());
+    inside(&runtime, || {
+        assert!(poll(&mut readable, &waker).is_pending())
+    });
+    assert_eq!((registrations(&runtime), sources(&runtime)), (2, 2));
+    write_one(&theirs, 1);
+    settle(&runtime);
+    assert_eq!((wakes.count(), other_wakes.count()), (1, 1));
+    assert!(spawned.get());
+}
+
+/// Fault B14, R9. Catches: a waker's panic that goes on through the turn.
+#[test]
+fn a_waker_that_panics_silences_no_other() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (first_wakes, first) = Wakes::new();
+    let (last_wakes, last) = Wakes::new();
+    let middle = foreign(|act| assert!(act != Act::Wake, "woken"));
+    let mut waits = [
+        Box::pin(ours.readable()),
+        Box::pin(ours.readable()),
+        Box::pin(ours.readable()),
+    ];
+    inside(&runtime, || {
+        for (wait, waker) in waits.iter_mut().zip([&first, &middle, &last]) {
+            assert!(poll(wait, waker).is_pending());
+        }
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!((first_wakes.count(), last_wakes.count()), (1, 1));
+    assert_eq!(runtime.block_on(runtime.spawn(async { 5 })).unwrap(), 5);
+    inside(&runtime, || {
+        assert!(poll(&mut waits[1], &last).is_ready());
+    });
+}
