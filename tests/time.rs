@@ -1,0 +1,46 @@
+//! Sleeping, limiting, ticking: never early, at any duration, in any state, on any runtime; and the
+//! clock that tests can stop.
+
+use std::time::Duration;
+
+use reveille::Runtime;
+use reveille::runtime::Builder;
+
+#[path = "support/child.rs"]
+mod child;
+#[path = "support/foreign.rs"]
+mod foreign;
+#[path = "support/step.rs"]
+mod step;
+#[path = "support/within.rs"]
+mod within;
+
+#[path = "time/clocks.rs"]
+mod clocks;
+#[path = "time/firing.rs"]
+mod firing;
+#[path = "time/intervals.rs"]
+mod intervals;
+#[path = "time/limits.rs"]
+mod limits;
+
+/// A runtime whose clock stands still.
+fn paused() -> Runtime {
+    Builder::new().start_paused(true).build().unwrap()
+}
+
+/// Moves the clock on and lets the reactor look, so that what is due fires.
+fn advance(runtime: &Runtime, by: Duration) {
+    runtime.block_on(reveille::time::advance(by));
+    runtime.turn().unwrap();
+}
+
+/// Timers that are armed.
+fn timers(runtime: &Runtime) -> usize {
+    let text = format!("{runtime:?}");
+    let (_, text) = text.split_once("timers: ").unwrap();
+    text.split([',', ' ']).next().unwrap().parse().unwrap()
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);

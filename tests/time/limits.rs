@@ -1,0 +1,286 @@
+//! The greatest, the least, and the timeouts of the kernel.
+
+use std::future::pending;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use reveille::Runtime;
+use reveille::time::{
+    Interval, MissedTickBehavior, interval, interval_at, now, sleep, sleep_until, timeout,
+    timeout_at,
+};
+
+use crate::child::in_child;
+use crate::step::{Wakes, inside, poll};
+use crate::within::within;
+use crate::{SECOND, advance, paused, timers};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Durations that have overflowed somewhere: nanoseconds, milliseconds in 32 bits, epoll's
+/// timeout, the clock itself.
+fn huge() -> [Duration; 8] {
+    [
+        Duration::MAX,
+        Duration::MAX - Duration::from_nanos(1),
+        Duration::MAX / 2,
+        Duration::from_millis(u64::MAX),
+        Duration::from_secs(i64::MAX as u64),
+        25 * DAY,
+        50 * DAY,
+        400 * 365 * DAY,
+    ]
+}
+
+/// The same as points in time, where there are such.
+fn far_deadlines() -> impl Iterator<Item = Instant> {
+    let start = Instant::now();
+    huge()
+        .into_iter()
+        .filter_map(move |by| start.checked_add(by))
+}
+
+/// Fault D1. Catches: an addition or a conversion that overflows: a panic, or a sleep that is over.
+#[test]
+fn huge_durations_are_pending_in_every_function_and_can_be_cancelled() {
+    within(60, || {
+        let runtime = Runtime::new().unwrap();
+        let (_, waker) = Wakes::new();
+        runtime.block_on(async {
+            for duration in huge() {
+                let mut sleeping = sleep(duration);
+                assert!(poll(&mut sleeping, &waker).is_pending());
+                let mut limited = timeout(duration, pending::<()>());
+                assert!(poll(&mut pin!(&mut limited), &waker).is_pending());
+                let mut ticking = interval(duration);
+                ticking.tick().await;
+                assert!(poll(&mut pin!(ticking.tick()), &waker).is_pending());
+                ticking.reset_after(duration);
+                assert!(poll(&mut pin!(ticking.tick()), &waker).is_pending());
+                // The thread waits in earnest, with these timers armed.
+                sleep(Duration::from_micros(100)).await;
+            }
+            for deadline in far_deadlines() {
+                let mut sleeping = sleep_until(deadline);
+                assert!(poll(&mut sleeping, &waker).is_pending());
+                let mut limited = timeout_at(deadline, pending::<()>());
+                assert!(poll(&mut pin!(&mut limited), &waker).is_pending());
+                let mut ticking = interval_at(deadline, Duration::MAX);
+                assert!(poll(&mut pin!(ticking.tick()), &waker).is_pending());
+                let mut again = sleep(SECOND);
+                again.reset(deadline);
+                assert!(poll(&mut again, &waker).is_pending());
+                sleep(Duration::from_micros(100)).await;
+            }
+        });
+        assert_eq!(timers(&runtime), 0);
+    });
+}
+
+/// Fault D1. Catches: a paused clock advanced so far that "thirty years on" or one more second
+/// overflows.
+#[test]
+fn at_the_end_of_time_nothing_overflows() {
+    let runtime = paused();
+    let (_, waker) = Wakes::new();
+    // By ever smaller steps, as far as the clock goes.
+    for exponent in (0..63).rev() {
+        for _ in 0..2 {
+            advance(&runtime, Duration::from_secs(1 << exponent));
+        }
+    }
+    advance(&runtime, Duration::MAX);
+    runtime.block_on(async {
+        assert!(poll(&mut sleep(Duration::MAX), &waker).is_pending());
+        assert!(poll(&mut sleep(SECOND), &waker).is_pending());
+        let mut ticking = interval(Duration::MAX);
+        ticking.tick().await;
+        assert!(poll(&mut pin!(ticking.tick()), &waker).is_pending());
+        for missed in [
+            MissedTickBehavior::Burst,
+            MissedTickBehavior::Delay,
+            MissedTickBehavior::Skip,
+        ] {
+            let mut ticking: Interval = interval_at(now() - SECOND, SECOND / 3);
+            ticking.set_missed_tick_behavior(missed);
+            ticking.tick().await;
+        }
+        reveille::time::resume();
+        assert!(now() <= now());
+        sleep(Duration::from_micros(100)).await;
+    });
+}
+
+/// Fault D4. Catches: a deadline of now or before that waits for the next turn.
+#[test]
+fn zero_and_the_past_are_over_at_the_first_poll_and_arm_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let (wakes, waker) = Wakes::new();
+    let before = Instant::now();
+    inside(&runtime, || {
+        assert!(poll(&mut sleep(Duration::ZERO), &waker).is_ready());
+        assert!(poll(&mut sleep_until(now()), &waker).is_ready());
+        assert!(poll(&mut sleep_until(before), &waker).is_ready());
+        let mut limited = timeout(Duration::ZERO, pending::<()>());
+        assert!(matches!(
+            poll(&mut pin!(&mut limited), &waker),
+            Poll::Ready(Err(_))
+        ));
+        let mut in_time = timeout_at(before, std::future::ready(1));
+        assert!(matches!(
+            poll(&mut pin!(&mut in_time), &waker),
+            Poll::Ready(Ok(1))
+        ));
+    });
+    assert_eq!((timers(&runtime), wakes.count()), (0, 0));
+}
+
+/// Fault D4. Catches: a sleep of no time that spends no budget, and so starves all others.
+#[test]
+fn a_task_that_sleeps_for_no_time_again_and_again_starves_nobody() {
+    within(20, || {
+        let runtime = Runtime::new().unwrap();
+        let hog = runtime.spawn(async {
+            loop {
+                sleep(Duration::ZERO).await;
+            }
+        });
+        runtime.block_on(async {
+            for _ in 0..3 {
+                reveille::task::yield_now().await;
+            }
+        });
+        hog.abort();
+    });
+}
+
+/// Fault A24. Catches: a timeout cut down to whole milliseconds, so that the last of a sleep spins.
+#[test]
+fn a_short_sleep_parks_at_most_twice() {
+    within(60, short_sleeps);
+}
+
+fn short_sleeps() {
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..100 {
+        let before = runtime.handle().metrics();
+        let start = Instant::now();
+        runtime.block_on(sleep(Duration::from_micros(900)));
+        assert!(start.elapsed() >= Duration::from_micros(900));
+        let after = runtime.handle().metrics();
+        let (parks, polls) = (after.parks - before.parks, after.polls - before.polls);
+        assert!(parks <= 2, "{parks} parks for one sleep");
+        assert!(polls <= 2, "{polls} polls for one sleep");
+    }
+}
+
+/// Fault A24. Catches: a timeout that overflows the kernel's type: negative, it waits for ever;
+/// zero, it spins; refused, it panics.
+#[test]
+fn a_long_sleep_parks_until_something_else_happens() {
+    within(60, long_sleeps);
+}
+
+fn long_sleeps() {
+    for duration in [25 * DAY, 50 * DAY, 400 * 365 * DAY, Duration::MAX] {
+        let runtime = Runtime::new().unwrap();
+        let far = runtime.handle();
+        runtime.block_on(async {
+            let long = reveille::spawn(sleep(duration));
+            reveille::task::yield_now().await;
+            // Nothing but the long timer bounds the wait that this thread ends.
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let thread =
+                std::thread::spawn(move || far.spawn(async move { sender.send(()).unwrap() }));
+            thread.join().unwrap();
+            receiver_has(&receiver).await;
+            assert!(!long.is_finished());
+            long.abort();
+        });
+        assert!(runtime.handle().metrics().parks < 100, "it spins");
+    }
+}
+
+/// Waits, without a timer of its own, until the channel has something.
+async fn receiver_has(receiver: &std::sync::mpsc::Receiver<()>) {
+    while receiver.try_recv().is_err() {
+        reveille::task::yield_now().await;
+    }
+}
+
+/// Fault A24. Catches: a kernel or a sandbox without epoll_pwait2 that makes every sleep fail; the
+/// fallback's rounding, down to a spin or over to a negative timeout.
+#[test]
+fn without_epoll_pwait2_sleeps_are_as_good() {
+    in_child("limits::without_epoll_pwait2_sleeps_are_as_good", || {
+        refuse_epoll_pwait2();
+        // Prove that it is refused, or this test would show nothing.
+        // SAFETY: with no descriptor the call fails before it reads any pointer.
+        let result = unsafe { libc::syscall(libc::SYS_epoll_pwait2, -1, 0, 1, 0, 0, 0) };
+        let error = std::io::Error::last_os_error();
+        assert_eq!((result, error.raw_os_error()), (-1, Some(libc::ENOSYS)));
+        short_sleeps();
+        long_sleeps();
+    });
+}
+
+/// Has the kernel say ENOSYS to epoll_pwait2 in this thread from here on: seccomp(2), for which
+/// an unprivileged thread must renounce new privileges first.
+fn refuse_epoll_pwait2() {
+    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let number = libc::SYS_epoll_pwait2 as u32;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut filter = [
+        // The number of the call is the first word of `seccomp_data`.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 0, 1),
+        statement(libc::BPF_RET | libc::BPF_K, refuse, 0, 0),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: PR_SET_NO_NEW_PRIVS takes integers only.
+    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(set, 0);
+    let mode = libc::SECCOMP_MODE_FILTER;
+    // SAFETY: the kernel copies the program and its four statements, which outlive the call.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Catches: a slack that is not set, or not put back when the runtime stops running.
+#[test]
+fn the_timer_slack_is_set_while_the_runtime_runs_and_put_back() {
+    within(10, || {
+        let mut options = reveille::runtime::Builder::new();
+        let runtime = options
+            .timer_slack(Duration::from_nanos(77))
+            .build()
+            .unwrap();
+        let before = timer_slack();
+        assert_ne!(before, 77);
+        assert_eq!(inside(&runtime, timer_slack), 77);
+        assert_eq!(timer_slack(), before);
+        runtime.turn().unwrap();
+        assert_eq!(timer_slack(), before);
+        drop(runtime);
+        assert_eq!(timer_slack(), before);
+        // Zero would mean the default, so it is one nanosecond.
+        let least = options.timer_slack(Duration::ZERO).build().unwrap();
+        assert_eq!(inside(&least, timer_slack), 1);
+    });
+}
+
+/// The slack of this thread, in nanoseconds.
+fn timer_slack() -> i32 {
+    // SAFETY: PR_GET_TIMERSLACK takes no argument and writes nothing.
+    unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }
+}
