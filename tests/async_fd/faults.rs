@@ -7,7 +7,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use reveille::Runtime;
@@ -322,7 +325,7 @@ fn a_storm_of_signals_ends_no_sleep_early_and_breaks_no_wait() {
     in_child(
         "faults::a_storm_of_signals_ends_no_sleep_early_and_breaks_no_wait",
         || {
-            storm();
+            let storm = Storm::begin();
             let runtime = Runtime::new().unwrap();
             let (ours, theirs) = reader();
             let echo = runtime.spawn(async move {
@@ -339,30 +342,48 @@ fn a_storm_of_signals_ends_no_sleep_early_and_breaks_no_wait() {
                 }
                 echo.await.unwrap();
             });
+            storm.end();
         },
     );
 }
 
-/// From here on SIGALRM comes every millisecond, and interrupts system calls.
-fn storm() {
-    extern "C" fn ignore(_: libc::c_int) {}
-    // SAFETY: all zeroes is a valid `sigaction`: SIG_DFL, no flags (so no SA_RESTART), no mask.
-    let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
-    action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    // SAFETY: the kernel reads `action`, which outlives the call; the handler does nothing.
-    let set = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
-    assert_eq!(set, 0);
-    let millisecond = libc::timeval {
-        tv_sec: 0,
-        tv_usec: 1000,
-    };
-    let timer = libc::itimerval {
-        it_interval: millisecond,
-        it_value: millisecond,
-    };
-    // SAFETY: the kernel reads `timer`, which outlives the call.
-    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
-    assert_eq!(set, 0);
+/// SIGALRM, again and again. By a thread and not setitimer(2), which may choose any thread: this
+/// must interrupt the one that waits.
+struct Storm {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Storm {
+    /// From here on this thread is interrupted about once a millisecond.
+    fn begin() -> Storm {
+        extern "C" fn ignore(_: libc::c_int) {}
+        // SAFETY: all zeroes is a valid `sigaction`: SIG_DFL, no flags (so no SA_RESTART), no mask.
+        let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
+        action.sa_sigaction = ignore as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        let action = &raw const action;
+        // SAFETY: the kernel reads `action`, which outlives the call; the handler does nothing.
+        let set = unsafe { libc::sigaction(libc::SIGALRM, action, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        // SAFETY: pthread_self(3) takes nothing and cannot fail.
+        let target = unsafe { libc::pthread_self() };
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                // SAFETY: the target lives, for it joins this thread in `end`.
+                let sent = unsafe { libc::pthread_kill(target, libc::SIGALRM) };
+                assert_eq!(sent, 0);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Storm { over, thread }
+    }
+
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
 }
 
 /// An eventfd with this count.

@@ -61,6 +61,14 @@ fn an_operation_that_would_block_is_tried_once_for_each_report() {
             assert!(matches!(poll(&mut read, &waker), Poll::Ready(Ok(7))));
         });
         assert_eq!(tries.get(), 2);
+        // It counts as ready still; that it is drained is found out once.
+        let mut again = pin!(ours.async_io(Interest::READABLE, |stream| {
+            tries.set(tries.get() + 1);
+            assert!(tries.get() < 10, "it spins");
+            read_one(stream)
+        }));
+        inside(&runtime, || assert!(poll(&mut again, &waker).is_pending()));
+        assert_eq!(tries.get(), 3);
     });
 }
 

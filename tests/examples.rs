@@ -1,0 +1,148 @@
+//! Each example prints what its header says.
+//!
+//! A header has a block that begins with the command and goes on with what that prints, up to an
+//! empty line or the end. An example that prints `listening on ...` is a server: it is given a free
+//! port, and ended by SIGTERM once it has said so.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+#[path = "support/within.rs"]
+mod within;
+
+use within::within;
+
+/// Catches: an example that does not compile, hangs, fails, or whose header tells a tale.
+#[test]
+fn every_example_prints_what_its_header_says() {
+    let directory = build();
+    let examples = examples();
+    assert!(examples.len() >= 2, "{examples:?}");
+    for (name, expected) in examples {
+        let program = directory.join(&name);
+        let printed = within(60, move || {
+            let server = expected
+                .first()
+                .is_some_and(|line| line.starts_with(LISTENING));
+            let printed = if server {
+                first_line_of_server(&program)
+            } else {
+                output(&program)
+            };
+            (printed, expected)
+        });
+        let (printed, expected) = printed;
+        assert_eq!(printed, expected, "examples/{name}.rs");
+    }
+}
+
+const LISTENING: &str = "listening on ";
+
+/// What each example says that it prints.
+fn examples() -> BTreeMap<String, Vec<String>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let expected = expected(&name, &fs::read_to_string(&path).unwrap());
+            (name, expected)
+        })
+        .collect()
+}
+
+/// The lines after the command.
+fn expected(name: &str, text: &str) -> Vec<String> {
+    let mut lines = text
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let command = lines.find(|line| line.starts_with("cargo run "));
+    let command = command.unwrap_or_else(|| panic!("examples/{name}.rs: no command in its header"));
+    let ours = format!("--example {name}");
+    assert!(command.contains(&ours), "examples/{name}.rs: {command}");
+    let expected: Vec<_> = lines
+        .take_while(|line| !line.is_empty() && !line.starts_with("```"))
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        !expected.is_empty(),
+        "examples/{name}.rs: what does it print?"
+    );
+    expected
+}
+
+/// Builds the examples where this test was built, and returns the directory they are in. `cargo
+/// test` has done so before, but not `cargo test --test examples`.
+fn build() -> PathBuf {
+    let this = env::current_exe().unwrap();
+    // target/debug/deps/this
+    let profile = this.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--offline",
+        "--examples",
+        "--target-dir",
+    ]);
+    cargo.arg(profile.parent().unwrap());
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(
+        cargo.status().unwrap().success(),
+        "the examples do not compile"
+    );
+    profile.join("examples")
+}
+
+fn start(program: &Path, argument: Option<&str>) -> Child {
+    let mut command = Command::new(program);
+    command
+        .args(argument)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn output(program: &Path) -> Vec<String> {
+    let mut child = start(program, None);
+    let mut text = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(child.wait().unwrap().success(), "{program:?} failed");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// With the port that the header speaks of in place of the real one.
+fn first_line_of_server(program: &Path) -> Vec<String> {
+    let mut child = start(program, Some("127.0.0.1:0"));
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let pid = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: kill(2) takes two integers; the child was not waited for, so the number is its own.
+    let killed = unsafe { libc::kill(pid, libc::SIGTERM) };
+    assert_eq!(killed, 0);
+    assert!(
+        child.wait().unwrap().success(),
+        "{program:?} did not end well"
+    );
+    let (said, port) = line.trim_end().rsplit_once(':').unwrap();
+    assert_ne!(port.parse::<u16>().unwrap(), 0);
+    vec![format!("{said}:7000")]
+}
