@@ -41,7 +41,7 @@ struct Timer {
 const ARITY: usize = 4;
 
 impl Timers {
-    pub(super) fn new() -> Timers {
+    pub(crate) fn new() -> Timers {
         Timers {
             heap: Vec::new(),
             timers: Slab::new(),
@@ -49,7 +49,7 @@ impl Timers {
     }
 
     /// Arms a timer under `serial` and returns its index.
-    pub(super) fn insert(&mut self, serial: u64, deadline: Instant, waker: Waker) -> u32 {
+    pub(crate) fn insert(&mut self, serial: u64, deadline: Instant, waker: Waker) -> u32 {
         let position = self.heap.len();
         let index = self.timers.insert(serial, Timer { position, waker });
         self.heap.push(Entry {
@@ -69,19 +69,19 @@ impl Timers {
     }
 
     /// Disarms a timer and returns its waker; `None` if it has fired or was disarmed before.
-    pub(super) fn remove(&mut self, index: u32, serial: u64) -> Option<Waker> {
+    pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<Waker> {
         let Timer { position, waker } = self.timers.remove(index, serial)?;
         self.remove_entry(position);
         Some(waker)
     }
 
     /// The earliest deadline.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.heap.first().map(|entry| entry.deadline)
     }
 
     /// Disarms all timers that are due at `now` and moves their wakers into `due`, earliest first.
-    pub(super) fn fire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waker>) {
         while let Some(&Entry {
             deadline,
             serial,
@@ -105,7 +105,7 @@ impl Timers {
     }
 
     /// Timers that are armed.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
 
