@@ -8,6 +8,7 @@ mod net_sys;
 mod place;
 #[cfg(not(reveille_loom))]
 mod slab;
+mod timers;
 
 // Under this cfg the places are made of loom's primitives, which work inside a model only.
 #[cfg(reveille_loom)]
