@@ -13,8 +13,10 @@ pub(crate) enum Act {
     Drop,
 }
 
+type Hook = Rc<dyn Fn(Act)>;
+
 thread_local! {
-    static HOOKS: RefCell<Vec<Rc<dyn Fn(Act)>>> = const { RefCell::new(Vec::new()) };
+    static HOOKS: RefCell<Vec<Hook>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A waker that calls `hook` at once, on the thread that made it; on others it does nothing.
