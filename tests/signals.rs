@@ -36,9 +36,7 @@ fn has_come(runtime: &Runtime, listener: &mut Signal) -> bool {
     runtime.turn().unwrap();
     let (_, waker) = Wakes::new();
     inside(runtime, || {
-        listener
-            .poll_recv(&mut Context::from_waker(&waker))
-            .is_ready()
+        poll(&mut pin!(listener.recv()), &waker).is_ready()
     })
 }
 

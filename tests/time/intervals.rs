@@ -118,6 +118,8 @@ fn an_interval_can_be_reset_to_any_time() {
         advance(SECOND).await;
         ticking.reset();
         advance(9 * SECOND).await;
+        let (_, waker) = Wakes::new();
+        assert!(poll(&mut pin!(ticking.tick()), &waker).is_pending());
         ticking.reset_after(SECOND);
         advance(SECOND).await;
         assert_eq!(ticking.tick().await - start, 11 * SECOND);
