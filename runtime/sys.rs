@@ -105,11 +105,25 @@ impl Epoll {
                 tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
             };
             let (buffer, room) = events.room();
+            let timeout = &raw const timeout;
+            let no_mask = ptr::null::<libc::sigset_t>();
+            let epoll = self.raw();
+            // By number, for glibc has a function for it only since 2.35.
             // SAFETY: as in `wait_millis`; the kernel only reads the timespec, which outlives the
-            // call; a null signal mask means "leave the mask alone".
-            let waited = check(unsafe {
-                libc::epoll_pwait2(self.raw(), buffer, room, &raw const timeout, ptr::null())
-            });
+            // call; a null signal mask, of whatever size, means "leave the mask alone".
+            let waited = unsafe {
+                libc::syscall(
+                    libc::SYS_epoll_pwait2,
+                    epoll,
+                    buffer,
+                    room,
+                    timeout,
+                    no_mask,
+                    0usize,
+                )
+            };
+            // At most `room`, or -1.
+            let waited = check(waited as c_int);
             match waited {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     REFUSED.store(true, Ordering::Relaxed);

@@ -131,7 +131,8 @@ pub fn resume() {
     shared.clock.resume();
 }
 
-/// Moves a paused clock on, then lets the tasks whose timers that fires run once.
+/// Moves a paused clock on, then lets the tasks whose timers that fires run once. A step to within a
+/// century of the last time an `Instant` can hold is not made.
 ///
 /// # Panics
 /// Outside a runtime, and if the clock is not paused.

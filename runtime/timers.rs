@@ -91,7 +91,9 @@ impl Timers {
             if deadline > now {
                 break;
             }
-            due.extend(self.remove(index, serial));
+            let waker = self.remove(index, serial);
+            debug_assert!(waker.is_some(), "the heap names a timer that is not there");
+            due.extend(waker);
         }
     }
 
