@@ -16,7 +16,7 @@
 //! - EINTR is handled in [`retry`] alone. connect(2) does not go through it, because an
 //!   interrupted connect goes on by itself; close(2) is std's, which does not retry it either.
 //!
-//! Over 400 lines, because a proof is best read beside its call and what the call relies on.
+//! Over 400 lines because a proof is best read beside its call and what the call relies on.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{self, offset_of};

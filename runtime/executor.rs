@@ -19,9 +19,9 @@
 //!     └────────────────────────────── Pending ───────────┘
 //! ```
 //!
-//! Read before: `task`, `waker`. Read next: `mod`, whose loop drives this.
+//! Read before: `task`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
+//! `mod`, whose loop drives this.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,15 +30,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use tracing::{Span, error, trace};
+use tracing::{Span, trace};
 
 use super::Shared;
 use super::chaos::Chaos;
-use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
 use super::spawn::task_span;
-use super::task::{self, Finished};
+use super::task;
 use super::waker::{self, Hint};
 
 /// A cell of any future's type, pinned.
@@ -65,15 +64,15 @@ pub(super) struct Task {
     pub(super) queued: bool,
     // Set by handles; the next pop acts on it:
     aborted: bool,
-    detached: bool,
+    pub(super) detached: bool,
     // Written by the run that finishes the task, and by the handle that takes the outcome:
     pub(super) life: Life,
     /// Who waits in a `JoinHandle`.
-    joiner: Option<Waker>,
+    pub(super) joiner: Option<Waker>,
     pub(super) body: Body,
     /// There only if a subscriber wants spans (a `Span` is 40 bytes), and shared, because cloning
     /// the `Span` itself would run the subscriber under the borrow.
-    span: Option<Rc<Span>>,
+    pub(super) span: Option<Rc<Span>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +103,6 @@ pub(super) enum Next {
     Run(Run),
     /// A finished task was in the queue: it has been cleared away, look again.
     Cleared,
-}
-
-/// Who frees the slot of a task that has come to its end.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The handle that takes the outcome, or the pop of a queued slot.
-    Somebody,
-    Nobody,
 }
 
 /// A popped task and what is to be done with it.
@@ -288,157 +278,6 @@ impl Executor {
         }
     }
 
-    /// The future has been dropped and the outcome stands: tells the joiner, or, if there never
-    /// will be one, clears the task away.
-    fn finish(&self, shared: &Shared, index: u32, serial: u64, finished: Finished) {
-        if self.end(index, serial, finished) == Claim::Nobody {
-            self.clear_away(shared, index, serial);
-        }
-    }
-
-    pub(super) fn end(&self, index: u32, serial: u64, finished: Finished) -> Claim {
-        let mut state = self.state.borrow_mut();
-        let Some(task) = state.tasks.get_mut(index, serial) else {
-            return Claim::Somebody;
-        };
-        task.life = Life::Done;
-        let joiner = task.joiner.take();
-        let detached = task.detached;
-        // A slot that is queued is freed by its pop (R1).
-        let claim = if detached && !task.queued {
-            Claim::Nobody
-        } else {
-            Claim::Somebody
-        };
-        drop(state);
-        if finished == Finished::DropPanicked {
-            error!(
-                task = serial,
-                "the future of a finished task panicked while it was dropped"
-            );
-        }
-        if let Some(joiner) = joiner {
-            foreign::wake(joiner);
-        }
-        claim
-    }
-
-    /// Frees the slot of a task that is done and not queued, and drops what it still holds.
-    pub(super) fn clear_away(&self, shared: &Shared, index: u32, serial: u64) {
-        let removed = self.state.borrow_mut().remove(shared, index, serial);
-        let Some(Task {
-            body,
-            joiner,
-            span,
-            life,
-            ..
-        }) = removed
-        else {
-            return;
-        };
-        if let (Body::Spawned(cell), Life::Done) = (&body, life) {
-            // Here and not at its end, for the handle may be dropped before that or after it.
-            match cell.as_ref().discard() {
-                Finished::Quietly => {}
-                Finished::Panicked => {
-                    self.unhandled_panic.set(true);
-                    error!(task = serial, "a detached task panicked");
-                }
-                Finished::DropPanicked => error!(
-                    task = serial,
-                    "the output of a detached task panicked while it was dropped"
-                ),
-            }
-        }
-        foreign::discard(joiner);
-        foreign::discard(span);
-    }
-
-    /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
-    /// stale name gives `Ready` and leaves `into` as it is.
-    pub(super) fn poll_join(
-        &self,
-        shared: &Shared,
-        name: Name,
-        cx: &Context<'_>,
-        into: &mut dyn Any,
-    ) -> Poll<()> {
-        let known = {
-            let state = self.state.borrow();
-            match state.tasks.get(name.index, name.serial) {
-                Some(task) if task.life == Life::Running => task
-                    .joiner
-                    .as_ref()
-                    .is_some_and(|joiner| joiner.will_wake(cx.waker())),
-                _ => {
-                    drop(state);
-                    self.take(shared, name, into);
-                    return Poll::Ready(());
-                }
-            }
-        };
-        if known {
-            return Poll::Pending;
-        }
-        // A waker's clone is foreign code (R5): the task may be done when it returns.
-        let waker = cx.waker().clone();
-        let mut state = self.state.borrow_mut();
-        match state.tasks.get_mut(name.index, name.serial) {
-            Some(task) if task.life == Life::Running => {
-                let before = task.joiner.replace(waker);
-                drop(state);
-                foreign::discard(before);
-                Poll::Pending
-            }
-            _ => {
-                drop(state);
-                self.take(shared, name, into);
-                Poll::Ready(())
-            }
-        }
-    }
-
-    fn take(&self, shared: &Shared, name: Name, into: &mut dyn Any) {
-        let mut state = self.state.borrow_mut();
-        let Some(task) = state.tasks.get_mut(name.index, name.serial) else {
-            return;
-        };
-        task.life = Life::Taken;
-        let (body, queued) = (task.body.clone(), task.queued);
-        // A queued slot is freed by its pop (R1).
-        let removed = if queued {
-            None
-        } else {
-            state.remove(shared, name.index, name.serial)
-        };
-        drop(state);
-        if let Body::Spawned(cell) = body {
-            cell.as_ref().take(into);
-        }
-        if let Some(Task { joiner, span, .. }) = removed {
-            foreign::discard(joiner);
-            foreign::discard(span);
-        }
-    }
-
-    /// Nobody will ask for the outcome. That of a finished task is dropped by a pop and not here,
-    /// in the middle of whoever dropped the handle.
-    pub(super) fn detach(&self, name: Name) {
-        let mut state = self.state.borrow_mut();
-        let State { tasks, queue } = &mut *state;
-        let Some(task) = tasks.get_mut(name.index, name.serial) else {
-            return;
-        };
-        task.detached = true;
-        if task.life == Life::Done && !task.queued {
-            task.queued = true;
-            queue.push_back(name.index);
-        }
-        let joiner = task.joiner.take();
-        drop(state);
-        foreign::discard(joiner);
-    }
-
     /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.
     pub(super) fn abort(&self, name: Name) {
         let state = &mut *self.state.borrow_mut();
@@ -448,14 +287,6 @@ impl Executor {
                 enqueue(&mut state.queue, name.index, task);
             }
         }
-    }
-
-    pub(super) fn is_finished(&self, name: Name) -> bool {
-        let state = self.state.borrow();
-        state
-            .tasks
-            .get(name.index, name.serial)
-            .is_none_or(|task| task.life != Life::Running)
     }
 
     /// Tasks that are in the run queue.
@@ -537,7 +368,7 @@ impl Drop for CurrentTask<'_> {
 }
 
 impl State {
-    fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
+    pub(super) fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
         let removed = self.tasks.remove(index, serial);
         // The slab gives memory back; so do the queue and the inbox, but only when half of the
         // room that is left is spare, so that one task which comes and goes resizes nothing.

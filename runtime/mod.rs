@@ -29,6 +29,8 @@
 //!                    └───────────────────────────────────────┘
 //! ```
 //!
+//! Over 400 lines because this page stands at their head.
+//!
 //! # The invariants
 //!
 //! - R1 A slot is in the run queue at most once: `queued` is true exactly while it is there, and no
@@ -101,9 +103,11 @@ mod executor;
 mod foreign;
 mod handle;
 pub(crate) mod metrics;
+mod outcome;
 pub(crate) mod place;
 mod reactor;
 mod registration;
+mod shared;
 mod shutdown;
 pub(crate) mod slab;
 pub(crate) mod sys;
@@ -112,7 +116,6 @@ pub(crate) mod timers;
 mod waiters;
 pub(crate) mod waker;
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -120,29 +123,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::trace;
 
-use budget::Budget;
 use chaos::Chaos;
-use clock::Clock;
 use context::Running;
-use executor::{Executor, Next};
-use metrics::Counters;
-use place::{Command, FellAsleep, Mail, Open, Place};
-use reactor::Reactor;
-use slab::{Name, Serials};
-use timers::Timers;
+use executor::Next;
+use join::JoinHandle;
+use place::{FellAsleep, Open};
+use shared::Shared;
 
 pub use builder::{Builder, UnhandledPanic};
 pub use handle::{Handle, TryCurrentError};
 pub use metrics::Metrics;
-
-use join::JoinHandle;
 
 /// Tasks polled between two looks at epoll: a ready socket waits for at most this many polls.
 /// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
@@ -172,34 +168,6 @@ pub struct Runtime {
     shared: Rc<Shared>,
 }
 
-/// What the runtime and its context share: the parts, and how they are told of each other.
-pub(crate) struct Shared {
-    pub(crate) place: u16,
-    /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
-    pub(crate) born: u64,
-    inbox: &'static Place,
-    pub(crate) serials: Serials,
-    pub(crate) executor: Executor,
-    pub(crate) reactor: Reactor,
-    pub(crate) timers: RefCell<Timers>,
-    pub(crate) clock: Clock,
-    pub(crate) budget: Budget,
-    pub(crate) counters: Arc<Counters>,
-    options: Builder,
-    /// There only if the options ask for it.
-    pub(crate) chaos: Option<Chaos>,
-    /// True inside `block_on`, `turn` and shutdown.
-    running: Cell<bool>,
-    mail: Cell<Mail>,
-    /// The wakers of timers that are due, kept for their room.
-    due: Cell<Vec<Waker>>,
-    /// How many slots the inbox has room for.
-    inbox_room: Cell<usize>,
-    /// Polls left before the next look at epoll. Here and not in the loop, which is left and
-    /// entered again whenever the main future is polled.
-    polls_until_look: Cell<usize>,
-}
-
 impl Runtime {
     /// Makes a runtime with the default options.
     ///
@@ -210,44 +178,8 @@ impl Runtime {
     }
 
     fn with_options(options: Builder) -> io::Result<Runtime> {
-        if sys::is_forked_child() {
-            return Err(sys::forked_child_error());
-        }
-        sys::watch_for_fork()?;
-        let bell = place::Arc::new(place::Bell::new()?);
-        let reactor = Reactor::new(&bell)?;
-        let (place, inbox) = place::take()?;
-        let serials = Serials::new();
-        let born = serials.take();
-        let counters = Arc::new(Counters::default());
-        inbox.open(Open::new(
-            born,
-            bell,
-            Arc::clone(reactor.epoll()),
-            Arc::clone(&counters),
-        ));
-        let shared = Shared {
-            place,
-            born,
-            inbox,
-            serials,
-            executor: Executor::new(place),
-            reactor,
-            timers: RefCell::new(Timers::new()),
-            clock: Clock::new(options.start_paused),
-            budget: Budget::new(),
-            counters,
-            chaos: options.chaos.map(Chaos::new),
-            options,
-            running: Cell::new(false),
-            mail: Cell::new(Mail::default()),
-            due: Cell::new(Vec::new()),
-            inbox_room: Cell::new(0),
-            polls_until_look: Cell::new(POLLS_BETWEEN_LOOKS),
-        };
-        Ok(Runtime {
-            shared: Rc::new(shared),
-        })
+        let shared = Rc::new(Shared::new(options)?);
+        Ok(Runtime { shared })
     }
 
     /// Runs `future`, and the tasks it spawns meanwhile, until `future` is done. Tasks that are
@@ -442,26 +374,18 @@ impl Shared {
         }
     }
 
-    /// Drops the tasks, then the wakers of timers and sources.
-    fn end(&self) {
-        self.executor.shutdown(self);
-        let wakers = self.timers.borrow_mut().take_all();
-        foreign::discard_all(wakers);
-        self.reactor.shutdown();
-    }
-
     /// One look: at epoll, at the inbox, at the clock. Returns true if the kernel may hold more.
     fn look(&self, timeout: Option<Duration>) -> io::Result<bool> {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
         }
         self.counters.looks.add(1);
-        if let Some(chaos) = &self.chaos {
-            self.executor.wake_for_nothing(chaos);
-        }
         let turned = self.reactor.turn(self, timeout);
         self.read_mail();
         self.fire_timers();
+        if let Some(chaos) = &self.chaos {
+            self.executor.wake_for_nothing(chaos);
+        }
         turned
     }
 
@@ -470,12 +394,16 @@ impl Shared {
         if self.busy_poll()? {
             return Ok(false);
         }
+        trace!("park");
+        // A subscriber is foreign code, and may have woken somebody just now.
+        if self.executor.queued() > 0 {
+            return self.look(Some(Duration::ZERO));
+        }
         // Publish, look once more, and only then wait (R8).
         if self.inbox.fall_asleep() == FellAsleep::MailIsWaiting {
             return self.look(Some(Duration::ZERO));
         }
         let timeout = self.timeout();
-        trace!(?timeout, "park");
         self.counters.parks.add(1);
         let looked = self.look(timeout);
         self.inbox.awake();
@@ -511,92 +439,6 @@ impl Shared {
         }
         Some(deadline.saturating_duration_since(self.clock.now()))
     }
-
-    /// Reads the clock for this turn and wakes the tasks whose timers are due.
-    pub(crate) fn fire_timers(&self) {
-        let now = self.clock.look();
-        let mut due = self.due.take();
-        self.timers.borrow_mut().fire(now, &mut due);
-        let fired = due.len();
-        if fired > 0 {
-            self.counters.timers_fired.add(fired as u64);
-            trace!(timers = fired, "fire");
-            foreign::wake_all(&mut due);
-        }
-        give_back_room(&mut due, fired);
-        self.due.set(due);
-    }
-
-    /// Arms a timer that wakes `waker` at `deadline`.
-    pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> Name {
-        let serial = self.serials.take();
-        let index = self.timers.borrow_mut().insert(serial, deadline, waker);
-        Name {
-            place: self.place,
-            index,
-            serial,
-        }
-    }
-
-    /// Does what the inbox asks for.
-    pub(crate) fn read_mail(&self) {
-        if !self.inbox.has_mail() {
-            return;
-        }
-        let mut mail = self.mail.take();
-        self.inbox.collect(&mut mail);
-        let (wakes, commands) = (mail.wakes.len(), mail.commands.len());
-        self.counters.remote_wakes.add(wakes as u64);
-        for &index in &mail.wakes {
-            self.executor.wake_occupant(index);
-        }
-        // A subscriber is foreign code, so nobody waits for it (R9).
-        for index in mail.wakes.drain(..) {
-            context::trace_wake(|shared| shared.executor.span_id_at(index));
-        }
-        for command in mail.commands.drain(..) {
-            self.obey(command);
-        }
-        give_back_room(&mut mail.wakes, wakes);
-        give_back_room(&mut mail.commands, commands);
-        self.mail.set(mail);
-    }
-
-    fn obey(&self, command: Command) {
-        match command {
-            Command::Spawn(future, location) => drop(self.spawn(future, None, location)),
-            Command::Abort(name) => self.executor.abort(name),
-            Command::Detach(name) => self.executor.detach(name),
-            Command::FreeSource(name) => self.reactor.free(name),
-            Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
-            Command::CancelTimer(name) => {
-                let waker = self.timers.borrow_mut().remove(name.index, name.serial);
-                foreign::discard(waker);
-            }
-        }
-    }
-
-    /// Makes room in the inbox for the wakes of `slots` tasks.
-    pub(crate) fn resize_inbox(&self, slots: usize) {
-        if self.inbox_room.replace(slots) != slots {
-            self.inbox.resize(slots);
-        }
-    }
-
-    /// True if `name` was given in this runtime.
-    pub(crate) fn is_home_of(&self, name: Name) -> bool {
-        // The place may have had other tenants; `born` tells them apart.
-        self.place == name.place && self.born <= name.serial
-    }
-
-    /// Acts on the panic of a task that no handle will report, as the options say.
-    fn unhandled_panic(&self) {
-        if self.executor.unhandled_panic.take()
-            && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
-        {
-            panic!("a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set");
-        }
-    }
 }
 
 /// The free `block_on`: a runtime of one use, ended before the panic of its future goes on, for a
@@ -613,14 +455,6 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
     let outcome = runtime.run(future);
     drop(runtime);
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
-}
-
-/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
-/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
-pub(crate) fn give_back_room<T>(buffer: &mut Vec<T>, used: usize) {
-    if used < buffer.capacity() / 4 {
-        buffer.shrink_to((2 * used).max(64));
-    }
 }
 
 const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

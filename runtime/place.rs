@@ -35,8 +35,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 
-use super::give_back_room;
 use super::metrics::{Counters, Metrics};
+use super::shared::give_back_room;
 use super::slab::Name;
 use super::sys::{self, Epoll};
 use super::waiters::WaiterKey;

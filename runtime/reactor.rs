@@ -31,9 +31,9 @@ use tracing::trace;
 
 use super::Shared;
 use super::foreign;
-use super::give_back_room;
 use super::interest::{Interest, Ready};
 use super::place::Bell;
+use super::shared::give_back_room;
 use super::slab::{Name, Slab};
 use super::sys::{Epoll, Events};
 use super::waiters::{Progress, Waiter, WaiterKey, Waiters};

@@ -4,6 +4,8 @@
 //! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*, made by
 //! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
 //! byte from it could make a read short that left something behind.
+//!
+//! Over 400 lines because each operation is there as an async fn, `try_` and `poll_`, with its docs.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};

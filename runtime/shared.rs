@@ -1,0 +1,202 @@
+//! What the parts of a runtime share: the parts themselves, and how they are told of each other.
+//!
+//! Interface: [`Shared`] is what the context hands out; [`read_mail`](Shared::read_mail) and
+//! [`fire_timers`](Shared::fire_timers) are two steps of the loop.
+//! Invariant (R5): what lies in a `Cell` here is taken out while foreign code may run, and put back
+//! after; what lies in a `RefCell` is borrowed for a look-up.
+//! Read before: the parts. Read next: `mod`, the loop.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use tracing::trace;
+
+use super::POLLS_BETWEEN_LOOKS;
+use super::budget::Budget;
+use super::builder::{Builder, UnhandledPanic};
+use super::chaos::Chaos;
+use super::clock::Clock;
+use super::context;
+use super::executor::Executor;
+use super::foreign;
+use super::metrics::Counters;
+use super::place::{self, Command, Mail, Open, Place};
+use super::reactor::Reactor;
+use super::slab::{Name, Serials};
+use super::sys;
+use super::timers::Timers;
+
+/// The parts of a runtime.
+pub(crate) struct Shared {
+    pub(crate) place: u16,
+    /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
+    pub(crate) born: u64,
+    pub(super) inbox: &'static Place,
+    pub(crate) serials: Serials,
+    pub(crate) executor: Executor,
+    pub(crate) reactor: Reactor,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) counters: Arc<Counters>,
+    pub(super) options: Builder,
+    /// There only if the options ask for it.
+    pub(crate) chaos: Option<Chaos>,
+    /// True inside `block_on`, `turn` and shutdown.
+    pub(super) running: Cell<bool>,
+    mail: Cell<Mail>,
+    /// The wakers of timers that are due, kept for their room.
+    due: Cell<Vec<Waker>>,
+    /// How many slots the inbox has room for.
+    pub(super) inbox_room: Cell<usize>,
+    /// Polls left before the next look at epoll. Here and not in the loop, which is left and
+    /// entered again whenever the main future is polled.
+    pub(super) polls_until_look: Cell<usize>,
+}
+
+impl Shared {
+    /// # Errors
+    /// As [`Builder::build`].
+    pub(super) fn new(options: Builder) -> io::Result<Shared> {
+        if sys::is_forked_child() {
+            return Err(sys::forked_child_error());
+        }
+        sys::watch_for_fork()?;
+        let bell = place::Arc::new(place::Bell::new()?);
+        let reactor = Reactor::new(&bell)?;
+        let (place, inbox) = place::take()?;
+        let serials = Serials::new();
+        let born = serials.take();
+        let counters = Arc::new(Counters::default());
+        inbox.open(Open::new(
+            born,
+            bell,
+            Arc::clone(reactor.epoll()),
+            Arc::clone(&counters),
+        ));
+        Ok(Shared {
+            place,
+            born,
+            inbox,
+            serials,
+            executor: Executor::new(place),
+            reactor,
+            timers: RefCell::new(Timers::new()),
+            clock: Clock::new(options.start_paused),
+            budget: Budget::new(),
+            counters,
+            chaos: options.chaos.map(Chaos::new),
+            options,
+            running: Cell::new(false),
+            mail: Cell::new(Mail::default()),
+            due: Cell::new(Vec::new()),
+            inbox_room: Cell::new(0),
+            polls_until_look: Cell::new(POLLS_BETWEEN_LOOKS),
+        })
+    }
+
+    /// Reads the clock for this turn and wakes the tasks whose timers are due.
+    pub(crate) fn fire_timers(&self) {
+        let now = self.clock.look();
+        let mut due = self.due.take();
+        self.timers.borrow_mut().fire(now, &mut due);
+        let fired = due.len();
+        if fired > 0 {
+            self.counters.timers_fired.add(fired as u64);
+            trace!(timers = fired, "fire");
+            foreign::wake_all(&mut due);
+        }
+        give_back_room(&mut due, fired);
+        self.due.set(due);
+    }
+
+    /// Arms a timer that wakes `waker` at `deadline`.
+    pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> Name {
+        let serial = self.serials.take();
+        let index = self.timers.borrow_mut().insert(serial, deadline, waker);
+        Name {
+            place: self.place,
+            index,
+            serial,
+        }
+    }
+
+    /// Does what the inbox asks for.
+    pub(crate) fn read_mail(&self) {
+        if !self.inbox.has_mail() {
+            return;
+        }
+        let mut mail = self.mail.take();
+        self.inbox.collect(&mut mail);
+        let (wakes, commands) = (mail.wakes.len(), mail.commands.len());
+        self.counters.remote_wakes.add(wakes as u64);
+        for &index in &mail.wakes {
+            self.executor.wake_occupant(index);
+        }
+        // A subscriber is foreign code, so nobody waits for it (R9).
+        for index in mail.wakes.drain(..) {
+            context::trace_wake(|shared| shared.executor.span_id_at(index));
+        }
+        for command in mail.commands.drain(..) {
+            self.obey(command);
+        }
+        give_back_room(&mut mail.wakes, wakes);
+        give_back_room(&mut mail.commands, commands);
+        self.mail.set(mail);
+    }
+
+    fn obey(&self, command: Command) {
+        match command {
+            Command::Spawn(future, location) => drop(self.spawn(future, None, location)),
+            Command::Abort(name) => self.executor.abort(name),
+            Command::Detach(name) => self.executor.detach(name),
+            Command::FreeSource(name) => self.reactor.free(name),
+            Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
+            Command::CancelTimer(name) => {
+                let waker = self.timers.borrow_mut().remove(name.index, name.serial);
+                foreign::discard(waker);
+            }
+        }
+    }
+
+    /// Makes room in the inbox for the wakes of `slots` tasks.
+    pub(crate) fn resize_inbox(&self, slots: usize) {
+        if self.inbox_room.replace(slots) != slots {
+            self.inbox.resize(slots);
+        }
+    }
+
+    /// True if `name` was given in this runtime.
+    pub(crate) fn is_home_of(&self, name: Name) -> bool {
+        // The place may have had other tenants; `born` tells them apart.
+        self.place == name.place && self.born <= name.serial
+    }
+
+    /// Acts on the panic of a task that no handle will report, as the options say.
+    pub(super) fn unhandled_panic(&self) {
+        if self.executor.unhandled_panic.take()
+            && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
+        {
+            panic!("a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set");
+        }
+    }
+
+    /// Drops the tasks, then the wakers of timers and sources.
+    pub(super) fn end(&self) {
+        self.executor.shutdown(self);
+        let wakers = self.timers.borrow_mut().take_all();
+        foreign::discard_all(wakers);
+        self.reactor.shutdown();
+    }
+}
+
+/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
+/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
+pub(crate) fn give_back_room<T>(buffer: &mut Vec<T>, used: usize) {
+    if used < buffer.capacity() / 4 {
+        buffer.shrink_to((2 * used).max(64));
+    }
+}
