@@ -1,0 +1,132 @@
+//! A chat server: each line that a client sends goes to all the others.
+//!
+//! ```text
+//! cargo run --example chat                        # or: -- '[::]:7001', or port 0 for a free one
+//! listening on 127.0.0.1:7001
+//!
+//! nc 127.0.0.1 7001                               # in a second terminal, and in a third:
+//! hello                                           # what is typed in one appears in the other
+//! ```
+//!
+//! What to look for: the clients share a room without a lock, because all of them run on one
+//! thread. A client is one task that does two things, reading and writing, and whichever ends first
+//! ends both. A line is stored once, however many wait for it. One who reads slower than the others
+//! talk misses lines, and is told how many: nobody waits for him, and he costs bounded memory.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use futures_lite::future::or;
+use reveille::net::{TcpListener, TcpStream};
+
+/// The longest line, in bytes; what is longer is taken for several.
+const LINE: usize = 1024;
+/// Lines that wait for one client, at most.
+const MAILBOX: usize = 256;
+
+#[derive(Default)]
+struct Mailbox {
+    lines: VecDeque<Rc<[u8]>>,
+    missed: usize,
+    reader: Option<Waker>,
+}
+
+/// Who is there; peers have different addresses.
+type Room = Rc<RefCell<BTreeMap<SocketAddr, Mailbox>>>;
+
+fn main() -> io::Result<()> {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let mut args = std::env::args().skip(1);
+    let address = args.next().unwrap_or("127.0.0.1:7001".to_owned());
+    reveille::block_on(async {
+        let listener = TcpListener::bind(address.as_str()).await?;
+        println!("listening on {}", listener.local_addr()?);
+        let room = Room::default();
+        loop {
+            let (stream, me) = listener.accept().await?;
+            // Before the task first runs: whoever is accepted later is heard from the start.
+            room.borrow_mut().insert(me, Mailbox::default());
+            drop(reveille::spawn(chat(stream, me, Rc::clone(&room))));
+        }
+    })
+}
+
+/// One client, until it leaves or cannot be reached.
+async fn chat(stream: TcpStream, me: SocketAddr, room: Room) {
+    let end = or(listen(&stream, me, &room), tell(&stream, me, &room)).await;
+    room.borrow_mut().remove(&me);
+    if let Err(error) = end {
+        tracing::info!(%me, %error, "left");
+    }
+}
+
+/// Passes on what the client says.
+async fn listen(stream: &TcpStream, me: SocketAddr, room: &Room) -> io::Result<()> {
+    let mut buf = [0; LINE];
+    let mut filled = 0;
+    loop {
+        let n = stream.read(&mut buf[filled..]).await?;
+        filled += n;
+        let mut start = 0;
+        while let Some(length) = buf[start..filled].iter().position(|byte| *byte == b'\n') {
+            say(room, me, &buf[start..=start + length]);
+            start += length + 1;
+        }
+        buf.copy_within(start..filled, 0);
+        filled -= start;
+        // A line that is too long, or that the end of the stream ends.
+        if filled == LINE || (n == 0 && filled > 0) {
+            say(room, me, &[&buf[..filled], b"\n"].concat());
+            filled = 0;
+        }
+        if n == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn say(room: &Room, me: SocketAddr, line: &[u8]) {
+    let line: Rc<[u8]> = line.into();
+    for (_, mailbox) in room.borrow_mut().iter_mut().filter(|(who, _)| **who != me) {
+        if mailbox.missed == 0 && mailbox.lines.len() < MAILBOX {
+            mailbox.lines.push_back(Rc::clone(&line));
+        } else {
+            mailbox.missed += 1;
+        }
+        if let Some(reader) = mailbox.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// Writes what the others say.
+async fn tell(stream: &TcpStream, me: SocketAddr, room: &Room) -> io::Result<()> {
+    loop {
+        let line = poll_fn(|cx| match room.borrow_mut().get_mut(&me) {
+            Some(mailbox) => mailbox.poll_next(cx.waker()),
+            None => Poll::Pending, // The chat is over, and this is about to be dropped.
+        })
+        .await;
+        stream.write_all(&line).await?;
+    }
+}
+
+impl Mailbox {
+    fn poll_next(&mut self, reader: &Waker) -> Poll<Rc<[u8]>> {
+        if let Some(line) = self.lines.pop_front() {
+            return Poll::Ready(line);
+        }
+        if self.missed > 0 {
+            let text = format!("* you missed {} lines\n", mem::take(&mut self.missed));
+            return Poll::Ready(text.into_bytes().into());
+        }
+        self.reader = Some(reader.clone());
+        Poll::Pending
+    }
+}
