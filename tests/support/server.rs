@@ -4,16 +4,16 @@
 //! a failure.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 /// How long anything may take. What is waited for here takes milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,10 @@ fn build(example: &str) -> PathBuf {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--quiet", "--offline", "--example", example]);
-    cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    cargo.args([
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
     match name(profile).as_str() {
         "debug" => cargo.args(["--profile", "dev"]),
         other => cargo.args(["--profile", other]),
@@ -51,10 +54,11 @@ fn build(example: &str) -> PathBuf {
 }
 
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     stdout: BufReader<ChildStdout>,
-    stderr: Receiver<String>,
+    /// Lines, as they are logged.
+    pub(crate) stderr: Receiver<String>,
 }
 
 impl Server {
@@ -84,12 +88,15 @@ impl Server {
             let log: Vec<String> = stderr.iter().collect();
             panic!("the first line was {line:?}; on stderr: {log:?}");
         };
-        Server {
+        let server = Server {
             child,
             address,
             stdout,
             stderr,
-        }
+        };
+        // The line is printed before the first wait registers the listener.
+        until("it waits for clients", || server.is_asleep());
+        server
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -104,15 +111,23 @@ impl Server {
         &mut self.stdout
     }
 
-    /// What was logged since the last call.
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.stderr.try_iter().collect()
-    }
-
     /// A file of /proc/PID.
     pub(crate) fn proc(&self, file: &str) -> String {
         let path = format!("/proc/{}/{file}", self.pid());
         fs::read_to_string(path).expect("the server runs")
+    }
+
+    /// The fields of /proc/PID/stat from the third on, the state.
+    pub(crate) fn stat(&self) -> Vec<String> {
+        let stat = self.proc("stat");
+        // The second is the name of the program, in parentheses.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// True if it waits in the kernel.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.stat()[0] == "S"
     }
 
     /// A number of /proc/PID/status; memory is in KiB.
@@ -131,30 +146,13 @@ impl Server {
             open += 1;
             if fd.0 == Path::new("anon_inode:[eventpoll]") {
                 let number = fd.1.file_name().into_string().unwrap();
-                registered += self.proc(&format!("fdinfo/{number}")).matches("tfd:").count();
+                registered += self
+                    .proc(&format!("fdinfo/{number}"))
+                    .matches("tfd:")
+                    .count();
             }
         }
         (open, registered)
-    }
-
-    #[track_caller]
-    pub(crate) fn signal(&self, signal: libc::c_int) {
-        let pid = libc::pid_t::try_from(self.pid()).unwrap();
-        // SAFETY: kill(2) takes two integers and touches no memory of ours; the pid is our child's,
-        // because only `wait` below reaps it, and that consumes the server.
-        let sent = unsafe { libc::kill(pid, signal) };
-        assert_eq!(sent, 0, "{}", io::Error::last_os_error());
-    }
-
-    /// Waits for its end.
-    #[track_caller]
-    pub(crate) fn wait(mut self) -> ExitStatus {
-        let mut ended = None;
-        until("the server ends", || {
-            ended = self.child.try_wait().expect("our child can be waited for");
-            ended.is_some()
-        });
-        ended.unwrap()
     }
 }
 
@@ -163,6 +161,9 @@ impl Drop for Server {
         // If it has ended already, so much the better.
         let _killed = self.child.kill();
         let _ended = self.child.wait();
+        if thread::panicking() {
+            self.stderr.try_iter().for_each(|line| eprintln!("{line}"));
+        }
     }
 }
 
@@ -188,7 +189,10 @@ pub(crate) fn rest(mut stream: &TcpStream) -> String {
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
