@@ -17,7 +17,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -59,7 +59,7 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    println!("listening on {}", listener.local_addr()?);
+    writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
 
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
     let mut connections = JoinSet::new();

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,23 @@ fn the_first_line_tells_where_it_listens_with_the_real_port() {
     assert_eq!(server.address.ip(), Ipv4Addr::LOCALHOST);
     assert_ne!(server.address.port(), 0);
     exchange(&server.connect(), b"hello");
+}
+
+/// Nobody can learn where it listens, so it does not serve; and it says why.
+/// Catches: `println!`, which panics then.
+#[test]
+fn a_stdout_that_nobody_reads_is_a_failure_and_no_panic() {
+    let (stdout, reader) = UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = Command::new(built("echo"));
+    command
+        .arg("127.0.0.1:0")
+        .stdout(OwnedFd::from(stdout))
+        .stderr(Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("Broken pipe"), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{told}");
 }
 
 /// Scripts read the first line, and would have to read what follows it too.
