@@ -8,17 +8,15 @@
 //! hello                                           # what is typed in one appears in the other
 //! ```
 //!
-//! What to look for: the clients share a room without a lock, because all of them run on one
-//! thread. A client is one task that does two things, reading and writing, and whichever ends first
-//! ends both. A line is stored once, however many wait for it. One who reads slower than the others
-//! talk misses lines, and is told how many: nobody waits for him, and he costs bounded memory.
+//! What to look for: the clients share a room without a lock, because all run on one thread. Each
+//! is one task that reads and writes at once, and whichever ends first ends both. A line is stored
+//! once, however many it goes to. One who reads slower than the others talk misses lines, and is
+//! told how many: nobody waits for him, and he costs bounded memory.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::mem;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -37,8 +35,9 @@ struct Mailbox {
     reader: Option<Waker>,
 }
 
-/// Who is there; peers have different addresses.
-type Room = Rc<RefCell<BTreeMap<SocketAddr, Mailbox>>>;
+/// Who is there, by a number that is given once. (A peer's address may come back before its
+/// predecessor has been found to be gone.)
+type Room = Rc<RefCell<BTreeMap<u64, Mailbox>>>;
 
 fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
@@ -48,26 +47,25 @@ fn main() -> io::Result<()> {
         let listener = TcpListener::bind(address.as_str()).await?;
         println!("listening on {}", listener.local_addr()?);
         let room = Room::default();
-        loop {
-            let (stream, me) = listener.accept().await?;
+        for me in 0.. {
+            let (stream, _peer) = listener.accept().await?;
             // Before the task first runs: whoever is accepted later is heard from the start.
             room.borrow_mut().insert(me, Mailbox::default());
             drop(reveille::spawn(chat(stream, me, Rc::clone(&room))));
         }
+        Ok(())
     })
 }
 
 /// One client, until it leaves or cannot be reached.
-async fn chat(stream: TcpStream, me: SocketAddr, room: Room) {
+async fn chat(stream: TcpStream, me: u64, room: Room) -> io::Result<()> {
     let end = or(listen(&stream, me, &room), tell(&stream, me, &room)).await;
     room.borrow_mut().remove(&me);
-    if let Err(error) = end {
-        tracing::info!(%me, %error, "left");
-    }
+    end
 }
 
 /// Passes on what the client says.
-async fn listen(stream: &TcpStream, me: SocketAddr, room: &Room) -> io::Result<()> {
+async fn listen(stream: &TcpStream, me: u64, room: &Room) -> io::Result<()> {
     let mut buf = [0; LINE];
     let mut filled = 0;
     loop {
@@ -91,7 +89,7 @@ async fn listen(stream: &TcpStream, me: SocketAddr, room: &Room) -> io::Result<(
     }
 }
 
-fn say(room: &Room, me: SocketAddr, line: &[u8]) {
+fn say(room: &Room, me: u64, line: &[u8]) {
     let line: Rc<[u8]> = line.into();
     for (_, mailbox) in room.borrow_mut().iter_mut().filter(|(who, _)| **who != me) {
         if mailbox.missed == 0 && mailbox.lines.len() < MAILBOX {
@@ -106,7 +104,7 @@ fn say(room: &Room, me: SocketAddr, line: &[u8]) {
 }
 
 /// Writes what the others say.
-async fn tell(stream: &TcpStream, me: SocketAddr, room: &Room) -> io::Result<()> {
+async fn tell(stream: &TcpStream, me: u64, room: &Room) -> io::Result<()> {
     loop {
         let line = poll_fn(|cx| match room.borrow_mut().get_mut(&me) {
             Some(mailbox) => mailbox.poll_next(cx.waker()),
@@ -123,7 +121,8 @@ impl Mailbox {
             return Poll::Ready(line);
         }
         if self.missed > 0 {
-            let text = format!("* you missed {} lines\n", mem::take(&mut self.missed));
+            let text = format!("* you missed {} lines\n", self.missed);
+            self.missed = 0;
             return Poll::Ready(text.into_bytes().into());
         }
         self.reader = Some(reader.clone());
