@@ -149,9 +149,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv(buf))
-            .await
+        self.receive(buf.len(), || self.recv(buf)).await
     }
 
     /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). Of more
@@ -163,8 +161,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe, as [`read`](TcpStream::read).
     pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv_vectored(bufs))
+        self.receive(sys::offered(bufs), || self.recv_vectored(bufs))
             .await
     }
 
@@ -195,9 +192,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv_peek(buf))
-            .await
+        self.receive(buf.len(), || self.recv_peek(buf)).await
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -280,7 +275,7 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if nothing is; else as [`read`](TcpStream::read).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.io.try_io(Interest::READABLE, |_| self.recv(buf))
+        self.try_receive(buf.len(), || self.recv(buf))
     }
 
     /// As [`try_read`](TcpStream::try_read), into several buffers.
@@ -288,8 +283,7 @@ impl TcpStream {
     /// # Errors
     /// As [`try_read`](TcpStream::try_read).
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.io
-            .try_io(Interest::READABLE, |_| self.recv_vectored(bufs))
+        self.try_receive(sys::offered(bufs), || self.recv_vectored(bufs))
     }
 
     /// Writes what there is room for, without waiting.
@@ -346,7 +340,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_io(cx, Interest::READABLE, |_| self.recv(buf))
+        self.poll_receive(cx, buf.len(), || self.recv(buf))
     }
 
     /// Polls [`read_vectored`](TcpStream::read_vectored).
@@ -358,8 +352,7 @@ impl TcpStream {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io
-            .poll_io(cx, Interest::READABLE, |_| self.recv_vectored(bufs))
+        self.poll_receive(cx, sys::offered(bufs), || self.recv_vectored(bufs))
     }
 
     /// Polls [`peek`](TcpStream::peek).
@@ -367,8 +360,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.io
-            .poll_io(cx, Interest::READABLE, |_| self.recv_peek(buf))
+        self.poll_receive(cx, buf.len(), || self.recv_peek(buf))
     }
 
     /// Polls [`write`](TcpStream::write).
@@ -503,10 +495,43 @@ impl TcpStream {
         self.ours_alone.store(false, Ordering::Relaxed);
     }
 
-    fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
+    /// Reads by `op` when there is something. For no `room` there is nothing to wait for: 0, at
+    /// once, as of recv(2).
+    async fn receive(
+        &self,
+        room: usize,
+        mut op: impl FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if room == 0 {
             return Ok(0);
         }
+        self.io.async_io(Interest::READABLE, |_| op()).await
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut op: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if room == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        self.io.poll_io(cx, Interest::READABLE, |_| op())
+    }
+
+    fn try_receive(
+        &self,
+        room: usize,
+        op: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if room == 0 {
+            return Ok(0);
+        }
+        self.io.try_io(Interest::READABLE, |_| op())
+    }
+
+    fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let offered = self.io.offer(buf.len());
         let n = sys::recv(self.socket(), &mut buf[..offered])?;
         self.received(n, offered);
@@ -520,18 +545,12 @@ impl TcpStream {
     fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         // Against what was handed to the kernel, which is less than all if there are many.
         let offered = sys::offered(bufs);
-        if offered == 0 {
-            return Ok(0);
-        }
         let n = sys::recv_vectored(self.socket(), bufs)?;
         self.received(n, offered);
         Ok(n)
     }
 
     fn recv_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
         let n = sys::peek(self.socket(), buf)?;
         self.io.distrust_short_reads();
         Ok(n)
