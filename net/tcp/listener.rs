@@ -111,8 +111,8 @@ impl TcpListener {
     /// backlog. To have the error instead, use [`try_accept`](TcpListener::try_accept).
     ///
     /// # Errors
-    /// What else accept(2) reports: EINVAL if the socket does not listen; those of waiting, see
-    /// [`AsyncFd::readable`].
+    /// What else accept(2) reports: EINVAL if the socket does not listen, EOPNOTSUPP if it is one of
+    /// datagrams; those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
     /// Safe: a connection is taken from the backlog by the poll that returns it.
@@ -158,10 +158,13 @@ impl TcpListener {
     /// One connection, past all that were broken before it.
     fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let listener = self.io.get_ref().as_fd();
+        let mut broken = 0;
         loop {
             match sys::accept(listener) {
                 Ok((socket, peer)) => return Ok((TcpStream::ours(socket)?, peer)),
-                Err(error) if concerns_one_connection(&error) => {}
+                // More in a row than can wait concern no connection but the socket: it is none that
+                // listens (EOPNOTSUPP), or a policy forbids to accept at all (EPERM).
+                Err(error) if concerns_one_connection(&error) && broken < BACKLOG => broken += 1,
                 // At the limit accept4(2) fails even if nobody waits. Then there is nothing to
                 // come back for: the next connection brings an edge.
                 Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
