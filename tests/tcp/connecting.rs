@@ -1,0 +1,153 @@
+//! Connecting: refusals are told, addresses are tried in turn, and nobody connects to itself.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+use reveille::net::{TcpListener, TcpStream};
+
+use super::step::{Wakes, inside, poll};
+use super::{LOCAL, closed_port, registrations, running, stepping};
+
+/// Fault C1. Catches: a refusal that passes for success, or that is never reported.
+#[test]
+fn a_closed_port_refuses() {
+    running(async || {
+        let (_kept, at) = closed_port();
+        let error = TcpStream::connect(at).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+    });
+}
+
+/// Fault C15. Catches: only the first address tried.
+#[test]
+fn the_next_address_is_tried_when_one_refuses() {
+    running(async || {
+        let (_kept, closed) = closed_port();
+        let listener = TcpListener::bind(&[closed, LOCAL.into()][..])
+            .await
+            .unwrap();
+        let open = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(&[closed, open][..]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+    });
+}
+
+/// Fault C15. Catches: only the last failure told.
+#[test]
+fn when_all_addresses_fail_the_error_lists_all() {
+    running(async || {
+        let ((_first, a), (_second, b)) = (closed_port(), closed_port());
+        let error = TcpStream::connect(&[a, b][..]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let refused = "Connection refused (os error 111)";
+        assert_eq!(error.to_string(), format!("{a}: {refused}; {b}: {refused}"));
+    });
+}
+
+/// Fault C1. Catches: a connection reported before it is made; a waiter or a descriptor that stays
+/// behind when the attempt is given up.
+#[test]
+fn an_attempt_nobody_answers_waits_and_leaves_nothing_behind() {
+    stepping(|runtime| {
+        // A backlog of 0 has room for one (listen(2) counts loosely); the next SYN is dropped.
+        let listener = std::net::TcpListener::bind(LOCAL).unwrap();
+        // SAFETY: listen(2) takes two integers.
+        let listens = unsafe { libc::listen(listener.as_raw_fd(), 0) };
+        assert_eq!(listens, 0);
+        let at = listener.local_addr().unwrap();
+        let _first = std::net::TcpStream::connect(at).unwrap();
+
+        let (wakes, waker) = Wakes::new();
+        let mut second = Box::pin(TcpStream::connect(at));
+        for _ in 0..3 {
+            assert!(inside(runtime, || poll(&mut second, &waker)).is_pending());
+            runtime.turn().unwrap();
+        }
+        assert_eq!((wakes.count(), registrations(runtime)), (0, 1));
+        drop(second);
+        assert_eq!(registrations(runtime), 0);
+    });
+}
+
+/// Fault C3: where every port but one is taken, TCP connects the socket with itself.
+/// Catches: such a connection reported as one, to the address itself or to "any".
+#[test]
+fn a_connection_with_oneself_is_refused() {
+    const MARK: &str = "REVEILLE_SELF_CONNECT";
+    const NAME: &str = "connecting::a_connection_with_oneself_is_refused";
+    if std::env::var_os(MARK).is_some() {
+        return connect_to_oneself();
+    }
+    // A network of its own, where the kernel has one port to choose.
+    let isolated = || {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--net"]);
+        command
+    };
+    if !isolated()
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("not tested: unshare(1) cannot make a network here");
+        return;
+    }
+    let output = isolated()
+        .arg(std::env::current_exe().unwrap())
+        .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}", output.status);
+}
+
+fn connect_to_oneself() {
+    set_loopback_up();
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "4500 4500").unwrap();
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 4500));
+    let oneself = std::net::TcpStream::connect(at).unwrap();
+    assert_eq!(oneself.local_addr().unwrap(), at, "std's does it");
+    // From here on nobody listens there, so there is nobody but oneself to connect to. A reset, so
+    // that the port is not kept for a minute.
+    let oneself = TcpStream::from_std(oneself).unwrap();
+    oneself.set_zero_linger().unwrap();
+    drop(oneself);
+    reveille::block_on(async {
+        for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+            let error = TcpStream::connect((ip, 4500)).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED), "{ip}");
+            fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
+        }
+    });
+}
+
+/// netdevice(7): a new network has its loopback device down.
+fn set_loopback_up() {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+    // SAFETY: all zeroes is a valid ifreq: integers, and a name of length 0.
+    let mut request = unsafe { std::mem::zeroed::<libc::ifreq>() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq through the pointer, which is that of a live one.
+    let set = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Catches: a name that is taken for an address, or refused without a cure.
+#[test]
+fn a_host_name_is_refused_with_the_cure() {
+    running(async || {
+        let error = TcpStream::connect("localhost:80").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(
+            error.to_string().contains("std::net::ToSocketAddrs"),
+            "{error}"
+        );
+        let error = TcpListener::bind(&[][..]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+}

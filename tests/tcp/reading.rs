@@ -1,0 +1,373 @@
+//! Reading: whatever lies in the kernel is read without any further traffic (R10).
+
+use std::io::{IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::task::{Context, Poll, Waker};
+
+use reveille::io::Interest;
+use reveille::net::TcpStream;
+
+use super::step::{Wakes, inside, poll};
+use super::{
+    End, Random, Reader, counted, delivered, finish, pair, reset, running, send_urgent, stepping,
+};
+
+/// When the traffic comes, seen from the reader.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// It has never tried to read.
+    BeforeTheFirstRead,
+    /// It waits, and the reactor has not looked since.
+    BeforeTheLook,
+    /// The first bytes came before the reactor looked, the rest after it.
+    AroundTheLook,
+}
+
+const MOMENTS: [When; 3] = [
+    When::BeforeTheFirstRead,
+    When::BeforeTheLook,
+    When::AroundTheLook,
+];
+
+/// Lets `first` and `rest` happen at the moment `when`, then reads to the end.
+fn read_all(
+    when: When,
+    room: usize,
+    first: impl FnOnce(&std::net::TcpStream) + Send + 'static,
+    rest: impl FnOnce(std::net::TcpStream) -> Option<std::net::TcpStream> + Send + 'static,
+    expected: (&'static str, End),
+) {
+    stepping(move |runtime| {
+        let (theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        if !matches!(when, When::BeforeTheFirstRead) {
+            reader.wait();
+        }
+        first(&theirs);
+        delivered(&theirs);
+        if matches!(when, When::AroundTheLook) {
+            runtime.turn().unwrap();
+        }
+        let _open = rest(theirs);
+        let end = reader.rest(room);
+        assert_eq!(
+            (&*reader.take(), end),
+            expected,
+            "{when:?}, {room} at a time"
+        );
+    });
+}
+
+fn abc(mut stream: &std::net::TcpStream) {
+    stream.write_all(b"abc").unwrap();
+}
+
+/// R10. Fault A7: an urgent byte ends a read early, so "short" does not mean "drained" (tcp(7)).
+/// Catches: a short read trusted after an event with PRI.
+#[test]
+fn bytes_behind_an_urgent_one_are_read_whenever_it_comes() {
+    for when in MOMENTS {
+        for room in [1, 2, 3, 100] {
+            let rest = |mut theirs: std::net::TcpStream| {
+                send_urgent(&theirs);
+                theirs.write_all(b"def").unwrap();
+                delivered(&theirs);
+                Some(theirs)
+            };
+            read_all(when, room, abc, rest, ("abcdef", End::Waits));
+        }
+    }
+}
+
+/// R10. Fault A7: the end of the stream behind bytes brings no edge of its own.
+/// Catches: a short read trusted after an event with RDHUP.
+#[test]
+fn the_end_behind_bytes_is_read_whenever_it_comes() {
+    for when in MOMENTS {
+        for room in [1, 3, 100] {
+            let rest = |theirs: std::net::TcpStream| {
+                finish(&theirs);
+                Some(theirs)
+            };
+            read_all(when, room, abc, rest, ("abc", End::Eof));
+        }
+    }
+}
+
+/// R10. Faults A7, C6: what came before a reset is read first, then the reset is reported.
+/// Catches: a short read trusted after an event with RDHUP, HUP or ERR.
+#[test]
+fn a_reset_behind_bytes_is_reported_after_them_whenever_it_comes() {
+    for when in MOMENTS {
+        for room in [1, 3, 100] {
+            let rest = |theirs: std::net::TcpStream| {
+                reset(theirs);
+                None
+            };
+            let end = End::Failed(std::io::ErrorKind::ConnectionReset);
+            read_all(when, room, abc, rest, ("abc", end));
+        }
+    }
+}
+
+/// Fault C6. Catches: an error that is told for ever, or a wait after it.
+#[test]
+fn a_reset_is_reported_once_and_then_the_end() {
+    stepping(|runtime| {
+        let (theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        reset(theirs);
+        let error = std::io::ErrorKind::ConnectionReset;
+        assert_eq!(reader.rest(9), End::Failed(error));
+        assert_eq!(reader.rest(9), End::Eof);
+        let written = runtime.block_on(ours.write(b"x")).unwrap_err();
+        assert_eq!(written.kind(), std::io::ErrorKind::BrokenPipe);
+    });
+}
+
+/// R10. Fault A7: an urgent byte that somebody took is not reported, and still ends reads early.
+/// Catches: a stream that is lent, and trusts its short reads all the same.
+#[test]
+fn an_urgent_byte_taken_through_a_lent_descriptor_strands_nothing() {
+    type Lend = fn(&TcpStream) -> std::os::fd::RawFd;
+    let lenders: [(&str, Lend); 5] = [
+        ("as_fd", |stream| stream.as_fd().as_raw_fd()),
+        ("as_raw_fd", AsRawFd::as_raw_fd),
+        ("try_io", |stream| {
+            let fd = fd_by_debug(stream);
+            stream.try_io(Interest::WRITABLE, || Ok(fd)).unwrap()
+        }),
+        ("async_io", |stream| {
+            let fd = fd_by_debug(stream);
+            let lent = stream.async_io(Interest::WRITABLE, || Ok(fd));
+            futures_lite::future::block_on(lent).unwrap()
+        }),
+        ("try_clone", |stream| {
+            let clone = stream.try_clone().unwrap();
+            let fd = clone.as_raw_fd();
+            std::mem::forget(clone); // The descriptor stays open until the test process ends.
+            fd
+        }),
+    ];
+    for (name, lend) in lenders {
+        stepping(move |runtime| {
+            let (mut theirs, ours) = runtime.block_on(pair());
+            let mut reader = Reader::new(runtime, &ours);
+            reader.wait();
+            theirs.write_all(b"abc").unwrap();
+            send_urgent(&theirs);
+            theirs.write_all(b"def").unwrap();
+            delivered(&theirs);
+            take_urgent(lend(&ours));
+            let end = reader.rest(100);
+            assert_eq!((&*reader.take(), end), ("abcdef", End::Waits), "{name}");
+        });
+    }
+}
+
+/// R10. Fault A7. Catches: a stream of std's trusted like one of ours.
+#[test]
+fn a_stream_of_stds_is_not_taken_for_ours_alone() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let ours = ours.into_std().unwrap();
+        let other = ours.try_clone().unwrap();
+        let ours = TcpStream::from_std(ours).unwrap();
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        theirs.write_all(b"abc").unwrap();
+        send_urgent(&theirs);
+        theirs.write_all(b"def").unwrap();
+        delivered(&theirs);
+        take_urgent(other.as_raw_fd());
+        assert_eq!((reader.rest(100), &*reader.take()), (End::Waits, "abcdef"));
+    });
+}
+
+/// Its number, without lending it: `Debug` is std's and shows it.
+fn fd_by_debug(stream: &TcpStream) -> std::os::fd::RawFd {
+    let text = format!("{stream:?}");
+    let (_, number) = text.split_once("fd: ").unwrap();
+    number.trim_end_matches([' ', '}']).parse().unwrap()
+}
+
+fn take_urgent(fd: std::os::fd::RawFd) {
+    let mut byte = [0u8];
+    // SAFETY: recv(2) writes one byte at most through the pointer, which is that of a live one.
+    let taken = unsafe { libc::recv(fd, byte.as_mut_ptr().cast(), 1, libc::MSG_OOB) };
+    assert_eq!((taken, byte), (1, *b"X"));
+}
+
+/// R10. Fault C10. Catches: a read into the first 1024 buffers compared with the room in all.
+#[test]
+fn a_full_read_into_a_thousand_of_five_thousand_buffers_is_not_taken_for_short() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        let sent = counted(5000);
+        theirs.write_all(&sent).unwrap();
+        delivered(&theirs);
+        runtime.turn().unwrap();
+
+        let (mut got, (_wakes, waker)) = (Vec::new(), Wakes::new());
+        loop {
+            let mut room = [0; 5000];
+            let mut bufs: Vec<_> = room.chunks_mut(1).map(IoSliceMut::new).collect();
+            let polled = inside(runtime, || {
+                ours.poll_read_vectored(&mut Context::from_waker(&waker), &mut bufs)
+            });
+            match polled {
+                Poll::Ready(n) => got.extend_from_slice(&room[..n.unwrap()]),
+                Poll::Pending => break,
+            }
+        }
+        assert_eq!(got.len(), 5000);
+        assert_eq!(got, sent);
+    });
+}
+
+/// R10. Catches: a read that filled its buffer taken for one that drained the socket.
+#[test]
+fn reads_smaller_than_the_data_need_no_new_edge() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        let sent = counted(4096);
+        theirs.write_all(&sent).unwrap();
+        delivered(&theirs);
+        assert_eq!(reader.rest(1), End::Waits);
+        assert_eq!(reader.bytes, sent);
+    });
+}
+
+/// R10. Fault A7: random traffic against random reads, peeks and looks; the reader must have all
+/// that was sent when nothing wakes it any more, at every quiet moment.
+/// Catches: a short read trusted after an event with PRI or RDHUP.
+#[test]
+fn no_schedule_of_bytes_urgent_bytes_and_reads_strands_anything() {
+    stepping(|runtime| {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        for schedule in 0..200 {
+            let (mut theirs, ours) = runtime.block_on(pair());
+            let mut reader = Reader::new(runtime, &ours);
+            let (mut sent, mut steps) = (Vec::new(), Vec::new());
+            for _ in 0..20 {
+                let step = random.below(8);
+                steps.push(step);
+                match step {
+                    0 | 1 => {
+                        let bytes = counted(1 + random.below(6));
+                        theirs.write_all(&bytes).unwrap();
+                        sent.extend(bytes);
+                    }
+                    2 => send_urgent(&theirs),
+                    3 => runtime.turn().unwrap(),
+                    4 => drop(reader.read(1 + random.below(4))),
+                    5 => drop(reader.read(100)),
+                    6 => {
+                        let mut room = vec![0; 1 + random.below(4)];
+                        let _peeked = inside(runtime, || {
+                            let mut cx = Context::from_waker(&reader.waker);
+                            ours.poll_peek(&mut cx, &mut room)
+                        });
+                    }
+                    _ => {
+                        delivered(&theirs);
+                        // tcp(7): a second urgent byte makes an ordinary one of the first.
+                        let end = reader.rest(100);
+                        reader.bytes.retain(|byte| *byte != b'X');
+                        let context = format!("schedule {schedule}, {steps:?}");
+                        assert_eq!((&reader.bytes, end), (&sent, End::Waits), "{context}");
+                    }
+                }
+            }
+            finish(&theirs);
+            assert_eq!(reader.rest(100), End::Eof, "schedule {schedule}, {steps:?}");
+            reader.bytes.retain(|byte| *byte != b'X');
+            assert_eq!(reader.bytes, sent, "schedule {schedule}, {steps:?}");
+        }
+    });
+}
+
+/// A peek takes nothing. Catches: `peek` that reads; a read after it that waits.
+#[test]
+fn peeked_bytes_are_read_afterwards() {
+    running(async || {
+        let (mut theirs, ours) = pair().await;
+        theirs.write_all(b"abc").unwrap();
+        let mut buf = [0; 2];
+        assert_eq!(ours.peek(&mut buf).await.unwrap(), 2);
+        assert_eq!(ours.peek(&mut buf).await.unwrap(), 2);
+        let mut buf = [0; 9];
+        assert_eq!(ours.read(&mut buf).await.unwrap(), 3);
+        assert_eq!(&buf[..3], b"abc");
+    });
+}
+
+/// Fault C7: of no room, nothing is expected, so there is nothing to wait for: 0 at once, whether
+/// the stream has bytes, waits, or is at its end.
+/// Catches: an empty buffer that waits for bytes; one that passes for an end and clears readiness.
+#[test]
+fn a_read_into_no_room_is_zero_at_once_in_any_state() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        check_no_room(runtime, &ours, "never tried");
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        check_no_room(runtime, &ours, "waits");
+        theirs.write_all(b"abc").unwrap();
+        delivered(&theirs);
+        check_no_room(runtime, &ours, "has bytes, unreported");
+        runtime.turn().unwrap();
+        check_no_room(runtime, &ours, "has bytes");
+        assert_eq!((reader.rest(9), &*reader.take()), (End::Waits, "abc"));
+        finish(&theirs);
+        assert_eq!(reader.rest(9), End::Eof);
+        check_no_room(runtime, &ours, "is at its end");
+    });
+}
+
+#[track_caller]
+fn check_no_room(runtime: &reveille::Runtime, stream: &TcpStream, state: &str) {
+    let (_wakes, waker) = Wakes::new();
+    inside(runtime, || {
+        let cx = &mut Context::from_waker(&waker);
+        let mut empty = [IoSliceMut::new(&mut []), IoSliceMut::new(&mut [])];
+        let outcomes = [
+            ("read", once(stream.read(&mut []), &waker)),
+            ("read_exact", once(stream.read_exact(&mut []), &waker)),
+            ("peek", once(stream.peek(&mut []), &waker)),
+            (
+                "read_vectored of none",
+                once(stream.read_vectored(&mut []), &waker),
+            ),
+            (
+                "read_vectored of empty ones",
+                once(stream.read_vectored(&mut empty), &waker),
+            ),
+            ("poll_read", stream.poll_read(cx, &mut [])),
+            ("poll_peek", stream.poll_peek(cx, &mut [])),
+            (
+                "poll_read_vectored",
+                stream.poll_read_vectored(cx, &mut empty),
+            ),
+            ("try_read", Poll::Ready(stream.try_read(&mut []))),
+            (
+                "try_read_vectored",
+                Poll::Ready(stream.try_read_vectored(&mut empty)),
+            ),
+        ];
+        for (name, outcome) in outcomes {
+            let zero = matches!(outcome, Poll::Ready(Ok(0)));
+            assert!(zero, "{name} on a stream that {state}: {outcome:?}");
+        }
+    });
+}
+
+/// Polls once and lets go.
+fn once<T>(future: impl Future<Output = T>, waker: &Waker) -> Poll<T> {
+    poll(&mut Box::pin(future), waker)
+}

@@ -1,0 +1,200 @@
+//! Writing: every byte arrives, however slow the reader, and a writer is woken for room alone.
+
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::task::{Context, Poll};
+use std::thread;
+
+use super::step::{Wakes, inside};
+use super::{Reader, counted, finish, ours, pair, running, stepping};
+
+/// Fills the socket until a write waits; returns how many bytes it took.
+fn fill(
+    runtime: &reveille::Runtime,
+    stream: &reveille::net::TcpStream,
+    waker: &std::task::Waker,
+) -> usize {
+    let (bytes, mut taken) = ([7; 65_536], 0);
+    loop {
+        let polled = inside(runtime, || {
+            stream.poll_write(&mut Context::from_waker(waker), &bytes)
+        });
+        match polled {
+            Poll::Ready(n) => taken += n.unwrap(),
+            Poll::Pending => return taken,
+        }
+    }
+}
+
+/// R10. Catches: room that is not reported to a waiting writer.
+#[test]
+fn a_writer_that_waits_is_woken_by_room_and_nothing_is_lost() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let (wakes, waker) = Wakes::new();
+        let mut taken = fill(runtime, &ours, &waker);
+        runtime.turn().unwrap();
+        while wakes.count() > 0 && fill(runtime, &ours, &waker) > 0 {
+            unreachable!("it was full, and nobody has read");
+        }
+
+        let mut room = vec![0; 1 << 20];
+        let mut read = 0;
+        while wakes.count() == 0 {
+            read += theirs.read(&mut room).unwrap();
+            runtime.turn().unwrap();
+        }
+        taken += fill(runtime, &ours, &waker);
+        drop(ours);
+        loop {
+            match theirs.read(&mut room).unwrap() {
+                0 => break,
+                n => read += n,
+            }
+        }
+        assert_eq!(read, taken);
+    });
+}
+
+/// Fault C18, and what a server does that ignores the result of write(2): a reader that comes late
+/// gets every byte, and what it has not read yet fills nobody's memory but the kernel's.
+/// Catches: the result of a write taken for all of it.
+#[test]
+fn a_slow_reader_gets_every_byte() {
+    running(async || {
+        let (mut theirs, ours) = pair().await;
+        let sent = counted(8 << 20);
+        let expected = sent.clone();
+        let writer = reveille::spawn(async move {
+            ours.write_all(&sent).await.unwrap();
+        });
+        reveille::task::yield_now().await;
+        assert!(!writer.is_finished(), "8 MiB fit into no socket");
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).unwrap();
+            got
+        });
+        writer.await.unwrap();
+        assert!(reader.join().unwrap() == expected);
+    });
+}
+
+/// Fault C10. Catches: more than 1024 buffers passed to the kernel; some of them skipped.
+#[test]
+fn five_thousand_buffers_are_written_in_a_few_calls() {
+    running(async || {
+        let (mut theirs, ours) = pair().await;
+        let sent = counted(5000);
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let slices: Vec<_> = rest.chunks(1).map(IoSlice::new).collect();
+            let n = ours.write_vectored(&slices).await.unwrap();
+            assert_eq!(n, rest.len().min(1024));
+            rest = &rest[n..];
+        }
+        assert_eq!(ours.try_write_vectored(&[]).unwrap(), 0);
+        drop(ours);
+        let mut got = Vec::new();
+        theirs.read_to_end(&mut got).unwrap();
+        assert_eq!(got, sent);
+    });
+}
+
+/// Fault A4: RDHUP says that the peer writes no more; it may read on.
+/// Catches: a half-closed stream taken for a closed one.
+#[test]
+fn after_the_peers_end_a_mebibyte_can_still_be_written() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        finish(&theirs);
+        assert_eq!(reader.rest(9), super::End::Eof);
+        let peer = thread::spawn(move || {
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).unwrap();
+            got.len()
+        });
+        runtime.block_on(async { ours.write_all(&vec![1; 1 << 20]).await.unwrap() });
+        drop(ours);
+        assert_eq!(peer.join().unwrap(), 1 << 20);
+    });
+}
+
+/// Fault A4. Catches: RDHUP taken for room to write, on which a writer would spin.
+#[test]
+fn a_writer_that_waits_is_not_woken_by_the_peers_end() {
+    stepping(|runtime| {
+        let (theirs, ours) = runtime.block_on(pair());
+        let (wakes, waker) = Wakes::new();
+        fill(runtime, &ours, &waker);
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), 0);
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reader = Reader::new(runtime, &ours);
+        super::eventually("the end does not arrive", || {
+            reader.rest(1) == super::End::Eof
+        });
+        assert_eq!(wakes.count(), 0);
+    });
+}
+
+/// epoll(7) reports OUT again with each IN under an edge. Catches: a writer that is kept as a waiter
+/// though it does not wait; a reader that is told twice of one message.
+#[test]
+fn a_thousand_messages_are_a_thousand_events_for_the_reader_and_none_for_a_writer() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        assert_eq!(super::registrations(runtime), 1);
+        let before = runtime.handle().metrics();
+        for nth in 1..=1000 {
+            theirs.write_all(b"message").unwrap();
+            super::eventually("a message does not arrive", || {
+                assert_eq!(reader.rest(100), super::End::Waits);
+                reader.bytes.len() == 7 * nth
+            });
+        }
+        let after = runtime.handle().metrics();
+        assert_eq!(after.events - before.events, 1000);
+        assert_eq!(reader.wakes.count(), 1000);
+        assert_eq!(super::registrations(runtime), 1);
+    });
+}
+
+/// `try_write` waits for nothing, remembers that there is no room, and goes on after a report.
+/// Catches: WouldBlock remembered for ever, or not reported.
+#[test]
+fn try_write_would_block_when_full_and_works_after_a_report() {
+    running(async || {
+        let (theirs, ours) = ours().await;
+        let bytes = vec![3; 1 << 16];
+        let mut taken = 0;
+        let full = loop {
+            match ours.try_write(&bytes) {
+                Ok(n) => taken += n,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::WouldBlock);
+        let reader = reveille::spawn(async move {
+            let (mut room, mut read) = (vec![0; 1 << 16], 0);
+            loop {
+                match theirs.read(&mut room).await.unwrap() {
+                    0 => break read,
+                    n => read += n,
+                }
+            }
+        });
+        loop {
+            ours.writable().await.unwrap();
+            match ours.try_write(&bytes) {
+                Ok(n) => break taken += n,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        drop(ours);
+        assert_eq!(reader.await.unwrap(), taken);
+    });
+}
