@@ -78,8 +78,9 @@ impl TcpStream {
         if connecting == Connecting::InProgress {
             stream.connected().await?;
         }
+        // With the address of the peer and not with the one asked for, which may be "any".
         let local = stream.local_addr()?;
-        if (local.ip(), local.port()) == (address.ip(), address.port()) {
+        if stream.peer_addr().is_ok_and(|peer| peer == local) {
             return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         }
         Ok(stream)
