@@ -123,7 +123,8 @@ fn constructors_that_fail_at_the_descriptor_limit_leak_nothing() {
             let listener = TcpListener::bind(LOCAL).await.unwrap();
             let at = listener.local_addr().unwrap();
             let (_kept, closed) = closed_port();
-            // What was opened so far has no gaps below it, so a limit on numbers is one on counts.
+            // They fill the gaps between the numbers, so that a limit on numbers is one on counts.
+            let _fillers: Vec<_> = (0..20).map(|_| fs::File::open("/dev/null")).collect();
             let lowest = fs::File::open("/dev/null").unwrap().as_raw_fd();
             let lowest = u64::try_from(lowest).unwrap();
             let (_, hard) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
