@@ -15,3 +15,4 @@ mod timers;
 pub(crate) mod loom_bell;
 #[cfg(reveille_loom)]
 mod loom_place;
+mod tcp;
