@@ -250,7 +250,7 @@ fn reads_smaller_than_the_data_need_no_new_edge() {
 fn no_schedule_of_bytes_urgent_bytes_and_reads_strands_anything() {
     stepping(|runtime| {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        for schedule in 0..200 {
+        for schedule in 0..60 {
             let (mut theirs, ours) = runtime.block_on(pair());
             let mut reader = Reader::new(runtime, &ours);
             let (mut sent, mut steps) = (Vec::new(), Vec::new());
