@@ -8,6 +8,8 @@ mod net_sys;
 mod place;
 #[cfg(not(reveille_loom))]
 mod slab;
+#[cfg(not(reveille_loom))]
+mod tcp;
 mod timers;
 
 // Under this cfg the places are made of loom's primitives, which work inside a model only.
@@ -15,4 +17,3 @@ mod timers;
 pub(crate) mod loom_bell;
 #[cfg(reveille_loom)]
 mod loom_place;
-mod tcp;
