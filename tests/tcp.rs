@@ -243,6 +243,35 @@ impl Random {
     }
 }
 
+/// Writes until a write waits; returns how many bytes were taken.
+fn write_now(runtime: &Runtime, stream: &TcpStream, waker: &Waker) -> usize {
+    let (bytes, mut taken) = ([7; 65_536], 0);
+    loop {
+        let polled = inside(runtime, || {
+            stream.poll_write(&mut Context::from_waker(waker), &bytes)
+        });
+        match polled {
+            Poll::Ready(n) => taken += n.unwrap(),
+            Poll::Pending => return taken,
+        }
+    }
+}
+
+/// Writes until a write waits and the reactor has nothing to tell it; returns how many bytes were
+/// taken.
+fn fill(runtime: &Runtime, stream: &TcpStream, (wakes, waker): (&Wakes, &Waker)) -> usize {
+    let mut taken = 0;
+    loop {
+        taken += write_now(runtime, stream, waker);
+        let before = wakes.count();
+        runtime.turn().unwrap();
+        if wakes.count() == before {
+            return taken;
+        }
+        // What the peer's kernel took meanwhile has made room.
+    }
+}
+
 /// An address where nobody listens, kept from others for as long as the socket lives.
 fn closed_port() -> (std::net::TcpListener, SocketAddr) {
     // SAFETY: socket(2) takes three integers.

@@ -8,7 +8,7 @@ use reveille::io::Interest;
 use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside};
-use super::{LOCAL, Reader, child, delivered, finish, ours, pair, reset, running, stepping};
+use super::{LOCAL, Reader, child, delivered, fill, finish, ours, pair, reset, running, stepping};
 
 /// Fault C4: in a C program nobody has ignored SIGPIPE, and one client that closes with bytes unread
 /// would end the server. Catches: MSG_NOSIGNAL missing in a write, vectored or not.
@@ -107,19 +107,8 @@ fn a_reset_wakes_both_halves_once() {
         inside(runtime, || {
             let polled = ours.poll_read(&mut Context::from_waker(&reader), &mut [0]);
             assert!(polled.is_pending());
-            let bytes = [0; 65_536];
-            let cx = &mut Context::from_waker(&writer);
-            while let Poll::Ready(written) = ours.poll_write(cx, &bytes) {
-                written.unwrap();
-            }
-            // The budget may have ended that loop, and woken the task for it.
-            let before = writes.count();
-            while let Poll::Ready(written) = ours.poll_write(cx, &bytes) {
-                written.unwrap();
-            }
-            assert_eq!(writes.count(), before);
         });
-        runtime.turn().unwrap();
+        fill(runtime, &ours, (&writes, &writer));
         let before = (reads.count(), writes.count());
         reset(theirs);
         runtime.turn().unwrap();
