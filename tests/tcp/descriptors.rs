@@ -10,6 +10,7 @@ use reveille::Runtime;
 use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, signal};
 
+use super::step::inside;
 use super::{
     LOCAL, Reader, child, closed_port, delivered, ours, pair, registrations, running, stepping,
 };
@@ -28,7 +29,7 @@ fn a_socket_with_a_duplicate_leaves_epoll_when_it_is_dropped() {
         let mut reader = Reader::new(runtime, &ours);
         reader.wait();
         let duplicate = ours.try_clone().unwrap();
-        drop(ours);
+        inside(runtime, || drop(ours));
         assert_eq!(registrations(runtime), 0);
         for _ in 0..10 {
             theirs.write_all(b"to the duplicate").unwrap();

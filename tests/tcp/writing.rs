@@ -106,8 +106,10 @@ fn a_writer_that_waits_is_not_woken_by_the_peers_end() {
         let (wakes, waker) = Wakes::new();
         fill(runtime, &ours, (&wakes, &waker));
         let before = wakes.count();
-        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        // It waits, so that the end comes by an event.
         let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
         super::eventually("the end does not arrive", || {
             reader.rest(1) == super::End::Eof
         });
