@@ -153,8 +153,8 @@ impl TcpStream {
         self.receive(buf.len(), || self.recv(buf)).await
     }
 
-    /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). Of more
-    /// than 1024 that are not empty, the first 1024 are used (IOV_MAX).
+    /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
+    /// 1024 are used, from the first that is not empty on (IOV_MAX).
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
@@ -210,8 +210,8 @@ impl TcpStream {
             .await
     }
 
-    /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). Of more
-    /// than 1024 that are not empty, the first 1024 are used (IOV_MAX).
+    /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). At most
+    /// 1024 are used, from the first that is not empty on (IOV_MAX).
     ///
     /// # Errors
     /// As [`write`](TcpStream::write).
@@ -558,7 +558,8 @@ impl TcpStream {
     }
 
     /// A read gave `n` of `offered` bytes. Short, it proves that the socket was drained, if it is
-    /// ours alone (R10); 0 is the end, and the next read says so again.
+    /// ours alone (R10); whether an event gave reason to doubt that, the reactor knows. 0 is the
+    /// end, and the next read says so again.
     fn received(&self, n: usize, offered: usize) {
         if n > 0 && n < offered && self.ours_alone.load(Ordering::Relaxed) {
             self.io.clear_drained();
