@@ -40,9 +40,9 @@
 //!   Kept by [`executor`].
 //! - R3 A future, its output and its panic payload are polled and dropped on the runtime's thread
 //!   only, until the output is handed to the joiner. Names go anywhere. Kept by [`task`].
-//! - R4 Readiness is set only inside [`Reactor::turn`] and cleared only by an operation of ours that
-//!   saw EAGAIN, or proved as much; the turn never runs while a task is being polled. So there is no
-//!   gap between a look and a wait. Kept by [`reactor`].
+//! - R4 Readiness is set only inside [`Reactor::turn`](reactor::Reactor::turn) and cleared only by an
+//!   operation of ours that saw EAGAIN, or proved as much; the turn never runs while a task is being
+//!   polled. So there is no gap between a look and a wait. Kept by [`reactor`].
 //! - R5 No borrow, lock or half-made state is held while foreign code runs: poll, wake, a waker's
 //!   clone and drop, destructors of futures and outputs, tracing subscribers. The one exception is
 //!   the stage of the task that is polled. Kept everywhere; [`foreign`] is the arm's length.

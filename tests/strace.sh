@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 messages=1000
-idle_seconds=2
+idle_seconds=5
 
 program=${1:-}
 if [ -z "$program" ]; then
