@@ -77,21 +77,32 @@ impl Interest {
     }
 
     /// The readiness that ends a wait for this.
-    pub(super) fn mask(self) -> Ready {
-        let mut mask = Ready::EMPTY;
-        if self.is_readable() {
-            mask |= Ready::READABLE | Ready::READ_CLOSED;
-        }
-        if self.is_writable() {
-            mask |= Ready::WRITABLE | Ready::WRITE_CLOSED;
-        }
-        if self.is_priority() {
-            mask |= Ready::PRIORITY | Ready::READ_CLOSED;
-        }
-        if self.is_error() {
-            mask |= Ready::ERROR;
-        }
-        mask
+    pub(super) const fn mask(self) -> Ready {
+        // A table, because this is asked several times a message.
+        const MASKS: [Ready; 16] = {
+            let mut masks = [Ready::EMPTY; 16];
+            let mut bits = 0;
+            while bits < 16 {
+                let interest = Interest(bits as u8);
+                let mut mask = 0;
+                if interest.is_readable() {
+                    mask |= Ready::READABLE.0 | Ready::READ_CLOSED.0;
+                }
+                if interest.is_writable() {
+                    mask |= Ready::WRITABLE.0 | Ready::WRITE_CLOSED.0;
+                }
+                if interest.is_priority() {
+                    mask |= Ready::PRIORITY.0 | Ready::READ_CLOSED.0;
+                }
+                if interest.is_error() {
+                    mask |= Ready::ERROR.0;
+                }
+                masks[bits] = Ready(mask);
+                bits += 1;
+            }
+            masks
+        };
+        MASKS[self.0 as usize % 16]
     }
 }
 

@@ -36,7 +36,7 @@ use super::place::Bell;
 use super::shared::give_back_room;
 use super::slab::{Name, Slab};
 use super::sys::{Epoll, Events};
-use super::waiters::{Progress, Waiter, WaiterKey, Waiters};
+use super::waiters::{Displaced, Progress, Waiter, WaiterKey, Waiters};
 
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
@@ -198,9 +198,7 @@ impl Reactor {
         if *key == WaiterKey::UNSET {
             *key = WaiterKey(shared.serials.take());
         }
-        let progress = Progress::of(shared);
-        let (mut crowd, mut replaced) = (Vec::new(), Vec::new());
-        {
+        let displaced = {
             let mut sources = self.sources.borrow_mut();
             let Some(source) = sources.get_mut(name.index, name.serial) else {
                 return Poll::Ready(None);
@@ -210,12 +208,13 @@ impl Reactor {
                 key: *key,
                 interest,
             };
-            source
-                .waiters
-                .add(waiter, progress, &mut crowd, &mut replaced);
+            source.waiters.add(waiter, || Progress::of(shared))
+        };
+        match displaced {
+            Displaced::Nobody => {}
+            Displaced::Waker(before) => foreign::discard(before),
+            Displaced::Crowd(mut crowd) => foreign::wake_all(&mut crowd),
         }
-        foreign::wake_all(&mut crowd);
-        foreign::discard_all(replaced);
         Poll::Pending
     }
 

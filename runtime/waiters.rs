@@ -39,6 +39,16 @@ pub(super) struct Waiter {
     pub(super) interest: Interest,
 }
 
+/// Whom a new waiter displaced; the caller lets go of the borrow and then of them (R5).
+#[must_use]
+pub(super) enum Displaced {
+    Nobody,
+    /// The waiter of the same key, whose task moved on: to be dropped.
+    Waker(Waker),
+    /// To be woken: who still waits comes back.
+    Crowd(Vec<Waker>),
+}
+
 /// How far the executor has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
@@ -91,25 +101,28 @@ impl Waiters {
 
     /// True if this waker waits already under the same key and for the same thing.
     pub(super) fn has(&self, key: WaiterKey, interest: Interest, waker: &Waker) -> bool {
-        self.iter().any(|waiter| {
+        let same = |waiter: &Waiter| {
             waiter.key == key && waiter.interest == interest && waiter.waker.will_wake(waker)
-        })
+        };
+        self.first.as_ref().is_some_and(same)
+            || self
+                .more
+                .as_ref()
+                .is_some_and(|more| more.waiters.iter().any(same))
     }
 
-    /// Adds a waiter. One of the same key is replaced, and its waker is pushed onto `dropped`; a
-    /// crowd is dispersed, and its wakers are pushed onto `woken`.
-    pub(super) fn add(
-        &mut self,
-        waiter: Waiter,
-        progress: Progress,
-        woken: &mut Vec<Waker>,
-        dropped: &mut Vec<Waker>,
-    ) {
-        if waiter.key == WaiterKey::POLLED {
-            self.disperse_crowd(&waiter, progress, woken);
-        } else if let Some(before) = self.forget(waiter.key) {
-            dropped.push(before);
+    /// Adds a waiter and says whom that displaced: one of the same key, or a crowd.
+    pub(super) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
+        if self.first.is_none() && self.more.is_none() {
+            self.first = Some(waiter);
+            return Displaced::Nobody;
         }
+        let displaced = if waiter.key == WaiterKey::POLLED {
+            self.disperse_crowd(&waiter, progress())
+        } else {
+            self.forget(waiter.key)
+                .map_or(Displaced::Nobody, Displaced::Waker)
+        };
         match &mut self.more {
             None if self.first.is_none() => self.first = Some(waiter),
             // Behind those who have waited longer, even if the first place is free.
@@ -128,6 +141,7 @@ impl Waiters {
                 }));
             }
         }
+        displaced
     }
 
     /// Moves the wakers of all that wait for some of `ready` into `woken`.
@@ -161,11 +175,9 @@ impl Waiters {
     }
 
     fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, into: &mut Vec<Waker>) {
-        into.extend(
-            self.first
-                .take_if(|waiter| wanted(waiter))
-                .map(|waiter| waiter.waker),
-        );
+        if let Some(first) = self.first.take_if(|waiter| wanted(waiter)) {
+            into.push(first.waker);
+        }
         if let Some(more) = &mut self.more {
             // Once around: what is not wanted goes to the back, and so keeps its order.
             for _ in 0..more.waiters.len() {
@@ -178,28 +190,31 @@ impl Waiters {
     }
 
     /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
-    fn disperse_crowd(&mut self, newcomer: &Waiter, progress: Progress, woken: &mut Vec<Waker>) {
+    fn disperse_crowd(&mut self, newcomer: &Waiter, progress: Progress) -> Displaced {
         let polled = self
             .iter()
             .filter(|waiter| waiter.key == WaiterKey::POLLED)
             .count();
-        let Some(more) = &mut self.more else { return };
+        let Some(more) = &mut self.more else {
+            return Displaced::Nobody;
+        };
         let newcomer = identity(&newcomer.waker);
         if let Some(found) = more.dispersed.iter().position(|gone| *gone == newcomer) {
             more.dispersed.swap_remove(found);
             more.returned += 1;
         }
         if polled < more.limit || progress.polls <= more.judged_after {
-            return;
+            return Displaced::Nobody;
         }
         more.limit = CROWD.max(2 * more.returned);
         more.returned = 0;
         more.judged_after = progress.round;
-        let before = woken.len();
-        self.take_if(|waiter| waiter.key == WaiterKey::POLLED, woken);
+        let mut crowd = Vec::new();
+        self.take_if(|waiter| waiter.key == WaiterKey::POLLED, &mut crowd);
         if let Some(more) = &mut self.more {
             more.dispersed.clear();
-            more.dispersed.extend(woken[before..].iter().map(identity));
+            more.dispersed.extend(crowd.iter().map(identity));
         }
+        Displaced::Crowd(crowd)
     }
 }
