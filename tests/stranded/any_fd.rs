@@ -1,0 +1,1 @@
+//! Descriptors of other kinds, through `AsyncFd`.

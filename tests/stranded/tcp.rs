@@ -1,0 +1,367 @@
+//! TCP streams: when a short read proves that the socket is drained, and when it does not.
+
+use std::io::{self, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use reveille::Runtime;
+use reveille::io::Interest;
+use reveille::net::{TcpListener, TcpStream};
+
+use super::kernel::{self, URGENT, eventually};
+use super::play::{Outcome, Play, What, runtime};
+use super::random::Random;
+use super::schedules;
+
+/// How the stream under test came about.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Accepted,
+    Connected,
+    FromStd,
+    Cloned,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    // The peer:
+    Send(usize),
+    SendUrgent,
+    Fin,
+    Reset,
+    // Ours, which may wait:
+    Read(usize),
+    ReadVectored(usize, usize),
+    Peek,
+    Readable,
+    Priority,
+    AsyncIo(usize),
+    // Ours, which does not:
+    TryRead(usize),
+    TryReadVectored(usize),
+    TryIo(usize),
+    TakeUrgent(Lend),
+    ShutdownReading,
+    PollAny,
+    CancelAny,
+    Turn,
+    Rest,
+}
+
+/// Through what somebody else gets at the socket.
+#[derive(Clone, Copy, Debug)]
+enum Lend {
+    AsFd,
+    AsRawFd,
+    TryIo,
+    AsyncIo,
+    TryClone,
+}
+
+const LENDS: [Lend; 5] = [
+    Lend::AsFd,
+    Lend::AsRawFd,
+    Lend::TryIo,
+    Lend::AsyncIo,
+    Lend::TryClone,
+];
+
+impl Step {
+    fn any(random: &mut Random) -> Step {
+        let room = random.pick(&[1, 2, 3, 10, 100]);
+        match random.below(64) {
+            0..12 => Step::Send(random.pick(&[1, 3, 3, 10, 2000])),
+            12..18 => Step::SendUrgent,
+            18 => Step::Fin,
+            19 => Step::Reset,
+            20..30 => Step::Read(room),
+            30..33 => Step::ReadVectored(random.pick(&[1, 2, 50, 1100]), random.pick(&[1, 3])),
+            33..36 => Step::Peek,
+            36..38 => Step::Readable,
+            38 => Step::Priority,
+            39 => Step::AsyncIo(room),
+            40..43 => Step::TryRead(room),
+            43 => Step::TryReadVectored(room),
+            44 => Step::TryIo(room),
+            45..48 => Step::TakeUrgent(random.pick(&LENDS)),
+            48 if random.below(4) == 0 => Step::ShutdownReading,
+            48..50 => Step::PollAny,
+            50..52 => Step::CancelAny,
+            52..60 => Step::Turn,
+            _ => Step::Rest,
+        }
+    }
+}
+
+/// The other end, a socket of std's.
+struct Peer {
+    stream: Option<std::net::TcpStream>,
+    /// The number of the socket under test.
+    reader: RawFd,
+    /// Ordinary bytes, in order.
+    sent: Vec<u8>,
+    /// What the reader's kernel must have received so far.
+    delivered: u64,
+    finished: bool,
+}
+
+impl Peer {
+    /// Waits until all that was sent has arrived.
+    fn deliver(&mut self, n: usize) {
+        self.delivered += n as u64;
+        eventually("not delivered", || {
+            kernel::tcp_bytes_received(self.reader) >= self.delivered
+        });
+    }
+
+    fn play(&mut self, step: Step) {
+        let Some(mut stream) = self.stream.as_ref().filter(|_| !self.finished) else {
+            return;
+        };
+        match step {
+            Step::Send(n) => {
+                let bytes: Vec<u8> = (self.sent.len()..self.sent.len() + n)
+                    .map(|i| (i % 251) as u8)
+                    .collect();
+                stream.write_all(&bytes).unwrap();
+                self.sent.extend_from_slice(&bytes);
+                self.deliver(n);
+            }
+            Step::SendUrgent => {
+                kernel::send_urgent(stream.as_raw_fd()).unwrap();
+                self.deliver(1);
+            }
+            Step::Fin => {
+                stream.shutdown(Shutdown::Write).unwrap();
+                self.finished = true;
+                let reader = self.reader;
+                eventually("no end", || kernel::poll(reader, libc::POLLRDHUP) != 0);
+            }
+            Step::Reset => {
+                kernel::reset_when_closed(stream);
+                self.stream = None;
+                let reader = self.reader;
+                eventually("no reset", || {
+                    kernel::poll(reader, 0) & libc::POLLHUP != 0
+                });
+            }
+            _ => unreachable!("not a step of the peer's"),
+        }
+    }
+}
+
+/// A connection: ours, and the peer's end of it.
+fn connection(runtime: &Runtime, origin: Origin) -> (TcpStream, std::net::TcpStream) {
+    let listening = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let there = listener.local_addr()?;
+        io::Result::Ok((listener, there))
+    };
+    match origin {
+        Origin::Connected => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let there = listener.local_addr().unwrap();
+            let ours = runtime.block_on(TcpStream::connect(there)).unwrap();
+            (ours, listener.accept().unwrap().0)
+        }
+        _ => {
+            let (listener, there) = runtime.block_on(listening).unwrap();
+            let theirs = std::net::TcpStream::connect(there).unwrap();
+            let (ours, _) = runtime.block_on(listener.accept()).unwrap();
+            let ours = match origin {
+                Origin::FromStd => TcpStream::from_std(ours.into_std().unwrap()).unwrap(),
+                Origin::Cloned => ours.try_clone().unwrap(),
+                _ => ours,
+            };
+            (ours, theirs)
+        }
+    }
+}
+
+/// Its number, without lending it: `Debug` is std's and shows it.
+fn number_of(stream: &TcpStream) -> RawFd {
+    let text = format!("{stream:?}");
+    let (_, number) = text.split_once("fd: ").unwrap();
+    number.trim_end_matches([' ', '}']).parse().unwrap()
+}
+
+fn holds(reader: RawFd) -> impl Fn(What) -> bool {
+    move |what| match what {
+        What::Bytes => kernel::holds_bytes(reader),
+        What::Priority => kernel::poll(reader, libc::POLLPRI) & libc::POLLPRI != 0,
+        What::Room => kernel::poll(reader, libc::POLLOUT) & libc::POLLOUT != 0,
+    }
+}
+
+fn read<'a>(play: &mut Play<'a>, ours: &'a TcpStream, room: usize) {
+    play.begin(What::Bytes, async move {
+        let mut buf = vec![0; room];
+        Outcome::of_read(ours.read(&mut buf).await, buf)
+    });
+}
+
+/// Takes the urgent byte through a socket that was lent.
+fn take_urgent<'a>(play: &mut Play<'a>, ours: &'a TcpStream, lend: Lend, fd: RawFd) {
+    let take = |fd: RawFd| {
+        let _taken = kernel::take_urgent(fd); // Or there is none.
+        Outcome::Seen
+    };
+    match lend {
+        Lend::AsFd => play.attempt(|| take(ours.as_fd().as_raw_fd())),
+        Lend::AsRawFd => play.attempt(|| take(ours.as_raw_fd())),
+        Lend::TryIo => play.attempt(|| {
+            Outcome::of_look(ours.try_io(Interest::WRITABLE, || Ok(take(fd))))
+        }),
+        Lend::AsyncIo => play.begin(What::Room, async move {
+            let taken = ours.async_io(Interest::WRITABLE, || Ok(take(fd)));
+            Outcome::of_look(taken.await)
+        }),
+        Lend::TryClone => play.attempt(|| take(ours.try_clone().unwrap().as_raw_fd())),
+    }
+}
+
+fn step<'a>(play: &mut Play<'a>, ours: &'a TcpStream, peer: &mut Peer, random: &mut Random) {
+    let step = Step::any(random);
+    play.tell(&step);
+    match step {
+        Step::Send(_) | Step::SendUrgent | Step::Fin | Step::Reset => peer.play(step),
+        Step::Read(room) => read(play, ours, room),
+        Step::ReadVectored(count, each) => play.begin(What::Bytes, async move {
+            let mut buf = vec![0; count * each];
+            let mut bufs: Vec<_> = buf.chunks_mut(each).map(IoSliceMut::new).collect();
+            let n = ours.read_vectored(&mut bufs).await;
+            Outcome::of_read(n, buf)
+        }),
+        Step::Peek => play.begin(What::Bytes, async move {
+            Outcome::of_look(ours.peek(&mut [0; 5]).await)
+        }),
+        Step::Readable => play.begin(What::Bytes, async move {
+            Outcome::of_look(ours.readable().await)
+        }),
+        Step::Priority => play.begin(What::Priority, async move {
+            Outcome::of_look(ours.ready(Interest::PRIORITY).await)
+        }),
+        Step::AsyncIo(room) => play.begin(What::Bytes, async move {
+            let mut buf = vec![0; room];
+            // A receive of the user's own, which peeks first.
+            let op = || {
+                ours.as_fd().try_clone_to_owned().and_then(|fd| {
+                    let fd = std::net::TcpStream::from(fd);
+                    fd.peek(&mut [0; 1])?;
+                    (&fd).read(&mut buf)
+                })
+            };
+            let n = ours.async_io(Interest::READABLE, op).await;
+            Outcome::of_read(n, buf)
+        }),
+        Step::TryRead(room) => play.attempt(|| {
+            let mut buf = vec![0; room];
+            Outcome::of_read(ours.try_read(&mut buf), buf)
+        }),
+        Step::TryReadVectored(room) => play.attempt(|| {
+            let mut buf = vec![0; room];
+            let mut bufs: Vec<_> = buf.chunks_mut(2).map(IoSliceMut::new).collect();
+            let n = ours.try_read_vectored(&mut bufs);
+            Outcome::of_read(n, buf)
+        }),
+        Step::TryIo(room) => play.attempt(|| {
+            let mut buf = vec![0; room];
+            let op = || {
+                let fd = std::net::TcpStream::from(ours.as_fd().try_clone_to_owned()?);
+                (&fd).read(&mut buf)
+            };
+            Outcome::of_read(ours.try_io(Interest::READABLE, op), buf)
+        }),
+        Step::TakeUrgent(lend) => take_urgent(play, ours, lend, peer.reader),
+        Step::ShutdownReading => play.attempt(|| Outcome::of_look(ours.shutdown(Shutdown::Read))),
+        Step::PollAny => play.poll_any(random),
+        Step::CancelAny => play.cancel_any(random),
+        Step::Turn => play.turn(),
+        Step::Rest => play.rest(holds(peer.reader)),
+    }
+}
+
+/// R10. Fault A7. Catches: each part of the rule by which a short read counts as the last, left out:
+/// doubt after PRI, RDHUP, HUP or ERR; a socket that was lent, cloned or not made here; the room that
+/// was offered to the kernel, which is less than all of 1100 buffers, and under chaos less than asked.
+#[test]
+fn no_schedule_of_traffic_strands_a_tcp_reader() {
+    schedules(|random| {
+        let runtime = runtime(random);
+        let origin = match random.below(10) {
+            0 => Origin::FromStd,
+            1 => Origin::Cloned,
+            2..5 => Origin::Connected,
+            _ => Origin::Accepted,
+        };
+        let (ours, theirs) = connection(&runtime, origin);
+        theirs.set_nodelay(true).unwrap();
+        let reader = number_of(&ours);
+        let mut peer = Peer {
+            stream: Some(theirs),
+            reader,
+            sent: Vec::new(),
+            delivered: 0,
+            finished: false,
+        };
+        let mut play = Play::new(&runtime);
+        play.tell(&origin);
+        for _ in 0..10 + random.below(30) {
+            step(&mut play, &ours, &mut peer, random);
+        }
+        play.rest(holds(reader));
+
+        // And nothing was lost or mixed up on the way.
+        play.cancel_all();
+        play.ended = false;
+        while !play.ended && kernel::holds_bytes(reader) {
+            read(&mut play, &ours, 1000);
+            play.rest(holds(reader));
+        }
+        play.read.retain(|&byte| byte != URGENT);
+        assert!(play.read == peer.sent, "not what was sent");
+        if let Some(stream) = peer.stream {
+            kernel::reset_when_closed(&stream);
+        }
+    });
+}
+
+/// R10. Catches: a writer that is not told of room; room that a write left taken for none.
+#[test]
+fn no_schedule_of_traffic_strands_a_tcp_writer() {
+    schedules(|random| {
+        let runtime = runtime(random);
+        let (ours, mut theirs) = connection(&runtime, Origin::Accepted);
+        let writer = number_of(&ours);
+        kernel::set_option(writer, libc::SO_SNDBUF, 32 << 10);
+        kernel::set_option(theirs.as_raw_fd(), libc::SO_RCVBUF, 256 << 10);
+        theirs.set_nonblocking(true).unwrap();
+        let (mut play, mut got) = (Play::new(&runtime), 0);
+        let mut buf = vec![0; 500_000];
+        for _ in 0..20 + random.below(20) {
+            let n = random.pick(&[1, 1000, 50_000, 500_000]);
+            match random.below(8) {
+                0..3 => play.begin(What::Room, {
+                    let ours = &ours;
+                    async move { Outcome::of_write(ours.write(&vec![7; n]).await) }
+                }),
+                3 => play.attempt(|| Outcome::of_write(ours.try_write(&vec![7; n]))),
+                4 => got += theirs.read(&mut buf[..n]).unwrap_or(0),
+                5 => play.cancel_any(random),
+                6 => play.turn(),
+                _ => play.rest(holds(writer)),
+            }
+        }
+        // Once all has been read there is room for everybody.
+        play.rest(holds(writer));
+        eventually("bytes are missing", || {
+            while let Ok(n @ 1..) = theirs.read(&mut buf) {
+                got += n;
+            }
+            play.rest(holds(writer));
+            got == play.written
+        });
+        play.cancel_all();
+        kernel::reset_when_closed(&theirs);
+    });
+}
