@@ -24,10 +24,15 @@ pub(crate) fn poll(fd: RawFd, events: libc::c_short) -> libc::c_short {
 
 /// True if a read of this socket would return anything but EAGAIN: a byte, the end, an error.
 pub(crate) fn holds_bytes(socket: RawFd) -> bool {
-    match receive(socket, libc::MSG_PEEK) {
+    match peek(socket) {
         Ok(_) => true,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
     }
+}
+
+/// The next byte, which stays; `None` at the end.
+pub(crate) fn peek(socket: RawFd) -> io::Result<Option<u8>> {
+    receive(socket, libc::MSG_PEEK).map(|(n, byte)| (n > 0).then_some(byte))
 }
 
 /// Takes the urgent byte, if there is one.
