@@ -359,9 +359,8 @@ impl Shared {
                 }
                 self.unhandled_panic();
             }
-            let polls = |chaos: &Chaos| 1 + chaos.below(POLLS_BETWEEN_LOOKS);
             self.polls_until_look
-                .set(self.chaos.as_ref().map_or(POLLS_BETWEEN_LOOKS, polls));
+                .set(polls_between_looks(self.chaos.as_ref()));
             let queued = self.executor.queued() > 0;
             let looked = if queued {
                 self.look(Some(Duration::ZERO))
@@ -455,6 +454,13 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
     let outcome = runtime.run(future);
     drop(runtime);
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// [`POLLS_BETWEEN_LOOKS`], or under chaos fewer.
+fn polls_between_looks(chaos: Option<&Chaos>) -> usize {
+    chaos.map_or(POLLS_BETWEEN_LOOKS, |chaos| {
+        1 + chaos.below(POLLS_BETWEEN_LOOKS)
+    })
 }
 
 const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

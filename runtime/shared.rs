@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tracing::trace;
 
-use super::POLLS_BETWEEN_LOOKS;
+use super::polls_between_looks;
 use super::budget::Budget;
 use super::builder::{Builder, UnhandledPanic};
 use super::chaos::Chaos;
@@ -71,6 +71,8 @@ impl Shared {
         let serials = Serials::new();
         let born = serials.take();
         let counters = Arc::new(Counters::default());
+        let chaos = options.chaos.map(Chaos::new);
+        let polls = polls_between_looks(chaos.as_ref());
         inbox.open(Open::new(
             born,
             bell,
@@ -88,13 +90,13 @@ impl Shared {
             clock: Clock::new(options.start_paused),
             budget: Budget::new(),
             counters,
-            chaos: options.chaos.map(Chaos::new),
+            chaos,
             options,
             running: Cell::new(false),
             mail: Cell::new(Mail::default()),
             due: Cell::new(Vec::new()),
             inbox_room: Cell::new(0),
-            polls_until_look: Cell::new(POLLS_BETWEEN_LOOKS),
+            polls_until_look: Cell::new(polls),
         })
     }
 
