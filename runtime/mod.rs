@@ -279,6 +279,9 @@ impl Runtime {
             panic!("`turn` called inside the same runtime: it turns by itself there");
         }
         let _running = Running::enter(shared);
+        if let Some(chaos) = &shared.chaos {
+            shared.executor.wake_for_nothing(chaos);
+        }
         shared.look(Some(Duration::ZERO))?;
         for _ in 0..shared.executor.queued() {
             match shared.executor.pop(shared) {
@@ -361,6 +364,10 @@ impl Shared {
             }
             self.polls_until_look
                 .set(polls_between_looks(self.chaos.as_ref()));
+            if let Some(chaos) = &self.chaos {
+                // Before it is decided whether to wait: nobody sleeps while a task is queued.
+                self.executor.wake_for_nothing(chaos);
+            }
             let queued = self.executor.queued() > 0;
             let looked = if queued {
                 self.look(Some(Duration::ZERO))
