@@ -25,7 +25,9 @@ enum Kind {
     /// Written to by its slave.
     Master,
     /// Written to by its master; gives whole lines only if so.
-    Slave { lines: bool },
+    Slave {
+        lines: bool,
+    },
 }
 
 impl Kind {
@@ -150,7 +152,13 @@ impl Peer {
     /// The next `n`: letters, and here and there a line's end.
     fn bytes(&self, n: usize) -> Vec<u8> {
         (self.sent.len()..self.sent.len() + n)
-            .map(|i| if i % 7 == 6 { b'\n' } else { b'a' + (i % 26) as u8 })
+            .map(|i| {
+                if i % 7 == 6 {
+                    b'\n'
+                } else {
+                    b'a' + (i % 26) as u8
+                }
+            })
             .collect()
     }
 }

@@ -106,8 +106,7 @@ pub(crate) fn reset_when_closed(socket: &std::net::TcpStream) {
     let len = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap();
     let (fd, start) = (socket.as_raw_fd(), (&raw const linger).cast());
     // SAFETY: `start` is good for reads of `len` bytes, for both are those of `linger`.
-    let outcome =
-        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, start, len) };
+    let outcome = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, start, len) };
     assert_eq!(outcome, 0, "SO_LINGER: {}", io::Error::last_os_error());
 }
 

@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 
 use reveille::runtime::{Builder, Runtime};
 
-use super::number;
 use super::random::Random;
+use super::seeds::only_seed;
 use super::step::{Wakes, inside, poll};
 
 /// What a task waits for.
@@ -99,7 +99,7 @@ impl<'a> Play<'a> {
             read: Vec::new(),
             written: 0,
             ended: false,
-            verbose: number("REVEILLE_SEED").is_some(),
+            verbose: only_seed().is_some(),
         }
     }
 

@@ -141,9 +141,7 @@ impl Peer {
                 kernel::reset_when_closed(stream);
                 self.stream = None;
                 let reader = self.reader;
-                eventually("no reset", || {
-                    kernel::poll(reader, 0) & libc::POLLHUP != 0
-                });
+                eventually("no reset", || kernel::poll(reader, 0) & libc::POLLHUP != 0);
             }
             _ => unreachable!("not a step of the peer's"),
         }
@@ -209,9 +207,9 @@ fn take_urgent<'a>(play: &mut Play<'a>, ours: &'a TcpStream, lend: Lend, fd: Raw
     match lend {
         Lend::AsFd => play.attempt(|| take(ours.as_fd().as_raw_fd())),
         Lend::AsRawFd => play.attempt(|| take(ours.as_raw_fd())),
-        Lend::TryIo => play.attempt(|| {
-            Outcome::of_look(ours.try_io(Interest::WRITABLE, || Ok(take(fd))))
-        }),
+        Lend::TryIo => {
+            play.attempt(|| Outcome::of_look(ours.try_io(Interest::WRITABLE, || Ok(take(fd)))))
+        }
         Lend::AsyncIo => play.begin(What::Room, async move {
             let taken = ours.async_io(Interest::WRITABLE, || Ok(take(fd)));
             Outcome::of_look(taken.await)

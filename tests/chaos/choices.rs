@@ -1,0 +1,194 @@
+//! What chaos chooses: each choice is made, and none that is not legal.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+use reveille::io::Interest;
+use reveille::task::yield_now;
+use reveille::{Builder, Runtime};
+
+use super::seeds::under_seeds;
+use super::step::{Wakes, inside, poll};
+use super::within::within;
+use super::{pair, write_all};
+
+/// So many seeds, of which each choice must be made under some.
+const SEEDS: u64 = 200;
+
+/// What a program comes to under each of these seeds, without duplicates.
+fn outcomes<T: Ord + Send + 'static>(program: fn(&Runtime) -> T) -> BTreeSet<T> {
+    let under = move |seed| program(&Builder::new().chaos(seed).build().unwrap());
+    within(60, move || (0..SEEDS).map(under).collect())
+}
+
+/// Catches: ready tasks always polled in the order they were queued.
+#[test]
+fn ready_tasks_are_polled_in_every_order() {
+    let orders = outcomes(|runtime| {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        runtime.block_on(async {
+            let tasks = ["a", "b", "c"].map(|name| {
+                let order = Rc::clone(&order);
+                reveille::spawn(async move { order.borrow_mut().push(name) })
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        order.take()
+    });
+    assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+/// Wakers that are called inside the turn show the order of the events themselves.
+/// Catches: the events of a batch always applied in the kernel's order.
+#[test]
+fn events_of_a_batch_are_applied_in_every_order() {
+    let orders = outcomes(|runtime| {
+        let pairs = [pair(), pair(), pair()];
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waits = pairs.each_ref().map(|(ours, _)| Box::pin(ours.readable()));
+        for (nth, wait) in waits.iter_mut().enumerate() {
+            let waker = Waker::from(Arc::new(Note(nth, Arc::clone(&order))));
+            assert!(inside(runtime, || poll(wait, &waker).is_pending()));
+        }
+        for (_, theirs) in &pairs {
+            theirs.get_ref().write_all(&[1]).unwrap();
+        }
+        runtime.turn().unwrap();
+        let order = order.lock().unwrap().clone();
+        order
+    });
+    assert_eq!(orders.len(), 6, "{orders:?}");
+}
+
+/// A waker that notes its number at once.
+struct Note(usize, Arc<Mutex<Vec<usize>>>);
+
+impl Wake for Note {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().unwrap().push(self.0);
+    }
+}
+
+/// Catches: reads and writes that always move all they could.
+#[test]
+fn reads_and_writes_are_short_now_and_then() {
+    let moved = outcomes(|runtime| {
+        let (here, there) = pair();
+        runtime.block_on(async {
+            let write = |mut file: &File| file.write(&[7; 8][..here.offer(8)]);
+            let wrote = here.async_io(Interest::WRITABLE, write).await.unwrap();
+            let read = |mut file: &File| file.read(&mut [0; 8][..there.offer(wrote)]);
+            let n = there.async_io(Interest::READABLE, read).await.unwrap();
+            (wrote, n)
+        })
+    });
+    let written: BTreeSet<_> = moved.iter().map(|&(wrote, _)| wrote).collect();
+    assert_eq!(written.len(), 8, "from 1 to all of 8");
+    assert!(moved.iter().any(|(wrote, n)| n < wrote), "{moved:?}");
+    let whole = Builder::new().block_on(async { pair().0.offer(8) });
+    assert_eq!(whole, 8, "chaos is off");
+}
+
+/// Catches: no wake for nothing; one that is not for nothing, and completes something.
+#[test]
+fn tasks_are_polled_for_nothing_now_and_then() {
+    let polls = outcomes(|runtime| {
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        runtime.block_on(async {
+            let task = reveille::spawn(poll_fn(move |_| {
+                counted.set(counted.get() + 1);
+                Poll::<()>::Pending
+            }));
+            for _ in 0..200 {
+                yield_now().await;
+            }
+            assert!(!task.is_finished());
+        });
+        polls.get() > 1
+    });
+    assert!(polls.contains(&true), "never");
+}
+
+/// A wait that was interrupted is begun again. Catches: EINTR that is never played, or passed on.
+#[test]
+fn waits_are_interrupted_now_and_then() {
+    let parks = outcomes(|runtime| {
+        runtime.block_on(async {
+            // Two wakes at the most: one for the timer, and one for nothing.
+            reveille::time::sleep(Duration::from_micros(100)).await;
+        });
+        runtime.handle().metrics().parks
+    });
+    assert!(parks.iter().any(|&parks| parks > 1), "{parks:?}");
+}
+
+/// Catches: a look always after as many polls.
+#[test]
+fn looks_come_after_any_number_of_polls() {
+    let looks = outcomes(|runtime| {
+        runtime.block_on(async {
+            for _ in 0..61 {
+                yield_now().await;
+            }
+        });
+        runtime.handle().metrics().looks
+    });
+    assert!(looks.len() > 3, "{looks:?}");
+    assert!(looks.iter().all(|&looks| looks >= 1), "fewer than without");
+}
+
+/// epoll_wait(2) is not interrupted where it does not wait. Catches: a turn that hears nothing
+/// although there is something: a foreign loop that watches edges would never turn again.
+#[test]
+fn a_turn_under_chaos_leaves_nothing_in_the_kernel() {
+    under_seeds("REVEILLE_CHAOS", SEEDS, |seed| {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        let (ours, theirs) = pair();
+        let mut wait = Box::pin(ours.readable());
+        let (wakes, waker) = Wakes::new();
+        assert!(inside(&runtime, || poll(&mut wait, &waker).is_pending()));
+        for _ in 0..10 {
+            runtime.turn().unwrap(); // It is writable, which concerns nobody.
+        }
+        assert_eq!(wakes.count(), 0);
+        theirs.get_ref().write_all(&[1]).unwrap();
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), 1);
+    });
+}
+
+/// Off, it costs nothing that can be seen, to the last poll. Catches: choices made without being
+/// asked for.
+#[test]
+fn without_chaos_a_run_is_exactly_what_it_was() {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (here, there) = pair();
+        let echo = reveille::spawn(async move {
+            let mut buf = [0; 8];
+            while let Ok(n @ 1..) = super::read(&there, &mut buf).await {
+                write_all(&there, &buf[..n]).await.unwrap();
+            }
+        });
+        for _ in 0..100 {
+            write_all(&here, &[1; 8]).await.unwrap();
+            assert_eq!(super::read(&here, &mut [0; 8]).await.unwrap(), 8);
+        }
+        drop(here);
+        echo.await.unwrap();
+    });
+    let metrics = runtime.handle().metrics();
+    let counted = [metrics.polls, metrics.looks, metrics.parks, metrics.events];
+    // A poll and a wait for each of 200 messages, and for the end; three polls to begin with.
+    assert_eq!(counted, [203, 200, 200, 201]);
+}
