@@ -10,6 +10,8 @@
 use random::Random;
 use seeds::under_seeds;
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "support/step.rs"]

@@ -63,8 +63,7 @@ fn events_of_a_batch_are_applied_in_every_order() {
             theirs.get_ref().write_all(&[1]).unwrap();
         }
         runtime.turn().unwrap();
-        let order = order.lock().unwrap().clone();
-        order
+        order.lock().unwrap().clone()
     });
     assert_eq!(orders.len(), 6, "{orders:?}");
 }

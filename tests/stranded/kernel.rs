@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,38 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         thread::yield_now();
+    }
+}
+
+/// Sends SIGUSR1, which does nothing, to the thread that calls this, without pause, until `f` is done.
+pub(crate) fn under_signals(f: impl FnOnce()) {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: the handler does nothing, which may be done at any time.
+    let before = unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
+    assert_ne!(before, libc::SIG_ERR);
+    // SAFETY: pthread_self(3) has no preconditions.
+    let me = unsafe { libc::pthread_self() };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // SAFETY: the thread lives, because it waits for this one at the end of the scope.
+                let sent = unsafe { libc::pthread_kill(me, libc::SIGUSR1) };
+                assert_eq!(sent, 0);
+            }
+        });
+        let _done = Done(&done);
+        f();
+    });
+}
+
+/// Sets it when it is dropped, by a panic too.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@ use reveille::Runtime;
 use reveille::io::Interest;
 use reveille::net::{TcpListener, TcpStream};
 
+use super::child::in_child;
 use super::kernel::{self, URGENT, eventually};
 use super::play::{Outcome, Play, What, runtime};
 use super::random::Random;
@@ -106,6 +107,16 @@ struct Peer {
 }
 
 impl Peer {
+    fn new(stream: std::net::TcpStream, reader: RawFd) -> Peer {
+        Peer {
+            stream: Some(stream),
+            reader,
+            sent: Vec::new(),
+            delivered: 0,
+            finished: false,
+        }
+    }
+
     /// Waits until all that was sent has arrived.
     fn deliver(&mut self, n: usize) {
         self.delivered += n as u64;
@@ -295,13 +306,7 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
         let (ours, theirs) = connection(&runtime, origin);
         theirs.set_nodelay(true).unwrap();
         let reader = number_of(&ours);
-        let mut peer = Peer {
-            stream: Some(theirs),
-            reader,
-            sent: Vec::new(),
-            delivered: 0,
-            finished: false,
-        };
+        let mut peer = Peer::new(theirs, reader);
         let mut play = Play::new(&runtime);
         play.tell(&origin);
         for _ in 0..10 + random.below(30) {
@@ -363,3 +368,36 @@ fn no_schedule_of_traffic_strands_a_tcp_writer() {
         kernel::reset_when_closed(&theirs);
     });
 }
+
+/// R10. At the place of an urgent byte recv(2) says EAGAIN while a signal is pending, whatever lies
+/// behind it. Catches: an EAGAIN that is believed after an event with PRI, or of a socket that was
+/// lent, where the event need not have said so.
+#[test]
+fn a_signal_at_the_place_of_an_urgent_byte_strands_nothing() {
+    let name = "tcp::a_signal_at_the_place_of_an_urgent_byte_strands_nothing";
+    in_child(name, || {
+        for origin in [Origin::Accepted, Origin::FromStd] {
+            let runtime = Runtime::new().unwrap();
+            let (ours, theirs) = connection(&runtime, origin);
+            theirs.set_nodelay(true).unwrap();
+            let mut peer = Peer::new(theirs, number_of(&ours));
+            let mut play = Play::new(&runtime);
+            kernel::under_signals(|| {
+                for _ in 0..ROUNDS {
+                    read(&mut play, &ours, 10);
+                    peer.play(Step::SendUrgent);
+                    peer.play(Step::Send(3));
+                    if matches!(origin, Origin::FromStd) {
+                        // Then PRI is not reported.
+                        let _taken = kernel::take_urgent(peer.reader);
+                    }
+                    play.rest(holds(peer.reader));
+                }
+            });
+            assert!(play.read.len() == 3 * ROUNDS);
+        }
+    });
+}
+
+/// Of these some dozen meet a signal at the right time.
+const ROUNDS: usize = 20_000;
