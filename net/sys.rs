@@ -262,6 +262,15 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLIN).map_or(true, |events| events != 0)
 }
 
+/// Says whether there is something to read, as poll(2) sees it.
+///
+/// recv(2) may say EAGAIN although there is: where an urgent byte stood it looks for a pending signal
+/// before it goes on to what lies behind (tcp_recvmsg_locked in net/ipv4/tcp.c). Not [`is_readable`],
+/// since an entry in the error queue is POLLERR for as long as nobody takes it from there.
+pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
+}
+
 /// Lets a listener take a port whose old connections are still in TIME_WAIT; see socket(7).
 ///
 /// To be set before `bind`, and Linux wants it of both listeners, the old one and the new.

@@ -263,6 +263,13 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn distrust_short_reads(&self) {
         self.registration.distrust();
     }
+
+    /// True if [`clear_drained`](AsyncFd::clear_drained) would not be believed now: an event spoke
+    /// of an urgent byte, an end or an error, or short reads were distrusted, since the last
+    /// `WouldBlock`.
+    pub fn doubts_short_reads(&self) -> bool {
+        self.registration.is_suspect()
+    }
 }
 
 impl<T: AsFd> AsFd for AsyncFd<T> {

@@ -389,9 +389,6 @@ impl Shared {
         let turned = self.reactor.turn(self, timeout);
         self.read_mail();
         self.fire_timers();
-        if let Some(chaos) = &self.chaos {
-            self.executor.wake_for_nothing(chaos);
-        }
         turned
     }
 

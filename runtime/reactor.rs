@@ -266,6 +266,14 @@ impl Reactor {
         self.with_source(name, |source| source.suspect = true);
     }
 
+    /// True if an event, or [`distrust`](Reactor::distrust), gave reason to doubt since the last
+    /// EAGAIN.
+    pub(crate) fn is_suspect(&self, name: Name) -> bool {
+        let sources = self.sources.borrow();
+        let source = sources.get(name.index, name.serial);
+        source.is_some_and(|source| source.suspect)
+    }
+
     fn with_source(&self, name: Name, f: impl FnOnce(&mut Source)) {
         if let Some(source) = self.sources.borrow_mut().get_mut(name.index, name.serial) {
             f(source);

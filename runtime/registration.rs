@@ -161,6 +161,12 @@ impl Registration {
         }
     }
 
+    /// True if a short read would prove nothing.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.home()
+            .is_some_and(|(shared, name)| shared.reactor.is_suspect(name))
+    }
+
     /// Refuses a wait that no event could end. Errors are reported whatever was asked for.
     fn check_interest(&self, interest: Interest) -> io::Result<()> {
         if interest.is_error() || self.interest.intersects(interest) {

@@ -534,7 +534,7 @@ impl TcpStream {
 
     fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let offered = self.io.offer(buf.len());
-        let n = sys::recv(self.socket(), &mut buf[..offered])?;
+        let n = self.sure(|socket| sys::recv(socket, &mut buf[..offered]))?;
         self.received(n, offered);
         Ok(n)
     }
@@ -546,22 +546,44 @@ impl TcpStream {
     fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         // Against what was handed to the kernel, which is less than all if there are many.
         let offered = sys::offered(bufs);
-        let n = sys::recv_vectored(self.socket(), bufs)?;
+        let n = self.sure(|socket| sys::recv_vectored(socket, bufs))?;
         self.received(n, offered);
         Ok(n)
     }
 
     fn recv_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = sys::peek(self.socket(), buf)?;
+        let n = self.sure(|socket| sys::peek(socket, buf))?;
         self.io.distrust_short_reads();
         Ok(n)
+    }
+
+    /// Tries `op` until it succeeds, fails, or would block for certain: where an urgent byte may
+    /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would
+    /// strand them (R10).
+    fn sure<R>(&self, mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            match op(self.socket()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Of an urgent byte that somebody else took, no event speaks.
+                    let doubtful = !self.is_ours_alone() || self.io.doubts_short_reads();
+                    if !(doubtful && sys::holds_bytes(self.socket())) {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        self.ours_alone.load(Ordering::Relaxed)
     }
 
     /// A read gave `n` of `offered` bytes. Short, it proves that the socket was drained, if it is
     /// ours alone (R10); whether an event gave reason to doubt that, the reactor knows. 0 is the
     /// end, and the next read says so again.
     fn received(&self, n: usize, offered: usize) {
-        if n > 0 && n < offered && self.ours_alone.load(Ordering::Relaxed) {
+        if n > 0 && n < offered && self.is_ours_alone() {
             self.io.clear_drained();
         }
     }
