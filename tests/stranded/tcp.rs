@@ -400,4 +400,4 @@ fn a_signal_at_the_place_of_an_urgent_byte_strands_nothing() {
 }
 
 /// Of these some dozen meet a signal at the right time.
-const ROUNDS: usize = 20_000;
+const ROUNDS: usize = 10_000;
