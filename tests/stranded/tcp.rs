@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::task::{Poll, Waker};
 
 use reveille::Runtime;
 use reveille::io::Interest;
@@ -13,6 +14,7 @@ use super::kernel::{self, URGENT, eventually};
 use super::play::{Outcome, Play, What, runtime};
 use super::random::Random;
 use super::schedules;
+use super::step::{inside, poll};
 
 /// How the stream under test came about.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,8 @@ struct Peer {
     /// What the reader's kernel must have received so far.
     delivered: u64,
     finished: bool,
+    /// Somebody else holds the socket under test, who need not borrow it from the stream.
+    shared: bool,
 }
 
 impl Peer {
@@ -114,6 +118,7 @@ impl Peer {
             sent: Vec::new(),
             delivered: 0,
             finished: false,
+            shared: false,
         }
     }
 
@@ -281,6 +286,9 @@ fn step<'a>(play: &mut Play<'a>, ours: &'a TcpStream, peer: &mut Peer, random: &
             };
             Outcome::of_read(ours.try_io(Interest::READABLE, op), buf)
         }),
+        Step::TakeUrgent(_) if peer.shared => {
+            let _taken = kernel::take_urgent(peer.reader);
+        }
         Step::TakeUrgent(lend) => take_urgent(play, ours, lend, peer.reader),
         Step::ShutdownReading => play.attempt(|| Outcome::of_look(ours.shutdown(Shutdown::Read))),
         Step::PollAny => play.poll_any(random),
@@ -307,6 +315,7 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
         theirs.set_nodelay(true).unwrap();
         let reader = number_of(&ours);
         let mut peer = Peer::new(theirs, reader);
+        peer.shared = matches!(origin, Origin::FromStd | Origin::Cloned);
         let mut play = Play::new(&runtime);
         play.tell(&origin);
         for _ in 0..10 + random.below(30) {
@@ -327,6 +336,38 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
             kernel::reset_when_closed(&stream);
         }
     });
+}
+
+/// R10. Catches: a short read after a peek taken for the last: what is looked at and left is not read.
+#[test]
+fn a_short_read_proves_nothing_after_a_peek() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = connection(&runtime, Origin::Accepted);
+    let mut peer = Peer::new(theirs, number_of(&ours));
+    let mut play = Play::new(&runtime);
+    read(&mut play, &ours, 10);
+    play.turn();
+    for (peeks, reads_on) in [(false, false), (true, true)] {
+        play.rest(holds(peer.reader));
+        play.cancel_all();
+        peer.play(Step::Send(3));
+        play.turn();
+        inside(&runtime, || {
+            let mut buf = [0; 10];
+            if peeks {
+                let mut peek = Box::pin(ours.peek(&mut buf));
+                let peeked = poll(&mut peek, Waker::noop());
+                assert!(matches!(peeked, Poll::Ready(Ok(3))));
+            }
+            assert_eq!(ours.try_read(&mut [0; 10]).unwrap(), 3);
+            // More has come, and the reactor has not looked: it is read if reading is still tried.
+            peer.play(Step::Send(3));
+            assert_eq!(ours.try_read(&mut [0; 10]).is_ok(), reads_on);
+        });
+        play.turn();
+        read(&mut play, &ours, 10);
+        read(&mut play, &ours, 10);
+    }
 }
 
 /// R10. Catches: a writer that is not told of room; room that a write left taken for none.
@@ -401,3 +442,24 @@ fn a_signal_at_the_place_of_an_urgent_byte_strands_nothing() {
 
 /// Of these some dozen meet a signal at the right time.
 const ROUNDS: usize = 10_000;
+
+/// R10. Fault A7: an urgent byte in the stream ends a read before what lies behind it (tcp(7)).
+/// Catches: a short read taken for the last after an event with PRI.
+#[test]
+fn bytes_behind_an_urgent_byte_are_read() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = connection(&runtime, Origin::Accepted);
+    let mut peer = Peer::new(theirs, number_of(&ours));
+    let mut play = Play::new(&runtime);
+    read(&mut play, &ours, 100);
+    for step in [Step::Send(3), Step::SendUrgent, Step::Send(3)] {
+        peer.play(step);
+    }
+    play.rest(holds(peer.reader));
+    assert_eq!(play.read.len(), 3, "a read ends at the urgent byte");
+    for _ in 0..2 {
+        read(&mut play, &ours, 100); // The second one waits.
+        play.rest(holds(peer.reader));
+    }
+    assert_eq!(play.read, peer.sent);
+}
