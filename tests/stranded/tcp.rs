@@ -30,11 +30,13 @@ enum Step {
     // The peer:
     Send(usize),
     SendUrgent,
+    /// Bytes on both sides of an urgent one, which somebody else takes before the reactor looks.
+    SendAroundTaken(Lend),
     Fin,
     Reset,
     // Ours, which may wait:
     Read(usize),
-    ReadVectored(usize, usize),
+    ReadVectored(usize),
     Peek,
     Readable,
     Priority,
@@ -73,13 +75,15 @@ impl Step {
     fn any(random: &mut Random) -> Step {
         let room = random.pick(&[1, 2, 3, 10, 100]);
         match random.below(64) {
-            0..12 => Step::Send(random.pick(&[1, 3, 3, 10, 2000])),
-            12..18 => Step::SendUrgent,
+            0..11 => Step::Send(random.pick(&[1, 3, 3, 10, 2000, 2000])),
+            11..16 => Step::SendUrgent,
+            16..18 => Step::SendAroundTaken(random.pick(&LENDS)),
             18 => Step::Fin,
             19 => Step::Reset,
             20..30 => Step::Read(room),
-            30..33 => Step::ReadVectored(random.pick(&[1, 2, 50, 1100]), random.pick(&[1, 3])),
-            33..36 => Step::Peek,
+            30..33 => Step::ReadVectored(random.pick(&[2, 50, 1100, 1100])),
+            33..35 => Step::Peek,
+            35 => Step::SendAroundTaken(random.pick(&LENDS)),
             36..38 => Step::Readable,
             38 => Step::Priority,
             39 => Step::AsyncIo(room),
@@ -215,12 +219,14 @@ fn read<'a>(play: &mut Play<'a>, ours: &'a TcpStream, room: usize) {
 }
 
 /// Takes the urgent byte through a socket that was lent.
-fn take_urgent<'a>(play: &mut Play<'a>, ours: &'a TcpStream, lend: Lend, fd: RawFd) {
+fn take_urgent<'a>(play: &mut Play<'a>, ours: &'a TcpStream, lend: Lend, peer: &Peer) {
+    let fd = peer.reader;
     let take = |fd: RawFd| {
         let _taken = kernel::take_urgent(fd); // Or there is none.
         Outcome::Seen
     };
     match lend {
+        _ if peer.shared => play.attempt(|| take(fd)),
         Lend::AsFd => play.attempt(|| take(ours.as_fd().as_raw_fd())),
         Lend::AsRawFd => play.attempt(|| take(ours.as_raw_fd())),
         Lend::TryIo => {
@@ -240,9 +246,9 @@ fn step<'a>(play: &mut Play<'a>, ours: &'a TcpStream, peer: &mut Peer, random: &
     match step {
         Step::Send(_) | Step::SendUrgent | Step::Fin | Step::Reset => peer.play(step),
         Step::Read(room) => read(play, ours, room),
-        Step::ReadVectored(count, each) => play.begin(What::Bytes, async move {
-            let mut buf = vec![0; count * each];
-            let mut bufs: Vec<_> = buf.chunks_mut(each).map(IoSliceMut::new).collect();
+        Step::ReadVectored(count) => play.begin(What::Bytes, async move {
+            let mut buf = vec![0; count];
+            let mut bufs: Vec<_> = buf.chunks_mut(1).map(IoSliceMut::new).collect();
             let n = ours.read_vectored(&mut bufs).await;
             Outcome::of_read(n, buf)
         }),
@@ -286,10 +292,13 @@ fn step<'a>(play: &mut Play<'a>, ours: &'a TcpStream, peer: &mut Peer, random: &
             };
             Outcome::of_read(ours.try_io(Interest::READABLE, op), buf)
         }),
-        Step::TakeUrgent(_) if peer.shared => {
-            let _taken = kernel::take_urgent(peer.reader);
+        Step::TakeUrgent(lend) => take_urgent(play, ours, lend, peer),
+        Step::SendAroundTaken(lend) => {
+            for step in [Step::Send(3), Step::SendUrgent, Step::Send(3)] {
+                peer.play(step);
+            }
+            take_urgent(play, ours, lend, peer);
         }
-        Step::TakeUrgent(lend) => take_urgent(play, ours, lend, peer.reader),
         Step::ShutdownReading => play.attempt(|| Outcome::of_look(ours.shutdown(Shutdown::Read))),
         Step::PollAny => play.poll_any(random),
         Step::CancelAny => play.cancel_any(random),
