@@ -32,10 +32,10 @@ mod tcp;
 #[path = "stranded/unix.rs"]
 mod unix;
 
-/// Runs 200 schedules of a kind in a plain `cargo test`.
+/// Runs 1000 schedules of a kind in a plain `cargo test`.
 #[track_caller]
 fn schedules(schedule: impl Fn(&mut Random) + Send + 'static) {
-    under_seeds("REVEILLE_SCHEDULES", 200, move |seed| {
+    under_seeds("REVEILLE_SCHEDULES", 1000, move |seed| {
         schedule(&mut Random::new(seed));
     });
 }

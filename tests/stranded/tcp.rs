@@ -315,9 +315,9 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
     schedules(|random| {
         let runtime = runtime(random);
         let origin = match random.below(10) {
-            0 => Origin::FromStd,
-            1 => Origin::Cloned,
-            2..5 => Origin::Connected,
+            0..2 => Origin::FromStd,
+            2..4 => Origin::Cloned,
+            4..6 => Origin::Connected,
             _ => Origin::Accepted,
         };
         let (ours, theirs) = connection(&runtime, origin);
@@ -327,6 +327,9 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
         peer.shared = matches!(origin, Origin::FromStd | Origin::Cloned);
         let mut play = Play::new(&runtime);
         play.tell(&origin);
+        if random.below(2) == 0 {
+            read(&mut play, &ours, 100); // Registered before the first byte.
+        }
         for _ in 0..10 + random.below(30) {
             step(&mut play, &ours, &mut peer, random);
         }
