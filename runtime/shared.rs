@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use tracing::trace;
 
-use super::polls_between_looks;
 use super::budget::Budget;
 use super::builder::{Builder, UnhandledPanic};
 use super::chaos::Chaos;
@@ -24,6 +23,7 @@ use super::executor::Executor;
 use super::foreign;
 use super::metrics::Counters;
 use super::place::{self, Command, Mail, Open, Place};
+use super::polls_between_looks;
 use super::reactor::Reactor;
 use super::slab::{Name, Serials};
 use super::sys;
