@@ -1488,7 +1488,8 @@ fn foreign_wakers_may_do_anything() {
     within(60, || {
         for place in ["join", "timer", "io read", "io polled by many"] {
             for when in ["clone", "wake", "drop"] {
-                let runtime = Runtime::new().unwrap();
+                // Paused, for a timer that is over before it is polled keeps no waker.
+                let runtime = Builder::new().start_paused(true).build().unwrap();
                 runtime.block_on(lay_out(20));
                 let waker = || {
                     foreign(Foreign {
@@ -1522,6 +1523,7 @@ fn foreign_wakers_may_do_anything() {
                         }
                     }
                     std::io::Write::write_all(&mut theirs, b"x").unwrap();
+                    time::resume();
                     sleep(Duration::from_millis(3)).await;
                 });
                 check(&runtime);
