@@ -45,6 +45,12 @@ impl Serials {
         }
     }
 
+    /// Lets blocks that are taken from here on begin at `serial` or later, to test what is cut off.
+    #[cfg(test)]
+    pub(crate) fn skip_to(serial: u64) {
+        NEXT_BLOCK.fetch_max(serial, Ordering::Relaxed);
+    }
+
     /// The next serial; never 0, which marks a vacant slot.
     pub(crate) fn take(&self) -> u64 {
         if self.next.get() == self.end.get() {

@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "tasks/owning.rs"]
+mod owning;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
@@ -1523,7 +1526,7 @@ fn foreign_wakers_may_do_anything() {
                         }
                     }
                     std::io::Write::write_all(&mut theirs, b"x").unwrap();
-                    time::resume();
+                    reveille::time::resume();
                     sleep(Duration::from_millis(3)).await;
                 });
                 check(&runtime);

@@ -11,6 +11,8 @@ mod slab;
 #[cfg(not(reveille_loom))]
 mod tcp;
 mod timers;
+#[cfg(not(reveille_loom))]
+mod wrapping;
 
 // Under this cfg the places are made of loom's primitives, which work inside a model only.
 #[cfg(reveille_loom)]
