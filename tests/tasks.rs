@@ -1505,7 +1505,8 @@ fn foreign_wakers_may_do_anything() {
                 ours.set_nonblocking(true).unwrap();
                 let fd = AsyncFd::new(ours).unwrap();
                 let mut task = runtime.spawn(async { sleep(Duration::from_millis(1)).await });
-                let mut asleep = sleep(Duration::from_millis(1));
+                // Inside, for the clock of a runtime that was paused is not the world's.
+                let mut asleep = runtime.block_on(async { sleep(Duration::from_millis(1)) });
                 runtime.block_on(async {
                     // Twice, so that one replaces the other.
                     for _ in 0..2 {
