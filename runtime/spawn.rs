@@ -26,7 +26,8 @@ pub(super) const BOX_ABOVE: usize = 16 * 1024;
 /// The future need not be `Send`. Dropping the handle detaches the task.
 ///
 /// # Panics
-/// Outside a runtime. From another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn).
+/// Outside a runtime (from another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn)),
+/// and where 2^28 tasks live already.
 ///
 /// # Examples
 /// ```
@@ -72,7 +73,7 @@ impl<'a> TaskBuilder<'a> {
     /// Spawns it; see [`spawn`].
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// As [`spawn`].
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
     where
