@@ -17,7 +17,7 @@ use reveille::{Builder, Runtime};
 use crate::Input;
 
 /// How many sleeps there are at most.
-const SLOTS: usize = 24;
+const SLOTS: usize = 100;
 
 pub fn run(data: &[u8]) {
     let runtime = Builder::new().start_paused(true).build().unwrap();
@@ -64,8 +64,10 @@ async fn program(input: &Input, runtime: &Runtime) {
     };
     while let Some(step) = input.next() {
         let slot = input.below(SLOTS);
-        match step % 8 {
-            0 | 1 => world.arm(slot, deadline(input)),
+        match step % 9 {
+            0 => world.arm(slot, deadline(input)),
+            1 => world.arm_all(slot, input.byte()),
+            8 => world.forget_every(slot),
             2 => world.poll(slot, false),
             3 => world.poll(slot, true),
             4 => {
@@ -117,6 +119,20 @@ impl World<'_> {
             armed: None,
         });
         self.poll(slot, false);
+    }
+
+    /// Arms as many as make a heap of several levels, in an order that a seed says.
+    fn arm_all(&mut self, count: usize, seed: u8) {
+        for slot in 0..count {
+            let place = (slot + 1) * (2 * usize::from(seed) + 1) % 101;
+            self.arm(slot, time::now() + Duration::from_nanos(1 + place as u64));
+        }
+    }
+
+    fn forget_every(&mut self, step: usize) {
+        (0..SLOTS)
+            .step_by(step + 1)
+            .for_each(|slot| self.forget(slot));
     }
 
     fn poll(&mut self, number: usize, with_another: bool) {
