@@ -1610,7 +1610,9 @@ static FOREIGN: std::task::RawWakerVTable = std::task::RawWakerVTable::new(
     |data| call(data, |foreign| foreign.on_drop),
 );
 
-/// A waker that does this. Its description is leaked, so its clones own nothing.
+/// A waker that does this. Its description is leaked, so its clones own nothing; the sanitizers know
+/// the leak by the name of this function.
+#[inline(never)]
 fn foreign(what: Foreign) -> Waker {
     let data: &'static Foreign = Box::leak(Box::new(what));
     // SAFETY: the contract of `RawWakerVTable` holds because the data pointer is of a leaked,
