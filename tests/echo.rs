@@ -19,6 +19,9 @@ use server::{PATIENCE, Server, built, connect, number_after, rest, until};
 #[path = "support/server.rs"]
 mod server;
 
+#[path = "echo/abuse.rs"]
+mod abuse;
+
 fn echo() -> Server {
     Server::start("echo", &["127.0.0.1:0"])
 }
