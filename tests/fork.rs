@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use reveille::io::{AsyncFd, Interest};
+use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::sleep;
 use reveille::{Runtime, block_on};
@@ -48,6 +49,48 @@ fn in_a_child(f: impl FnOnce()) {
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!(waited, child);
     assert_eq!(status, 0, "the child failed, or hung until SIGALRM (14)");
+}
+
+/// Fault A3. Catches: a write half that a child drops and that ends its parent's connection.
+#[test]
+fn a_child_that_drops_a_write_half_does_not_end_its_parents_writing() {
+    alone(
+        "a_child_that_drops_a_write_half_does_not_end_its_parents_writing",
+        || {
+            block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let at = listener.local_addr().unwrap();
+                let client = TcpStream::connect(at).await.unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                let mut halves = Some(server.into_split());
+                in_a_child(|| drop(halves.take()));
+                let (_reader, writer) = halves.as_ref().unwrap();
+                writer.write_all(b"x").await.unwrap();
+                assert_eq!(client.read(&mut [0; 2]).await.unwrap(), 1);
+            });
+        },
+    );
+}
+
+/// Fault A3. Catches: a child that takes a connection from its parent's backlog, only to find that
+/// it cannot serve it.
+#[test]
+fn a_child_that_accepts_does_not_take_its_parents_connection() {
+    alone(
+        "a_child_that_accepts_does_not_take_its_parents_connection",
+        || {
+            block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let at = listener.local_addr().unwrap();
+                let _client = TcpStream::connect(at).await.unwrap();
+                in_a_child(|| {
+                    let error = listener.try_accept().unwrap_err();
+                    assert_says_exec_first(&error.to_string());
+                });
+                listener.try_accept().unwrap();
+            });
+        },
+    );
 }
 
 /// The registrations of a runtime's epoll instance, its bell's among them.

@@ -16,8 +16,8 @@ use tracing::warn;
 
 use super::super::addr::ToSocketAddrs;
 use super::super::sys;
-use super::first_that_works;
 use super::stream::TcpStream;
+use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest};
 use crate::time::sleep;
 
@@ -158,6 +158,8 @@ impl TcpListener {
     /// One connection, past all that were broken before it.
     fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let listener = self.io.get_ref().as_fd();
+        // Before a connection is taken: the parent would have served it.
+        refuse_in_child(listener)?;
         let mut broken = 0;
         loop {
             match sys::accept(listener) {

@@ -13,8 +13,16 @@ pub use stream::TcpStream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 use super::addr::ToSocketAddrs;
+use crate::io::AsyncFd;
+
+/// Refuses in the child of a fork what would be done to a socket of the parent's. There
+/// [`AsyncFd::new`] is an error, and elsewhere it costs nothing, for it makes no system call.
+fn refuse_in_child(socket: BorrowedFd<'_>) -> io::Result<()> {
+    AsyncFd::new(socket).map(drop)
+}
 
 /// Tries the addresses in turn, until one works.
 ///

@@ -247,7 +247,8 @@ impl Deref for ShutdownOnDrop {
 
 impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
-        if self.armed {
+        // A child that drops its copy must not end the writing of its parent.
+        if self.armed && !self.stream.is_inherited() {
             // There is nobody to tell, and a connection that is gone is at its end as well.
             let _ended = self.stream.shutdown(std::net::Shutdown::Write);
         }

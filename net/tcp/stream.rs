@@ -17,8 +17,8 @@ use std::task::{Context, Poll};
 
 use super::super::addr::ToSocketAddrs;
 use super::super::sys::{self, Connecting};
-use super::first_that_works;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
 
 /// A TCP connection.
@@ -484,6 +484,11 @@ impl TcpStream {
     /// As getsockopt(2).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.io.get_ref().take_error()
+    }
+
+    /// True in the child of a fork, where the connection is the parent's too.
+    pub(super) fn is_inherited(&self) -> bool {
+        refuse_in_child(self.socket()).is_err()
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
