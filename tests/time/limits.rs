@@ -279,8 +279,20 @@ fn the_timer_slack_is_set_while_the_runtime_runs_and_put_back() {
     });
 }
 
+/// Catches: reading the slack as an int, in which the greatest is -1 and counts as an error.
+#[test]
+fn the_greatest_timer_slack_is_put_back_too() {
+    within(10, || {
+        let before = timer_slack();
+        let mut options = reveille::runtime::Builder::new();
+        let most = options.timer_slack(Duration::MAX).build().unwrap();
+        assert_eq!(inside(&most, timer_slack), i64::from(u32::MAX));
+        assert_eq!(timer_slack(), before);
+    });
+}
+
 /// The slack of this thread, in nanoseconds.
-fn timer_slack() -> i32 {
+fn timer_slack() -> i64 {
     // SAFETY: PR_GET_TIMERSLACK takes no argument and writes nothing.
-    unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) }
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_TIMERSLACK) }
 }
