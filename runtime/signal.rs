@@ -140,14 +140,13 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
         let text = "this signal reports a fault of the program and cannot be awaited";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    // Its only possible error but for the fork comes first, so the count below is of after it.
+    // First, for without a descriptor the signal's action stays what it was.
     let bell = AsyncFd::with_interest(sys::signal_bell()?, Interest::READABLE)?;
+    // Before the handler: a signal that came between the two would neither end the process nor be
+    // heard by anybody.
+    let seen = sys::signal_count(kind.0);
     catch(kind)?;
-    Ok(Signal {
-        bell,
-        kind,
-        seen: sys::signal_count(kind.0),
-    })
+    Ok(Signal { bell, kind, seen })
 }
 
 impl Signal {

@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::sync::Barrier;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use reveille::Runtime;
@@ -299,4 +300,51 @@ fn a_listener_outside_a_runtime_panics() {
     let _never = pin!(listener.recv())
         .as_mut()
         .poll(&mut Context::from_waker(&waker));
+}
+
+/// Catches: a count that is read after the handler was installed: a signal that comes between the
+/// two neither ends the process nor is heard. With that fault this finds it nearly always.
+#[test]
+fn a_signal_is_heard_from_the_moment_its_former_action_is_gone() {
+    in_child(
+        "a_signal_is_heard_from_the_moment_its_former_action_is_gone",
+        || {
+            const ROUNDS: usize = 10_000;
+            // SAFETY: signal(2) takes two integers, and SIG_IGN runs no code.
+            unsafe { libc::signal(libc::SIGUSR1, libc::SIG_IGN) };
+            let (begun, sent) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for round in 1..=ROUNDS {
+                        while begun.load(SeqCst) != round || is_ignored(USR1) {}
+                        raise(USR1);
+                        sent.store(round, SeqCst);
+                    }
+                });
+                let mut lost = 0;
+                reveille::block_on(async {
+                    for round in 1..=ROUNDS {
+                        begun.store(round, SeqCst);
+                        let mut listener = signal(USR1).unwrap();
+                        while sent.load(SeqCst) != round {}
+                        let heard = poll(&mut pin!(listener.recv()), Waker::noop());
+                        lost += usize::from(heard.is_pending());
+                        restore_default(USR1).unwrap();
+                        reveille::task::yield_now().await;
+                    }
+                });
+                assert_eq!(lost, 0);
+            });
+        },
+    );
+}
+
+fn is_ignored(kind: SignalKind) -> bool {
+    // SAFETY: all zeroes is a valid `sigaction`.
+    let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
+    let signal = kind.as_raw_value();
+    // SAFETY: sigaction(2) reads nothing for a null action, and writes one to the last pointer.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    assert_eq!(asked, 0);
+    action.sa_sigaction == libc::SIG_IGN
 }
