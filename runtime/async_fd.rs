@@ -227,7 +227,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// remembered, `op` is not called at all.
     ///
     /// # Errors
-    /// What `op` returns; `WouldBlock` if it is known that it would.
+    /// What `op` returns; `WouldBlock` if it is known that it would; and, before it tries,
+    /// `InvalidInput` if nothing of `interest` was registered for, since then it is never known.
     pub fn try_io<R>(
         &self,
         interest: Interest,

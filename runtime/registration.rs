@@ -121,6 +121,7 @@ impl Registration {
         interest: Interest,
         op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
+        self.check_interest(interest)?;
         let home = self.home();
         if let Some((shared, name)) = &home {
             if !shared.reactor.is_ready(*name, interest) {

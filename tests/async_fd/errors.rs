@@ -171,3 +171,20 @@ fn a_wait_where_there_is_nothing_to_wait_in_is_an_error_that_says_so() {
     );
     assert_eq!((registrations(&first), registrations(&second)), (1, 0));
 }
+
+/// Catches: `WouldBlock` for ever, without a try, from what no event will ever report.
+#[test]
+fn trying_what_was_not_registered_for_is_an_error() {
+    let runtime = Runtime::new().unwrap();
+    let (fd, _theirs) = reader();
+    let (_, waker) = Wakes::new();
+    for registered in [false, true] {
+        if registered {
+            inside(&runtime, || {
+                assert!(poll(&mut pin!(fd.readable()), &waker).is_pending())
+            });
+        }
+        let tried = inside(&runtime, || fd.try_io(Interest::WRITABLE, |_| Ok(())));
+        assert_eq!(tried.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}
