@@ -232,7 +232,10 @@ impl Runtime {
                 }
             }
         }));
-        let dropped = catch_unwind(AssertUnwindSafe(|| main.set(None)));
+        let dropped = {
+            let _current = shared.executor.set_current(name.serial);
+            catch_unwind(AssertUnwindSafe(|| main.set(None)))
+        };
         shared.executor.remove_main(shared, name);
         // The first panic is the one to report. What it displaces may panic as it is dropped.
         match (outcome, dropped) {

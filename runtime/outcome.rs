@@ -68,6 +68,8 @@ impl Executor {
         else {
             return;
         };
+        // Also when a pop does this, long after the task's last poll.
+        let _current = self.set_current(serial);
         if let (Body::Spawned(cell), Life::Done) = (&body, life) {
             // Here and not at its end, for the handle may be dropped before that or after it.
             match cell.as_ref().discard() {

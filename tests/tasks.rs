@@ -1627,3 +1627,33 @@ fn call(data: *const (), which: fn(&Foreign) -> Option<fn()>) {
         f();
     }
 }
+
+/// Catches: an id that is gone when a pop, and not the task's last poll, drops the output; or when
+/// the main future is dropped.
+#[test]
+fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let guard = || {
+        let seen = Rc::clone(&seen);
+        on_drop(move || seen.borrow_mut().push(task::try_id()))
+    };
+    let of_output = guard();
+    let id = block_on(async {
+        let task = spawn(ready(of_output));
+        let id = task.id();
+        yield_now().await;
+        assert!(task.is_finished());
+        drop(task);
+        yield_now().await;
+        id
+    });
+    assert_eq!(seen.take(), [Some(id)]);
+
+    let of_main = guard();
+    let id = block_on(poll_fn(move |_| {
+        let _kept = &of_main;
+        Poll::Ready(task::try_id())
+    }));
+    assert!(id.is_some());
+    assert_eq!(seen.take(), [id]);
+}
