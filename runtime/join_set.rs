@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 
+use super::foreign;
 use super::join::{AbortHandle, Id, JoinError, JoinHandle};
 use super::spawn::{spawn, try_id};
 
@@ -257,8 +258,9 @@ impl Drop for Announce {
             ended.ids.push_back(id);
             ended.waker.take()
         };
+        // At arm's length: its panic is not the task's, and this may run while the future unwinds.
         if let Some(waker) = waker {
-            waker.wake();
+            foreign::wake(waker);
         }
     }
 }

@@ -1657,3 +1657,38 @@ fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
     assert!(id.is_some());
     assert_eq!(seen.take(), [id]);
 }
+
+/// Fault B12, R9. Catches: a joiner's waker that panics in the destructor of the task's future:
+/// a task that was cancelled would seem to have panicked, and one whose future panics as it is
+/// dropped would abort the process.
+#[test]
+fn the_waker_of_a_join_set_that_panics_does_no_harm() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("the waker of a join set");
+        }
+    }
+    let waker = Waker::from(Arc::new(Panics));
+    let joined = |future: Pin<Box<dyn Future<Output = ()>>>| {
+        block_on(async {
+            let mut set = JoinSet::new();
+            set.spawn(future);
+            yield_now().await;
+            let polled = set.poll_join_next(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            set.abort_all();
+            yield_now().await;
+            set.try_join_next().unwrap().unwrap_err()
+        })
+    };
+    assert!(joined(Box::pin(pending())).is_cancelled());
+    let error = joined(Box::pin(async {
+        let _guard = on_drop(|| panic!("the future"));
+        pending().await
+    }));
+    assert_eq!(
+        *error.into_panic().downcast::<&str>().unwrap(),
+        "the future"
+    );
+}
