@@ -1506,7 +1506,8 @@ fn foreign_wakers_may_do_anything() {
                 let fd = AsyncFd::new(ours).unwrap();
                 let mut task = runtime.spawn(async { sleep(Duration::from_millis(1)).await });
                 // Inside, for the clock of a runtime that was paused is not the world's.
-                let mut asleep = runtime.block_on(async { sleep(Duration::from_millis(1)) });
+                let mut asleep =
+                    runtime.block_on(poll_fn(|_| Poll::Ready(sleep(Duration::from_millis(1)))));
                 runtime.block_on(async {
                     // Twice, so that one replaces the other.
                     for _ in 0..2 {

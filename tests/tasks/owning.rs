@@ -79,6 +79,9 @@ fn a_task_that_holds_its_runtimes_handle_is_dropped_with_it() {
     drops.assert_here(1);
 }
 
+/// What a task does in its first poll.
+type Hook = Box<dyn Fn()>;
+
 /// In which state the task is when the abort comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum When {
@@ -125,7 +128,7 @@ fn abort_once(when: When, from_elsewhere: bool, times: usize, detached: bool) {
     let drops = Drops::default();
     let guard = drops.guard();
     let runtime = Runtime::new().unwrap();
-    let own: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
+    let own: Rc<RefCell<Option<Hook>>> = Rc::default();
     let abort_me = Rc::clone(&own);
     let mut polls = 0;
     let task = runtime.spawn(poll_fn(move |cx| {
