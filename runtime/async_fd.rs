@@ -79,8 +79,9 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of registration
-    /// come from the first wait: EPERM (epoll cannot watch it), EEXIST (this descriptor is
-    /// registered already), ENOSPC, ENOMEM; see epoll_ctl(2).
+    /// come from the first wait: `PermissionDenied` (EPERM: epoll cannot watch it),
+    /// `AlreadyExists` (EEXIST: this descriptor is registered already), ENOSPC, ENOMEM; see
+    /// epoll_ctl(2).
     pub fn new(inner: T) -> io::Result<AsyncFd<T>> {
         AsyncFd::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
     }

@@ -43,6 +43,12 @@ impl Clock {
         }
     }
 
+    /// When the monotonic clock will show what this one shows at `time`; never, while it is paused.
+    pub(super) fn real(&self, time: Instant) -> Option<Instant> {
+        let since = self.running_since.get()?;
+        since.checked_add(time.saturating_duration_since(self.base.get()))
+    }
+
     /// The time of the last look.
     pub(crate) fn turn_time(&self) -> Instant {
         self.turn_time.get()

@@ -34,6 +34,7 @@ use tracing::{Span, trace};
 
 use super::Shared;
 use super::chaos::Chaos;
+use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
 use super::spawn::task_span;
@@ -263,10 +264,10 @@ impl Executor {
         let entered = span.as_deref().map(Span::enter);
         let cell = cell.as_ref();
         let polled = if aborted {
-            trace!(task = serial, "cancel");
+            foreign::trace(|| trace!(task = serial, "cancel"));
             Poll::Ready(cell.cancel(Id(serial)))
         } else {
-            trace!(task = serial, "poll");
+            foreign::trace(|| trace!(task = serial, "poll"));
             shared.counters.polls.add(1);
             shared.budget.refill();
             let waker = waker::waker(Hint::new(self.place, index, serial));

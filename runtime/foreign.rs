@@ -1,6 +1,7 @@
 //! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
 //!
-//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_all`]. The caller holds no borrow and no lock (R5).
+//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_all`], [`trace`], and
+//! [`contain`] beneath them. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
 
@@ -33,9 +34,21 @@ pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
-fn contain(what: &'static str, f: impl FnOnce()) {
+/// Emits an event of level TRACE in the middle of something that must be finished: the subscriber
+/// is foreign.
+pub(crate) fn trace(event: impl FnOnce()) {
+    if tracing::level_enabled!(tracing::Level::TRACE) {
+        contain("a tracing subscriber panicked", event);
+    }
+}
+
+/// Runs `f`; a panic of it ends here, and `what` is said of it.
+pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         forget_payload(payload);
-        error!("{what}");
+        // The subscriber may be the one who panics: then nobody can be told.
+        if let Err(payload) = catch_unwind(|| error!("{what}")) {
+            forget_payload(payload);
+        }
     }
 }

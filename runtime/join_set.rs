@@ -130,6 +130,9 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Errors
     /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Panics
+    /// Outside the tasks' runtime while that lives.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
         let (id, task) = self.first_ended()?;
         let output = task.try_take()?;
@@ -151,7 +154,12 @@ impl<T: 'static> JoinSet<T> {
 
     /// The output of the task that ended first has been taken.
     fn remove(&mut self, id: Id) {
-        lock(&self.ended).ids.pop_front();
+        let mut ended = lock(&self.ended);
+        ended.ids.pop_front();
+        if ended.ids.is_empty() {
+            ended.ids.shrink_to(64); // After a burst; below that it keeps its room.
+        }
+        drop(ended);
         self.tasks.remove(&id);
     }
 

@@ -301,13 +301,15 @@ impl Runtime {
 
     /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
     /// become readable before: now if a task is queued or mail is there, else the next timer's
-    /// deadline, else never.
+    /// deadline, else never. It is a time of the monotonic clock, whatever the runtime's own shows;
+    /// while that is paused, no timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
         let shared = &self.shared;
         if shared.executor.queued() > 0 || shared.inbox.has_mail() {
-            return Some(shared.clock.now());
+            return Some(Instant::now());
         }
-        shared.timers.borrow().next_deadline()
+        let deadline = shared.timers.borrow().next_deadline()?;
+        shared.clock.real(deadline)
     }
 }
 
@@ -400,7 +402,7 @@ impl Shared {
         if self.busy_poll()? {
             return Ok(false);
         }
-        trace!("park");
+        foreign::trace(|| trace!("park"));
         // A subscriber is foreign code, and may have woken somebody just now.
         if self.executor.queued() > 0 {
             return self.look(Some(Duration::ZERO));

@@ -327,7 +327,7 @@ impl Reactor {
                 source.waiters.take(ready, woken);
                 drop(sources);
                 shared.counters.events.add(1);
-                trace!(source = serial, ?ready, "ready");
+                foreign::trace(|| trace!(source = serial, ?ready, "ready"));
             }
             // A duplicate that outlived its source, or one that a subscriber just dropped (R6).
             _ => shared.counters.stale_events.add(1),

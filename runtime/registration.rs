@@ -183,6 +183,10 @@ impl Registration {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
         }
+        // An operation that waited itself, inside the one that is waiting now, may have done it.
+        if let Some(&name) = self.source.get() {
+            return Ok(name);
+        }
         let name = shared
             .reactor
             .register(shared, self.fd, self.interest, ready)

@@ -25,6 +25,7 @@ use super::metrics::Counters;
 use super::place::{self, Command, Mail, Open, Place};
 use super::polls_between_looks;
 use super::reactor::Reactor;
+use super::shutdown::SHUTDOWN_ROUNDS;
 use super::slab::{Name, Serials};
 use super::sys;
 use super::timers::Timers;
@@ -108,7 +109,7 @@ impl Shared {
         let fired = due.len();
         if fired > 0 {
             self.counters.timers_fired.add(fired as u64);
-            trace!(timers = fired, "fire");
+            foreign::trace(|| trace!(timers = fired, "fire"));
             foreign::wake_all(&mut due);
         }
         give_back_room(&mut due, fired);
@@ -140,10 +141,10 @@ impl Shared {
         }
         // A subscriber is foreign code, so nobody waits for it (R9).
         for index in mail.wakes.drain(..) {
-            context::trace_wake(|shared| shared.executor.span_id_at(index));
+            foreign::trace(|| context::trace_wake(|shared| shared.executor.span_id_at(index)));
         }
         for command in mail.commands.drain(..) {
-            self.obey(command);
+            foreign::contain("an order from elsewhere panicked", || self.obey(command));
         }
         give_back_room(&mut mail.wakes, wakes);
         give_back_room(&mut mail.commands, commands);
@@ -186,12 +187,18 @@ impl Shared {
         }
     }
 
-    /// Drops the tasks, then the wakers of timers and sources.
+    /// Drops the tasks, then the wakers of timers and sources, and what these spawn as they are
+    /// dropped. One that goes on for ever is stopped by a limit, as in the executor's shutdown.
     pub(super) fn end(&self) {
-        self.executor.shutdown(self);
-        let wakers = self.timers.borrow_mut().take_all();
-        foreign::discard_all(wakers);
-        self.reactor.shutdown();
+        for _round in 0..SHUTDOWN_ROUNDS {
+            self.executor.shutdown(self);
+            let wakers = self.timers.borrow_mut().take_all();
+            foreign::discard_all(wakers);
+            self.reactor.shutdown();
+            if self.executor.tasks() == 0 {
+                return;
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::join::Id;
 use super::slab::Slab;
 
 /// After so many rounds of dropping what the last round's drops spawned, shutdown gives up.
-const SHUTDOWN_ROUNDS: usize = 10_000;
+pub(super) const SHUTDOWN_ROUNDS: usize = 10_000;
 
 impl Executor {
     /// Drops every task, in spawn order and unpolled, and what their drops spawn after them.

@@ -111,7 +111,8 @@ pub struct Signal {
 
 /// Makes a listener. From the first one on, the signal's former action, by default most often the
 /// end of the process, is replaced by counting; it does not come back when the listener is
-/// dropped, but see [`restore_default`].
+/// dropped, but see [`restore_default`]. Code that installs a handler of its own for the same signal
+/// takes it away from all listeners.
 ///
 /// # Errors
 /// EINVAL for SIGKILL, SIGSTOP and what is no signal; `InvalidInput` for those that report a fault

@@ -186,6 +186,9 @@ impl Waiters {
                     unwanted => more.waiters.extend(unwanted),
                 }
             }
+            if more.waiters.len() < more.waiters.capacity() / 4 {
+                more.waiters.shrink_to((2 * more.waiters.len()).max(8));
+            }
         }
     }
 

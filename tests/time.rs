@@ -44,3 +44,25 @@ fn timers(runtime: &Runtime) -> usize {
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Catches: a deadline for foreign loops that is told in the time of a clock that was advanced.
+#[test]
+fn the_next_deadline_is_a_time_of_the_monotonic_clock() {
+    let runtime = Runtime::new().unwrap();
+    let hour = Duration::from_secs(3600);
+    runtime.block_on(async {
+        reveille::time::pause();
+        reveille::time::advance(hour).await;
+    });
+    let _task = runtime.spawn(async move { reveille::time::sleep(hour).await });
+    runtime.turn().unwrap();
+    assert_eq!(
+        runtime.next_deadline(),
+        None,
+        "while it is paused, no timer fires"
+    );
+    runtime.block_on(async { reveille::time::resume() });
+    let deadline = runtime.next_deadline().unwrap();
+    let left = deadline.saturating_duration_since(std::time::Instant::now());
+    assert!(left <= hour, "{left:?}");
+}

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::future::{pending, poll_fn};
+use std::future::{Future as _, pending, poll_fn};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -394,4 +394,69 @@ fn a_subscriber_may_spawn_and_wake() {
             });
         });
     });
+}
+
+/// R9. Catches: a panic of a subscriber that takes the batch's wakers with it, or the task that was
+/// popped, or the rest of the mail.
+#[test]
+fn a_subscriber_that_panics_strands_nobody() {
+    /// Panics at every event with this message.
+    struct Trap(&'static str);
+    impl Subscriber for Trap {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut seen = Seen::default();
+            event.record(&mut seen);
+            assert_ne!(seen.field("message"), self.0, "the subscriber's own panic");
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    for message in ["ready", "poll", "fire", "park", "spawn"] {
+        within(10, move || {
+            tracing::subscriber::with_default(Trap(message), || {
+                let runtime = Runtime::new().unwrap();
+                let far = runtime.handle();
+                let (sender, receiver) = std::sync::mpsc::channel();
+                // Two in one batch of mail, where the event of the first must not cost the second.
+                for n in 0..2 {
+                    let sender = sender.clone();
+                    far.spawn(async move { sender.send(n).unwrap() });
+                }
+                let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+                ours.set_nonblocking(true).unwrap();
+                let waits = async move {
+                    let ours = reveille::io::AsyncFd::new(ours).unwrap();
+                    let mut buf = [0; 1];
+                    let read = |mut ours: &std::os::unix::net::UnixStream| {
+                        std::io::Read::read(&mut ours, &mut buf)
+                    };
+                    let interest = reveille::io::Interest::READABLE;
+                    assert_eq!(ours.async_io(interest, read).await.unwrap(), 1);
+                    reveille::time::sleep(std::time::Duration::from_millis(1)).await;
+                };
+                runtime.block_on(async {
+                    let mut waits = std::pin::pin!(waits);
+                    let polled = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+                    assert!(polled.is_pending());
+                    std::io::Write::write_all(&mut theirs, b"x").unwrap();
+                    waits.await;
+                });
+                drop(sender);
+                // A spawn whose own event panics is lost, and says so; nothing else is.
+                let arrived: Vec<i32> = receiver.iter().take(2).collect();
+                assert!(
+                    message == "spawn" || arrived == [0, 1],
+                    "{message}: {arrived:?}"
+                );
+            });
+        });
+    }
 }
