@@ -78,7 +78,11 @@ use std::future::Future;
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    runtime::block_on_once(&Builder::new(), future)
+    if const { runtime::spawn::is_big::<F>() } {
+        runtime::block_on_once(&Builder::new(), Box::pin(future))
+    } else {
+        runtime::block_on_once(&Builder::new(), future)
+    }
 }
 
 pub mod task {

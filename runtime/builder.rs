@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Runtime;
+use super::spawn::is_big;
 
 /// Makes a [`Runtime`] with options.
 ///
@@ -144,6 +145,10 @@ impl Builder {
     /// As [`reveille::block_on`](crate::block_on).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        super::block_on_once(self, future)
+        if const { is_big::<F>() } {
+            super::block_on_once(self, Box::pin(future))
+        } else {
+            super::block_on_once(self, future)
+        }
     }
 }

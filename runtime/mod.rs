@@ -135,6 +135,7 @@ use executor::Next;
 use join::JoinHandle;
 use place::{FellAsleep, Open};
 use shared::Shared;
+use spawn::is_big;
 
 pub use builder::{Builder, UnhandledPanic};
 pub use handle::{Handle, TryCurrentError};
@@ -195,10 +196,12 @@ impl Runtime {
     /// - If epoll_wait(2) fails, as it does in a forked child.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        match self.run(future) {
-            Ok(output) => output,
-            Err(payload) => resume_unwind(payload),
-        }
+        let outcome = if const { is_big::<F>() } {
+            self.run(Box::pin(future))
+        } else {
+            self.run(future)
+        };
+        outcome.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
     #[track_caller]
@@ -206,12 +209,7 @@ impl Runtime {
         if context::current().is_some() {
             panic!("{NESTED}");
         }
-        // As in `spawn`, which says why `const`.
-        if const { size_of::<F>() > spawn::BOX_ABOVE } {
-            self.drive(Box::pin(future))
-        } else {
-            self.drive(future)
-        }
+        self.drive(future)
     }
 
     /// The loop of `block_on`: the main future is polled when its slot is popped.
@@ -259,7 +257,12 @@ impl Runtime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.shared.spawn(future, None, Location::caller())
+        if const { is_big::<F>() } {
+            self.shared
+                .spawn(Box::pin(future), None, Location::caller())
+        } else {
+            self.shared.spawn(future, None, Location::caller())
+        }
     }
 
     /// The runtime's handle: its name, for other threads.

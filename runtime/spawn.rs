@@ -18,7 +18,14 @@ use super::task::TaskCell;
 
 /// Futures of more bytes are boxed before anything else is done with them: moved by value through
 /// several functions, a big one overflows a small stack (tokio#8093).
-pub(super) const BOX_ABOVE: usize = 16 * 1024;
+const BOX_ABOVE: usize = 16 * 1024;
+
+/// True if `F` is to be boxed. Each function that users call asks this first, and in a `const`, so
+/// that the code of one branch does not take stack for the other's copies, which without
+/// optimization are all laid out beside each other.
+pub(crate) const fn is_big<F>() -> bool {
+    size_of::<F>() > BOX_ABOVE
+}
 
 /// Spawns a task onto the current runtime: it is polled from the next turn on, on this thread,
 /// whether or not its [`JoinHandle`] is awaited.
@@ -42,7 +49,12 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    context::expect_current("`spawn` called").spawn(future, None, Location::caller())
+    let shared = context::expect_current("`spawn` called");
+    if const { is_big::<F>() } {
+        shared.spawn(Box::pin(future), None, Location::caller())
+    } else {
+        shared.spawn(future, None, Location::caller())
+    }
 }
 
 /// Spawns a task with a name, which tracing shows; tokio's `task::Builder`.
@@ -81,7 +93,11 @@ impl<'a> TaskBuilder<'a> {
         F::Output: 'static,
     {
         let shared = context::expect_current("`task::Builder::spawn` called");
-        shared.spawn(future, self.name, Location::caller())
+        if const { is_big::<F>() } {
+            shared.spawn(Box::pin(future), self.name, Location::caller())
+        } else {
+            shared.spawn(future, self.name, Location::caller())
+        }
     }
 }
 
@@ -111,13 +127,7 @@ impl Shared {
         F: Future<Output = T> + 'static,
         T: 'static,
     {
-        // `const`, so that the code of one branch does not take stack for the other's copies,
-        // which without optimization are all laid out beside each other.
-        let cell: TaskRef = if const { size_of::<F>() > BOX_ABOVE } {
-            Rc::pin(TaskCell::new(Box::pin(future)))
-        } else {
-            Rc::pin(TaskCell::new(future))
-        };
+        let cell: TaskRef = Rc::pin(TaskCell::new(future));
         JoinHandle::new(self.executor.spawn(self, cell, name, location))
     }
 }

@@ -1067,9 +1067,9 @@ fn on_small_stack(kib: usize, f: impl FnOnce() + Send + 'static) {
 /// Fault B32. Catches: a big future that is moved by value through the functions of `spawn`.
 #[test]
 fn a_big_future_can_be_spawned_on_a_small_stack() {
-    // Without optimization each function that passes it on takes a copy: three, the caller's
+    // Without optimization each function that passes it on takes a copy: two, the caller's
     // included.
-    on_small_stack(384, || {
+    on_small_stack(256, || {
         let runtime = Runtime::new().unwrap();
         drop(runtime.spawn(big_future()));
         turn(&runtime);
@@ -1080,8 +1080,8 @@ fn a_big_future_can_be_spawned_on_a_small_stack() {
 /// Fault B32. Catches: a big main future that is moved by value through `block_on`.
 #[test]
 fn a_big_future_can_be_blocked_on_on_a_small_stack() {
-    // Four copies.
-    on_small_stack(480, || assert_eq!(block_on(big_future()), 100));
+    // Two copies.
+    on_small_stack(256, || assert_eq!(block_on(big_future()), 100));
 }
 
 /// 100 KiB of it.
