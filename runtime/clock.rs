@@ -43,10 +43,14 @@ impl Clock {
         }
     }
 
-    /// When the monotonic clock will show what this one shows at `time`; never, while it is paused.
+    /// When the monotonic clock will show what this one shows at `time`; never, while it is paused
+    /// before that.
     pub(super) fn real(&self, time: Instant) -> Option<Instant> {
-        let since = self.running_since.get()?;
-        since.checked_add(time.saturating_duration_since(self.base.get()))
+        let left = time.saturating_duration_since(self.base.get());
+        match self.running_since.get() {
+            Some(since) => since.checked_add(left),
+            None => left.is_zero().then(Instant::now),
+        }
     }
 
     /// The time of the last look.

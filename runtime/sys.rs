@@ -292,13 +292,24 @@ pub(crate) fn forked_child_error() -> io::Error {
 /// what it was: prctl(2) PR_SET_TIMERSLACK.
 pub(crate) fn set_timer_slack(nanos: c_ulong) -> io::Result<c_ulong> {
     // By number, for the C library's prctl returns an int, in which `u32::MAX` is -1: an error.
-    // SAFETY: PR_GET_TIMERSLACK takes no further argument and writes nothing.
-    let before = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_TIMERSLACK) };
+    // SAFETY: PR_GET_TIMERSLACK takes no further argument (those it has are zeros) and writes
+    // nothing.
+    let before = unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_GET_TIMERSLACK,
+            0u64,
+            0u64,
+            0u64,
+            0u64,
+        )
+    };
     if before == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: PR_SET_TIMERSLACK takes one integer and writes nothing.
-    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) })?;
+    let zero: c_ulong = 0;
+    // SAFETY: PR_SET_TIMERSLACK takes one integer (the others are zeros) and writes nothing.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos, zero, zero, zero) })?;
     Ok(c_ulong::try_from(before).unwrap_or(0))
 }
 

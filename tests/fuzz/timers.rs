@@ -1,7 +1,7 @@
 //! Timers against a sorted map, on a paused clock.
 //!
 //! The model keeps each armed timer under its deadline and the number of its arming. After every
-//! step the runtime must have as many timers as the model and the same next deadline, and each
+//! step the runtime must have as many timers as the model, due ones are told of, and each
 //! step of the clock must fire what the model says, in its order.
 
 use std::collections::BTreeMap;
@@ -199,9 +199,10 @@ impl World<'_> {
     }
 
     fn check(&self) {
+        // On a paused clock nothing fires by itself, unless it is due already.
         let first = self.model.first_key_value();
-        let deadline = self.runtime.next_deadline();
-        assert_eq!(deadline, first.map(|((deadline, _), _)| *deadline));
+        let due = first.is_some_and(|((deadline, _), _)| *deadline <= time::now());
+        assert_eq!(self.runtime.next_deadline().is_some(), due);
         let timers = format!("timers: {},", self.model.len());
         let runtime = format!("{:?}", self.runtime);
         assert!(runtime.contains(&timers), "{runtime}, but {timers}");
