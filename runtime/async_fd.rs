@@ -102,6 +102,7 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     /// What it was made of.
+    #[inline]
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
@@ -196,6 +197,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.
+    #[inline]
     pub fn async_io<R>(
         &self,
         interest: Interest,
@@ -213,6 +215,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// As [`async_io`](AsyncFd::async_io).
+    #[inline]
     pub fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
@@ -230,6 +233,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Errors
     /// What `op` returns; `WouldBlock` if it is known that it would; and, before it tries,
     /// `InvalidInput` if nothing of `interest` was registered for, since then it is never known.
+    #[inline]
     pub fn try_io<R>(
         &self,
         interest: Interest,
@@ -242,6 +246,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// [`Builder::chaos`](crate::runtime::Builder::chaos) sometimes fewer, to make it short. An
     /// operation that takes part in chaos asks this first; a short read is then one that gave less
     /// than was offered.
+    #[inline]
     pub fn offer(&self, len: usize) -> usize {
         let chaos = context::with_current(|shared| Some(shared.chaos.as_ref()?.offer(len)));
         chaos.flatten().unwrap_or(len)
@@ -256,6 +261,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// [`PRIORITY`](Interest::PRIORITY) was not registered for, without which none speaks of an
     /// urgent byte. It does not for datagrams, terminals, or Unix sockets that carry descriptors or
     /// credentials: there a task could wait for ever for what is there already.
+    #[inline]
     pub fn clear_drained(&self) {
         self.registration.clear_drained();
     }
@@ -269,6 +275,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// True if [`clear_drained`](AsyncFd::clear_drained) would not be believed now: an event spoke
     /// of an urgent byte, an end or an error, or short reads were distrusted, since the last
     /// `WouldBlock`.
+    #[inline]
     pub fn doubts_short_reads(&self) -> bool {
         self.registration.is_suspect()
     }

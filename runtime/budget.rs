@@ -1,7 +1,8 @@
 //! The budget: how much of one poll a task may spend on operations that are always ready.
 //!
 //! Interface: an operation asks [`Budget::poll`] before it tries and calls [`Budget::spend`] when
-//! it returns `Ready`; the executor [refills](Budget::refill) before each poll.
+//! it returns `Ready`, or before it tries, and [gives back](Budget::give_back) what it did not need;
+//! the executor [refills](Budget::refill) before each poll.
 //!
 //! A task whose socket always has data never returns `Pending` by itself, and no other task would
 //! run. So after [`OPERATIONS`] the next operation is `Pending` once, with a wake, and the count
@@ -21,11 +22,13 @@ impl Budget {
         Budget(Cell::new(OPERATIONS))
     }
 
+    #[inline]
     pub(super) fn refill(&self) {
         self.0.set(OPERATIONS);
     }
 
     /// Pending if the budget is spent; the task is woken, and the count starts anew.
+    #[inline]
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.0.get() > 0 {
             return Poll::Ready(());
@@ -35,7 +38,14 @@ impl Budget {
         Poll::Pending
     }
 
+    /// Gives one back: the operation waits, and what waits spends nothing.
+    #[inline]
+    pub(super) fn give_back(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
     /// An operation was ready. What waits spends nothing.
+    #[inline]
     pub(crate) fn spend(&self) {
         self.0.set(self.0.get().saturating_sub(1));
     }

@@ -34,16 +34,19 @@ impl Chaos {
     }
 
     /// A number below `n`, which is not 0. Slightly more often a small one, which does not matter.
+    #[cold]
     pub(super) fn below(&self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
     /// True once in `n` times, on average.
+    #[cold]
     pub(super) fn one_in(&self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// Puts `items` into another order (Fisher and Yates).
+    #[cold]
     pub(super) fn shuffle<T>(&self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end + 1));
@@ -51,6 +54,7 @@ impl Chaos {
     }
 
     /// How many of `len` bytes to offer: often all, else from 1 up. Of none, none.
+    #[cold]
     pub(super) fn offer(&self, len: usize) -> usize {
         if len == 0 || self.one_in(2) {
             return len;

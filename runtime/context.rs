@@ -24,11 +24,13 @@ thread_local! {
 }
 
 /// The current runtime, if there is one.
+#[inline]
 pub(crate) fn current() -> Option<Rc<Shared>> {
     CURRENT.with(|current| Option::clone(&current.borrow()))
 }
 
 /// The current runtime, or a panic at the caller's line that says what to do.
+#[inline]
 #[track_caller]
 pub(crate) fn expect_current(what: &str) -> Rc<Shared> {
     match current() {
@@ -40,14 +42,21 @@ pub(crate) fn expect_current(what: &str) -> Rc<Shared> {
 }
 
 /// The current runtime, if it is the one in which `name` was given.
+#[inline]
 pub(crate) fn home_of(name: Name) -> Option<Rc<Shared>> {
     current().filter(|shared| shared.is_home_of(name))
 }
 
-/// Runs `f` on the current runtime without taking a reference count. `f` must not run foreign
-/// code: a runtime that foreign code enters could not become current (R5).
+/// Runs `f` on the current runtime.
+#[inline]
 pub(super) fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Option<R> {
-    CURRENT.with(|current| current.borrow().as_deref().map(f))
+    current().as_deref().map(f)
+}
+
+/// Runs `f` on the current runtime, if it is the one in which `name` was given.
+#[inline]
+pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Shared) -> R) -> Option<R> {
+    home_of(name).as_deref().map(f)
 }
 
 /// A runtime runs on this thread, and is the current one, until this is dropped. Guards are dropped
@@ -93,10 +102,17 @@ fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
 }
 
+/// True if a subscriber wants to hear of wakes: then a wake is foreign code.
+#[inline]
+pub(super) fn wakes_are_traced() -> bool {
+    tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE)
+}
+
 /// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
 /// foreign code, so it comes last.
+#[inline]
 pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
-    if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
+    if !wakes_are_traced() {
         return;
     }
     let span = with_current(span_id).flatten();

@@ -34,6 +34,7 @@ use tracing::{Span, trace};
 
 use super::Shared;
 use super::chaos::Chaos;
+use super::context;
 use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
@@ -151,6 +152,7 @@ impl Executor {
         self.insert(shared, shared.serials.take(), Body::Main, None)
     }
 
+    #[inline]
     fn insert(&self, shared: &Shared, serial: u64, body: Body, span: Option<Rc<Span>>) -> Name {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
@@ -179,20 +181,31 @@ impl Executor {
             shared.resize_inbox(room);
         }
         state.queue.push_back(index);
-        Name {
-            place: self.place,
-            index,
-            serial,
-        }
+        Name::new(self.place, index, serial)
     }
 
     /// Queues the task that `hint` names, unless it is queued already or has gone.
+    #[inline]
     pub(crate) fn wake(&self, hint: Hint) {
         let state = &mut *self.state.borrow_mut();
         if let Some((serial, task)) = state.tasks.occupant(hint.index()) {
             if hint.matches(serial) {
                 enqueue(&mut state.queue, hint.index(), task);
             }
+        }
+    }
+
+    /// Queues the task that `waker` names, if it is one of this runtime's; else gives the waker
+    /// back. This runs no foreign code, so it may be done while something is borrowed (R5), and
+    /// spares the way through the vtable and the context.
+    #[inline]
+    pub(super) fn wake_ours(&self, waker: Waker) -> Option<Waker> {
+        match Hint::of(&waker) {
+            Some(hint) if hint.place() == self.place && !context::wakes_are_traced() => {
+                self.wake(hint);
+                None
+            }
+            _ => Some(waker),
         }
     }
 
@@ -215,6 +228,7 @@ impl Executor {
     }
 
     /// Takes the first slot off the queue and says what to do with it.
+    #[inline]
     pub(super) fn pop(&self, shared: &Shared) -> Next {
         let mut state = self.state.borrow_mut();
         let index = match &shared.chaos {
@@ -251,6 +265,7 @@ impl Executor {
     }
 
     /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
+    #[inline]
     pub(super) fn run(&self, shared: &Shared, run: Run) {
         let Run {
             index,
@@ -282,15 +297,16 @@ impl Executor {
     /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.
     pub(super) fn abort(&self, name: Name) {
         let state = &mut *self.state.borrow_mut();
-        if let Some(task) = state.tasks.get_mut(name.index, name.serial) {
+        if let Some(task) = state.tasks.get_mut(name.index(), name.serial) {
             if task.life == Life::Running && matches!(task.body, Body::Spawned(_)) {
                 task.aborted = true;
-                enqueue(&mut state.queue, name.index, task);
+                enqueue(&mut state.queue, name.index(), task);
             }
         }
     }
 
     /// Tasks that are in the run queue.
+    #[inline]
     pub(super) fn queued(&self) -> usize {
         self.state.borrow().queue.len()
     }
@@ -331,7 +347,7 @@ impl Executor {
         let _current = self.set_current(name.serial);
         shared.counters.polls.add(1);
         shared.budget.refill();
-        let waker = waker::waker(Hint::new(self.place, name.index, name.serial));
+        let waker = waker::waker(Hint::new(self.place, name.index(), name.serial));
         future.poll(&mut Context::from_waker(&waker))
     }
 
@@ -342,6 +358,7 @@ impl Executor {
     }
 
     /// From here on `serial` is the task that runs, until the guard is dropped.
+    #[inline]
     pub(super) fn set_current(&self, serial: u64) -> CurrentTask<'_> {
         CurrentTask {
             executor: self,
@@ -363,18 +380,25 @@ pub(super) struct CurrentTask<'a> {
 }
 
 impl Drop for CurrentTask<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.executor.current.set(self.outer);
     }
 }
 
 impl State {
+    /// Frees the slot of a task. All of what was in it is foreign: it is to be dropped when nothing
+    /// is borrowed (R5).
+    // Inlined, so that the caller takes what it needs from where it lies: moved as a whole, what
+    // was just written in parts would stall the processor.
+    #[inline(always)]
     pub(super) fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
         let removed = self.tasks.remove(index, serial);
         // The slab gives memory back; so do the queue and the inbox, but only when half of the
         // room that is left is spare, so that one task which comes and goes resizes nothing.
-        let room = (2 * self.tasks.slots()).next_power_of_two().max(64);
-        if room <= shared.inbox_room.get() / 2 {
+        let (slots, room) = (self.tasks.slots(), shared.inbox_room.get());
+        if room > 64 && slots <= room / 4 {
+            let room = (2 * slots).next_power_of_two().max(64);
             self.queue.shrink_to(room);
             shared.resize_inbox(room);
         }
@@ -383,6 +407,7 @@ impl State {
 }
 
 /// Puts a running task into the queue, once (R1).
+#[inline]
 fn enqueue(queue: &mut VecDeque<u32>, index: u32, task: &mut Task) {
     if !task.queued && task.life == Life::Running {
         task.queued = true;

@@ -1,6 +1,6 @@
 //! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
 //!
-//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_all`], [`trace`], and
+//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`], [`trace`], and
 //! [`contain`] beneath them. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
@@ -23,19 +23,30 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
 }
 
 /// Drops a waker, a span or whatever else has a destructor that is not ours.
+#[inline]
 pub(crate) fn discard<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         contain("a value panicked while it was dropped", || drop(value));
     }
 }
 
+/// As [`discard`], of what mostly is not there.
+#[inline]
+pub(crate) fn discard_any<T>(value: Option<T>) {
+    if let Some(value) = value {
+        discard(value);
+    }
+}
+
 /// Drops them one by one: two that panic in the drop of one vector would abort the process.
+#[inline]
 pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
 /// Emits an event of level TRACE in the middle of something that must be finished: the subscriber
 /// is foreign.
+#[inline]
 pub(crate) fn trace(event: impl FnOnce()) {
     if tracing::level_enabled!(tracing::Level::TRACE) {
         contain("a tracing subscriber panicked", event);
@@ -43,6 +54,7 @@ pub(crate) fn trace(event: impl FnOnce()) {
 }
 
 /// Runs `f`; a panic of it ends here, and `what` is said of it.
+#[inline]
 pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         forget_payload(payload);

@@ -95,11 +95,7 @@ impl Handle {
 
     /// The first name its runtime could have given.
     fn name(&self) -> Name {
-        Name {
-            place: self.place,
-            index: 0,
-            serial: self.born,
-        }
+        Name::new(self.place, 0, self.born)
     }
 }
 

@@ -57,6 +57,7 @@ impl Interest {
     }
 
     /// True if the two sets have something in common.
+    #[inline]
     pub(super) const fn intersects(self, other: Interest) -> bool {
         self.0 & other.0 != 0
     }
@@ -77,6 +78,7 @@ impl Interest {
     }
 
     /// The readiness that ends a wait for this.
+    #[inline]
     pub(super) const fn mask(self) -> Ready {
         // A table, because this is asked several times a message.
         const MASKS: [Ready; 16] = {
@@ -109,6 +111,7 @@ impl Interest {
 impl BitOr for Interest {
     type Output = Interest;
 
+    #[inline]
     fn bitor(self, other: Interest) -> Interest {
         self.add(other)
     }
@@ -181,6 +184,7 @@ impl Ready {
     }
 
     /// True if the two sets have something in common.
+    #[inline]
     pub(super) const fn intersects(self, other: Ready) -> bool {
         self.0 & other.0 != 0
     }
@@ -190,6 +194,7 @@ impl Ready {
     /// RDHUP ends reading and only that: half-closed, the peer still reads. HUP and ERR end the
     /// wait of either direction, for the kernel reports them whatever was asked for, and the
     /// operation then says what is the matter: recv(2), send(2), or SO_ERROR.
+    #[inline]
     pub(super) fn from_events(events: u32) -> Ready {
         let has = |bits: i32| events & bits as u32 != 0;
         let mut ready = Ready::EMPTY;
@@ -223,12 +228,14 @@ impl Ready {
 impl BitOr for Ready {
     type Output = Ready;
 
+    #[inline]
     fn bitor(self, other: Ready) -> Ready {
         Ready(self.0 | other.0)
     }
 }
 
 impl BitOrAssign for Ready {
+    #[inline]
     fn bitor_assign(&mut self, other: Ready) {
         self.0 |= other.0;
     }
@@ -237,6 +244,7 @@ impl BitOrAssign for Ready {
 impl BitAnd for Ready {
     type Output = Ready;
 
+    #[inline]
     fn bitand(self, other: Ready) -> Ready {
         Ready(self.0 & other.0)
     }
@@ -246,6 +254,7 @@ impl Sub for Ready {
     type Output = Ready;
 
     /// What is in the first set and not in the second.
+    #[inline]
     fn sub(self, other: Ready) -> Ready {
         Ready(self.0 & !other.0)
     }

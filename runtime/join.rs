@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use super::Shared;
 use super::context;
 use super::place::{self, Command};
 use super::slab::Name;
@@ -46,47 +47,58 @@ use super::slab::Name;
 /// ```
 #[must_use = "dropping the handle detaches the task; say so with `drop`, or await it"]
 pub struct JoinHandle<T> {
-    /// `None` once the output was taken.
-    name: Option<Name>,
-    id: Id,
-    abort_on_drop: bool,
+    name: Name,
+    on_drop: OnDrop,
     /// Invariant in `T`: by covariance a `JoinHandle<&'static U>` could become one of a shorter
     /// life, and the downcast, which sees no lifetimes, would find another type than was stored.
     output: PhantomData<fn(T) -> T>,
 }
 
+/// What is to be done when a handle is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    Detach,
+    Abort,
+    /// The output was taken: the name is of no use any more.
+    Nothing,
+}
+
 impl<T> JoinHandle<T> {
+    #[inline]
     pub(super) fn new(name: Name) -> JoinHandle<T> {
-        let id = Id(name.serial);
         JoinHandle {
-            name: Some(name),
-            id,
-            abort_on_drop: false,
+            name,
+            on_drop: OnDrop::Detach,
             output: PhantomData,
         }
+    }
+
+    /// The task's name, until its output was taken.
+    #[inline]
+    fn name(&self) -> Option<Name> {
+        (self.on_drop != OnDrop::Nothing).then_some(self.name)
     }
 
     /// Marks the task aborted, from any thread: its future is dropped, on its own thread, before
     /// the task would be polled again. One that is being polled right now finishes if that poll
     /// returns `Ready`; one that has finished keeps its output.
     pub fn abort(&self) {
-        if let Some(name) = self.name {
+        if let Some(name) = self.name() {
             abort(name);
         }
     }
 
     /// Makes dropping this handle abort the task instead of detaching it.
     pub fn abort_on_drop(mut self) -> JoinHandle<T> {
-        self.abort_on_drop = true;
+        if self.on_drop == OnDrop::Detach {
+            self.on_drop = OnDrop::Abort;
+        }
         self
     }
 
     /// A handle that can only abort; it may outlive this one.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle {
-            name: self.name,
-            id: self.id,
-        }
+        AbortHandle { name: self.name }
     }
 
     /// True if awaiting would give the outcome at once; also after it did, and after the
@@ -96,7 +108,9 @@ impl<T> JoinHandle<T> {
     /// Outside the task's runtime while that lives.
     #[track_caller]
     pub fn is_finished(&self) -> bool {
-        let Some(name) = self.name else { return true };
+        let Some(name) = self.name() else {
+            return true;
+        };
         match context::home_of(name) {
             Some(shared) => shared.executor.is_finished(name),
             None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
@@ -106,7 +120,7 @@ impl<T> JoinHandle<T> {
 
     /// The task's id.
     pub fn id(&self) -> Id {
-        self.id
+        Id(self.name.serial)
     }
 }
 
@@ -118,11 +132,11 @@ impl<T: 'static> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let home = self.name.and_then(context::home_of);
+        let home = context::home_of(self.name);
         if let Some(shared) = &home {
             ready!(shared.budget.poll(cx));
         }
-        let outcome = ready!(self.poll_outcome(cx));
+        let outcome = ready!(self.poll_outcome(home.as_deref(), cx));
         if let Some(shared) = &home {
             shared.budget.spend();
         }
@@ -136,46 +150,55 @@ impl<T: 'static> JoinHandle<T> {
         if !self.is_finished() {
             return None;
         }
-        match self.poll_outcome(&Context::from_waker(Waker::noop())) {
+        let home = context::home_of(self.name);
+        match self.poll_outcome(home.as_deref(), &Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
         }
     }
 
-    fn poll_outcome(&mut self, cx: &Context<'_>) -> Poll<Result<T, JoinError>> {
+    #[inline]
+    fn poll_outcome(
+        &mut self,
+        home: Option<&Shared>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<T, JoinError>> {
         let name = self
-            .name
+            .name()
             .expect("a `JoinHandle` was polled after it gave its output");
         let mut outcome: Option<Result<T, JoinError>> = None;
-        match context::home_of(name) {
-            Some(shared) => {
-                ready!(shared.executor.poll_join(&shared, name, cx, &mut outcome));
-            }
+        match home {
+            Some(shared) => ready!(shared.executor.poll_join(shared, name, cx, &mut outcome)),
             None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
         }
-        self.name = None;
-        Poll::Ready(outcome.unwrap_or_else(|| Err(JoinError::cancelled(self.id))))
+        self.on_drop = OnDrop::Nothing;
+        Poll::Ready(outcome.unwrap_or_else(|| Err(JoinError::cancelled(self.id()))))
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        let Some(name) = self.name else { return };
-        if self.abort_on_drop {
-            abort(name);
+        match self.on_drop {
+            OnDrop::Nothing => return,
+            OnDrop::Abort => abort(self.name),
+            OnDrop::Detach => {}
         }
-        match context::home_of(name) {
-            Some(shared) => shared.executor.detach(name),
-            // A runtime that has ended has dropped the task, so there is nobody to tell.
-            None => drop(place::post(name, Command::Detach(name))),
-        }
+        detach(self.name);
+    }
+}
+
+fn detach(name: Name) {
+    match context::home_of(name) {
+        Some(shared) => shared.executor.detach(name),
+        // A runtime that has ended has dropped the task, so there is nobody to tell.
+        None => drop(place::post(name, Command::Detach(name))),
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
@@ -183,21 +206,18 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping it does nothing.
 #[derive(Clone, Debug)]
 pub struct AbortHandle {
-    name: Option<Name>,
-    id: Id,
+    name: Name,
 }
 
 impl AbortHandle {
     /// Marks the task aborted; see [`JoinHandle::abort`].
     pub fn abort(&self) {
-        if let Some(name) = self.name {
-            abort(name);
-        }
+        abort(self.name);
     }
 
     /// The task's id.
     pub fn id(&self) -> Id {
-        self.id
+        Id(self.name.serial)
     }
 }
 
@@ -222,38 +242,32 @@ impl fmt::Display for Id {
 /// Why a task gave no output: it panicked, or it was cancelled.
 pub struct JoinError {
     id: Id,
-    cause: Cause,
+    /// What it panicked with; `None` if it was cancelled. Boxed, because an error is as rare as it
+    /// is big, and there is room for one in each task.
+    panic: Option<Box<Panic>>,
 }
 
-enum Cause {
-    Cancelled,
-    /// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
-    Panic(Mutex<Box<dyn Any + Send>>),
-}
+/// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
+type Panic = Mutex<Box<dyn Any + Send>>;
 
 impl JoinError {
     pub(super) fn cancelled(id: Id) -> JoinError {
-        JoinError {
-            id,
-            cause: Cause::Cancelled,
-        }
+        JoinError { id, panic: None }
     }
 
     pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
-        JoinError {
-            id,
-            cause: Cause::Panic(Mutex::new(payload)),
-        }
+        let panic = Some(Box::new(Mutex::new(payload)));
+        JoinError { id, panic }
     }
 
     /// True if the task was aborted, or its runtime ended before it did.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.cause, Cause::Cancelled)
+        self.panic.is_none()
     }
 
     /// True if the task panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panic(_))
+        self.panic.is_some()
     }
 
     /// What the task panicked with, to be given to [`std::panic::resume_unwind`].
@@ -271,11 +285,9 @@ impl JoinError {
     /// # Errors
     /// The error itself, if the task was cancelled.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.cause {
-            Cause::Panic(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
-            Cause::Cancelled => Err(self),
+        match self.panic {
+            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            None => Err(self),
         }
     }
 
@@ -286,7 +298,7 @@ impl JoinError {
 
     /// The text of the panic, if it is one: what `panic!` was given.
     fn with_text<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
-        let Cause::Panic(payload) = &self.cause else {
+        let Some(payload) = &self.panic else {
             return f(None);
         };
         let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,9 +310,9 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
-        match &self.cause {
-            Cause::Cancelled => write!(f, "task `{id}` was cancelled"),
-            Cause::Panic(_) => self.with_text(|text| match text {
+        match &self.panic {
+            None => write!(f, "task `{id}` was cancelled"),
+            Some(_) => self.with_text(|text| match text {
                 Some(text) => write!(f, "task `{id}` panicked: {text}"),
                 None => write!(f, "task `{id}` panicked"),
             }),
@@ -311,9 +323,9 @@ impl fmt::Display for JoinError {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
-        match &self.cause {
-            Cause::Cancelled => write!(f, "JoinError::Cancelled({id:?})"),
-            Cause::Panic(_) => self.with_text(|text| {
+        match &self.panic {
+            None => write!(f, "JoinError::Cancelled({id:?})"),
+            Some(_) => self.with_text(|text| {
                 write!(f, "JoinError::Panic({id:?}, {:?})", text.unwrap_or("..."))
             }),
         }

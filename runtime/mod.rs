@@ -54,7 +54,8 @@
 //!   once more, under one lock; when it stops running it publishes it, and `next_deadline` looks. A
 //!   wake that finds it asleep rings. Kept by [`place`] and [`Shared::park`].
 //! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
-//!   error. One that panics silences no other. Kept by [`reactor`] and [`foreign`].
+//!   error. One that panics silences no other. (A waker of this runtime's own tasks is not foreign:
+//!   it is woken where it is found.) Kept by [`reactor`] and [`foreign`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
 //!   waiting task, the task is runnable without further traffic. Kept by [`reactor`] and `net`.
 //!

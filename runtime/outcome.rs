@@ -9,6 +9,7 @@
 //! Read before: `executor`. Read next: `join`, the public side.
 
 use std::any::Any;
+use std::cell::RefMut;
 use std::task::{Context, Poll};
 
 use tracing::error;
@@ -22,12 +23,14 @@ use super::task::Finished;
 impl Executor {
     /// The future has been dropped and the outcome stands: tells the joiner, or, if there never
     /// will be one, clears the task away.
+    #[inline]
     pub(super) fn finish(&self, shared: &Shared, index: u32, serial: u64, finished: Finished) {
         if self.end(index, serial, finished) == Claim::Nobody {
             self.clear_away(shared, index, serial);
         }
     }
 
+    #[inline]
     pub(super) fn end(&self, index: u32, serial: u64, finished: Finished) -> Claim {
         let mut state = self.state.borrow_mut();
         let Some(task) = state.tasks.get_mut(index, serial) else {
@@ -49,8 +52,8 @@ impl Executor {
                 "the future of a finished task panicked while it was dropped"
             );
         }
-        if let Some(joiner) = joiner {
-            foreign::wake(joiner);
+        if let Some(foreigner) = joiner.and_then(|joiner| self.wake_ours(joiner)) {
+            foreign::wake(foreigner);
         }
         claim
     }
@@ -59,10 +62,10 @@ impl Executor {
     pub(super) fn clear_away(&self, shared: &Shared, index: u32, serial: u64) {
         let removed = self.state.borrow_mut().remove(shared, index, serial);
         let Some(Task {
+            life,
             body,
             joiner,
             span,
-            life,
             ..
         }) = removed
         else {
@@ -84,8 +87,8 @@ impl Executor {
                 ),
             }
         }
-        foreign::discard(joiner);
-        foreign::discard(span);
+        foreign::discard_any(joiner);
+        foreign::discard_any(span);
     }
 
     /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
@@ -97,61 +100,61 @@ impl Executor {
         cx: &Context<'_>,
         into: &mut dyn Any,
     ) -> Poll<()> {
-        let known = {
-            let state = self.state.borrow();
-            match state.tasks.get(name.index, name.serial) {
-                Some(task) if task.life == Life::Running => task
-                    .joiner
-                    .as_ref()
-                    .is_some_and(|joiner| joiner.will_wake(cx.waker())),
-                _ => {
-                    drop(state);
-                    self.take(shared, name, into);
-                    return Poll::Ready(());
-                }
+        let mut clone = None;
+        loop {
+            let mut state = self.state.borrow_mut();
+            let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
+                return Poll::Ready(());
+            };
+            if task.life != Life::Running {
+                self.take_outcome(shared, state, name, into);
+                return Poll::Ready(());
             }
-        };
-        if known {
-            return Poll::Pending;
-        }
-        // A waker's clone is foreign code (R5): the task may be done when it returns.
-        let waker = cx.waker().clone();
-        let mut state = self.state.borrow_mut();
-        match state.tasks.get_mut(name.index, name.serial) {
-            Some(task) if task.life == Life::Running => {
-                let before = task.joiner.replace(waker);
+            let joiner = task.joiner.as_ref();
+            if joiner.is_some_and(|joiner| joiner.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if let Some(clone) = clone {
+                let before = task.joiner.replace(clone);
                 drop(state);
-                foreign::discard(before);
-                Poll::Pending
+                foreign::discard_any(before);
+                return Poll::Pending;
             }
-            _ => {
-                drop(state);
-                self.take(shared, name, into);
-                Poll::Ready(())
-            }
+            drop(state);
+            // A waker's clone is foreign code (R5): the task may be done when it returns.
+            clone = Some(cx.waker().clone());
         }
     }
 
+    /// Takes the outcome of a task, or forgets the main future, which has none.
     pub(super) fn take(&self, shared: &Shared, name: Name, into: &mut dyn Any) {
-        let mut state = self.state.borrow_mut();
-        let Some(task) = state.tasks.get_mut(name.index, name.serial) else {
+        self.take_outcome(shared, self.state.borrow_mut(), name, into);
+    }
+
+    fn take_outcome(
+        &self,
+        shared: &Shared,
+        mut state: RefMut<'_, State>,
+        name: Name,
+        into: &mut dyn Any,
+    ) {
+        let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
             return;
         };
-        task.life = Life::Taken;
-        let (body, queued) = (task.body.clone(), task.queued);
         // A queued slot is freed by its pop (R1).
-        let removed = if queued {
-            None
-        } else {
-            state.remove(shared, name.index, name.serial)
-        };
-        drop(state);
-        if let Body::Spawned(cell) = body {
-            cell.as_ref().take(into);
-        }
-        if let Some(Task { joiner, span, .. }) = removed {
-            foreign::discard(joiner);
-            foreign::discard(span);
+        if task.queued {
+            task.life = Life::Taken;
+            let body = task.body.clone();
+            drop(state);
+            body.take(into);
+        } else if let Some(task) = state.remove(shared, name.index(), name.serial) {
+            let Task {
+                body, joiner, span, ..
+            } = task;
+            drop(state);
+            body.take(into);
+            foreign::discard_any(joiner);
+            foreign::discard_any(span);
         }
     }
 
@@ -160,25 +163,35 @@ impl Executor {
     pub(super) fn detach(&self, name: Name) {
         let mut state = self.state.borrow_mut();
         let State { tasks, queue } = &mut *state;
-        let Some(task) = tasks.get_mut(name.index, name.serial) else {
+        let Some(task) = tasks.get_mut(name.index(), name.serial) else {
             return;
         };
         task.detached = true;
         if task.life == Life::Done && !task.queued {
             task.queued = true;
-            queue.push_back(name.index);
+            queue.push_back(name.index());
         }
         let joiner = task.joiner.take();
         drop(state);
-        foreign::discard(joiner);
+        foreign::discard_any(joiner);
     }
 
     pub(super) fn is_finished(&self, name: Name) -> bool {
         let state = self.state.borrow();
         state
             .tasks
-            .get(name.index, name.serial)
+            .get(name.index(), name.serial)
             .is_none_or(|task| task.life != Life::Running)
+    }
+}
+
+impl Body {
+    /// Moves the outcome, if it is there, into `into`.
+    #[inline]
+    fn take(&self, into: &mut dyn Any) {
+        if let Body::Spawned(cell) = self {
+            cell.as_ref().take(into);
+        }
     }
 }
 

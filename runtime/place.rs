@@ -372,7 +372,7 @@ pub(crate) fn wake(place: u16, index: u32) {
 /// Posts a command to the runtime in which `name` was given; gives it back, to be dropped, if that
 /// runtime has ended.
 pub(crate) fn post(name: Name, command: Command) -> Result<(), Command> {
-    match at(name.place) {
+    match at(name.place()) {
         Some(place) => place.post(name.serial, command),
         None => Err(command),
     }
@@ -380,19 +380,19 @@ pub(crate) fn post(name: Name, command: Command) -> Result<(), Command> {
 
 /// Deregisters a source from elsewhere.
 pub(crate) fn deregister(source: Name, fd: RawFd) {
-    if let Some(place) = at(source.place) {
+    if let Some(place) = at(source.place()) {
         place.deregister(source, fd);
     }
 }
 
 /// True if the runtime in which `name` was given still lives.
 pub(crate) fn is_open(name: Name) -> bool {
-    at(name.place).is_some_and(|place| place.counters(name.serial).is_some())
+    at(name.place()).is_some_and(|place| place.counters(name.serial).is_some())
 }
 
 /// The counters of the runtime in which `name` was given; zeros if it has ended.
 pub(crate) fn metrics(name: Name) -> Metrics {
-    let counters = at(name.place).and_then(|place| place.counters(name.serial));
+    let counters = at(name.place()).and_then(|place| place.counters(name.serial));
     counters.map_or_else(Metrics::default, |counters| counters.snapshot())
 }
 

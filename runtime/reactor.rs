@@ -1,8 +1,9 @@
 //! The reactor: turns epoll events into wakes.
 //!
-//! Interface: [`Reactor::register`] a descriptor, [`poll_ready`](Reactor::poll_ready) to wait for
-//! it, [`clear`](Reactor::clear) what was seen to block, [`turn`](Reactor::turn) to hear from
-//! epoll, [`deregister`](Reactor::deregister) before the descriptor is closed (R7).
+//! Interface: [`Reactor::register`] a descriptor, ask whether it [is ready](Reactor::is_ready),
+//! [`wait`](Reactor::wait) for it, [`clear`](Reactor::clear) what was seen to block,
+//! [`turn`](Reactor::turn) to hear from epoll, [`deregister`](Reactor::deregister) before the
+//! descriptor is closed (R7).
 //!
 //! Invariants:
 //! - R4. Readiness is set only in [`Reactor::turn`], and cleared only by an operation of ours that
@@ -11,7 +12,8 @@
 //!   EAGAIN and its `Pending`: there is no gap to lose an event in, and no tick to tell old events
 //!   from new.
 //! - R6. An event is matched to its source by the serial in its token. A stale one finds nothing.
-//! - R9. `turn` collects wakers, lets go of every borrow, and wakes all of them.
+//! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no foreign code;
+//!   the wakers of others it collects, lets go of every borrow, and wakes all of them.
 //!
 //! A source is registered once, edge-triggered, for everything it will ever wait for. Readiness
 //! is kept until an operation disproves it, so a task that stops reading before EAGAIN can go on
@@ -24,7 +26,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tracing::trace;
@@ -36,7 +38,7 @@ use super::place::Bell;
 use super::shared::give_back_room;
 use super::slab::{Name, Slab};
 use super::sys::{Epoll, Events};
-use super::waiters::{Displaced, Progress, Waiter, WaiterKey, Waiters};
+use super::waiters::{Progress, Waiter, WaiterKey, Waiters};
 
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
@@ -140,11 +142,7 @@ impl Reactor {
             return Err(error);
         }
         trace!(fd, source = serial, ?interest, "register");
-        Ok(Name {
-            place: shared.place,
-            index,
-            serial,
-        })
+        Ok(Name::new(shared.place, index, serial))
     }
 
     /// Takes `fd` out of the interest list and forgets its source.
@@ -162,81 +160,78 @@ impl Reactor {
         let removed = self
             .sources
             .borrow_mut()
-            .remove(source.index, source.serial);
+            .remove(source.index(), source.serial);
         let mut wakers = Vec::new();
         if let Some(mut source) = removed {
-            source.waiters.take_all(&mut wakers);
+            source.waiters.take_all(|waker| wakers.push(waker));
         }
         foreign::discard_all(wakers);
     }
 
-    /// Ready with what `interest` asks for, or pending with the waker stored. `None`: the source
-    /// has gone.
-    pub(crate) fn poll_ready(
+    /// True if what `interest` stands for was reported, or never tried, and is not disproved.
+    /// `None`: the source has gone.
+    #[inline]
+    pub(crate) fn is_ready(&self, name: Name, interest: Interest) -> Option<bool> {
+        let sources = self.sources.borrow();
+        let source = sources.get(name.index(), name.serial)?;
+        Some(source.ready.intersects(interest.mask()))
+    }
+
+    /// Stores the waker, because nothing of `interest` is ready; false if the source has gone.
+    #[must_use]
+    #[inline]
+    pub(crate) fn wait(
         &self,
         shared: &Shared,
         name: Name,
         interest: Interest,
         cx: &Context<'_>,
         key: &mut WaiterKey,
-    ) -> Poll<Option<Observed>> {
-        {
-            let mut sources = self.sources.borrow_mut();
-            let Some(source) = sources.get_mut(name.index, name.serial) else {
-                return Poll::Ready(None);
-            };
-            if source.ready.intersects(interest.mask()) {
-                return Poll::Ready(Some(source.observe(interest)));
-            }
-            if source.waiters.has(*key, interest, cx.waker()) {
-                return Poll::Pending;
-            }
-        }
-        // A waker's clone is foreign code (R5). It cannot turn the reactor, so what was not ready
-        // is not ready after it either (R4); the source is looked up again because it may be gone.
+    ) -> bool {
+        // The clone of a foreign waker is foreign code (R5). It cannot turn the reactor, so what is
+        // not ready is not ready after it either (R4), but the source may be gone.
         let waker = cx.waker().clone();
         if *key == WaiterKey::UNSET {
             *key = WaiterKey(shared.serials.take());
         }
-        let displaced = {
-            let mut sources = self.sources.borrow_mut();
-            let Some(source) = sources.get_mut(name.index, name.serial) else {
-                return Poll::Ready(None);
-            };
-            let waiter = Waiter {
-                waker,
-                key: *key,
-                interest,
-            };
-            source.waiters.add(waiter, || Progress::of(shared))
+        let key = *key;
+        let waiter = Waiter {
+            waker,
+            key,
+            interest,
         };
-        match displaced {
-            Displaced::Nobody => {}
-            Displaced::Waker(before) => foreign::discard(before),
-            Displaced::Crowd(mut crowd) => foreign::wake_all(&mut crowd),
-        }
-        Poll::Pending
+        let displaced = match self.sources.borrow_mut().get_mut(name.index(), name.serial) {
+            Some(source) => source.waiters.add(waiter, || Progress::of(shared)),
+            None => return false,
+        };
+        displaced.settle();
+        true
     }
 
-    /// True if what `interest` stands for was reported, or never tried, and is not disproved.
-    pub(crate) fn is_ready(&self, name: Name, interest: Interest) -> bool {
+    /// What of `interest` is ready, and as of which event.
+    pub(crate) fn observe(&self, name: Name, interest: Interest) -> Option<Observed> {
         let sources = self.sources.borrow();
-        let source = sources.get(name.index, name.serial);
-        source.is_some_and(|source| source.ready.intersects(interest.mask()))
+        let source = sources.get(name.index(), name.serial)?;
+        Some(Observed {
+            ready: source.ready & interest.mask(),
+            events: source.events,
+        })
     }
 
     /// Removes the waiter with this key, which waits no longer.
+    #[inline]
     pub(crate) fn forget(&self, name: Name, key: WaiterKey) {
         let waker = {
             let mut sources = self.sources.borrow_mut();
-            let source = sources.get_mut(name.index, name.serial);
+            let source = sources.get_mut(name.index(), name.serial);
             source.and_then(|source| source.waiters.forget(key))
         };
-        foreign::discard(waker);
+        foreign::discard_any(waker);
     }
 
     /// An operation saw EAGAIN: what `interest` stands for is over until the next event, "closed"
     /// included, for a latched HUP would make every later wait end at once.
+    #[inline]
     pub(crate) fn clear(&self, name: Name, interest: Interest) {
         self.with_source(name, |source| source.clear(interest.mask()));
     }
@@ -252,6 +247,7 @@ impl Reactor {
     }
 
     /// A read was short: the socket is drained, unless an event gave reason to doubt it (R10).
+    #[inline]
     pub(crate) fn clear_drained(&self, name: Name) {
         self.with_source(name, |source| {
             if !source.suspect {
@@ -270,12 +266,13 @@ impl Reactor {
     /// EAGAIN.
     pub(crate) fn is_suspect(&self, name: Name) -> bool {
         let sources = self.sources.borrow();
-        let source = sources.get(name.index, name.serial);
+        let source = sources.get(name.index(), name.serial);
         source.is_some_and(|source| source.suspect)
     }
 
+    #[inline]
     fn with_source(&self, name: Name, f: impl FnOnce(&mut Source)) {
-        if let Some(source) = self.sources.borrow_mut().get_mut(name.index, name.serial) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(name.index(), name.serial) {
             f(source);
         }
     }
@@ -308,14 +305,18 @@ impl Reactor {
         let full = events.is_full();
         self.events.set(Some(events));
         // All of them, whatever one does and whatever else went wrong (R9).
-        let wakes = woken.len();
-        foreign::wake_all(&mut woken);
-        give_back_room(&mut woken, wakes);
+        let foreigners = woken.len();
+        if foreigners > 0 {
+            foreign::wake_all(&mut woken);
+            give_back_room(&mut woken, foreigners);
+        }
         self.woken.set(woken);
         waited.map(|()| full)
     }
 
-    /// One event: its source is ready now, and whoever waited for that is moved into `woken`.
+    /// One event: its source is ready now. Whoever waited for that is queued, if it is a task of
+    /// ours, or moved into `woken`.
+    #[inline]
     fn apply(&self, shared: &Shared, bits: u32, token: Token, woken: &mut Vec<Waker>) {
         let ready = Ready::from_events(bits);
         let mut sources = self.sources.borrow_mut();
@@ -324,7 +325,10 @@ impl Reactor {
                 source.ready |= ready;
                 source.suspect |= bits & SUSPICIOUS != 0;
                 source.events = source.events.wrapping_add(1);
-                source.waiters.take(ready, woken);
+                // Ours are queued here and now, which is no foreign code (R5); the others wait.
+                source.waiters.take(ready, |waker| {
+                    woken.extend(shared.executor.wake_ours(waker))
+                });
                 drop(sources);
                 shared.counters.events.add(1);
                 foreign::trace(|| trace!(source = serial, ?ready, "ready"));
@@ -339,7 +343,7 @@ impl Reactor {
         let sources = mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
         let mut wakers = Vec::new();
         for mut source in sources.into_values() {
-            source.waiters.take_all(&mut wakers);
+            source.waiters.take_all(|waker| wakers.push(waker));
         }
         // They are dropped and not woken: their tasks have been dropped before.
         foreign::discard_all(wakers);
@@ -365,13 +369,7 @@ const SUSPICIOUS: u32 =
     (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 impl Source {
-    fn observe(&self, interest: Interest) -> Observed {
-        Observed {
-            ready: self.ready & interest.mask(),
-            events: self.events,
-        }
-    }
-
+    #[inline]
     fn clear(&mut self, ready: Ready) {
         self.ready = self.ready - ready;
         if ready.intersects(Ready::READABLE) {

@@ -14,7 +14,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::Shared;
 use super::context;
@@ -24,6 +24,21 @@ use super::reactor::Observed;
 use super::slab::Name;
 use super::sys;
 use super::waiters::WaiterKey;
+
+/// What an operation may do now.
+enum Answer {
+    /// Be tried.
+    Ready,
+    /// Be tried, for nothing is known yet. If it has to wait, register first.
+    Unregistered,
+    /// Nothing, as if it had been interrupted by a signal: chaos says so. Ask again.
+    Interrupted,
+    /// Come back when it is woken.
+    Wait,
+    /// Be tried, but it cannot wait here.
+    Elsewhere,
+    Error(io::Error),
+}
 
 #[derive(Debug)]
 pub(crate) struct Registration {
@@ -45,6 +60,7 @@ impl Registration {
     /// Tries `op`; while it would block, waits for `interest` and tries again. EINTR is retried.
     ///
     /// `op` is foreign code, and is called with no borrow held.
+    #[inline]
     pub(crate) fn poll_io<R>(
         &self,
         cx: &Context<'_>,
@@ -52,39 +68,68 @@ impl Registration {
         key: &mut WaiterKey,
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let Some(shared) = context::current() else {
-            return Poll::Ready(self.try_elsewhere(op));
-        };
-        self.check_interest(interest)?;
-        ready!(shared.budget.poll(cx));
         loop {
-            let source = self.source.get().copied();
-            if let Some(name) = source {
-                if !shared.is_home_of(name) {
-                    return Poll::Ready(self.try_elsewhere(op));
-                }
-                let observed = shared.reactor.poll_ready(&shared, name, interest, cx, key);
-                ready!(observed).ok_or_else(not_at_home)?;
-            }
-            if shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
-                continue; // As if `op` had been interrupted: it is tried again.
+            match self.ask(cx, interest, key) {
+                Answer::Ready | Answer::Unregistered => {}
+                Answer::Interrupted => continue,
+                Answer::Wait => return Poll::Pending,
+                Answer::Elsewhere => return Poll::Ready(self.try_elsewhere(op)),
+                Answer::Error(error) => return Poll::Ready(Err(error)),
             }
             match op() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match source {
-                    // Nothing can have become ready since `op` looked (R4).
-                    Some(name) => shared.reactor.clear(name, interest),
-                    None => {
-                        let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
-                        self.register(&shared, untried)?;
-                    }
-                },
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => {
-                    self.forget(key);
-                    shared.budget.spend();
-                    return Poll::Ready(outcome);
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.would_block(interest)?;
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
             }
+        }
+    }
+
+    /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
+    fn would_block(&self, interest: Interest) -> io::Result<()> {
+        let cleared = self.at_home(|shared, name| {
+            shared.budget.give_back();
+            // Nothing can have become ready since the operation looked (R4).
+            shared.reactor.clear(name, interest);
+        });
+        if cleared.is_none() {
+            let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
+            self.register(untried)?;
+        }
+        Ok(())
+    }
+
+    /// Asks whether an operation may be tried. If not, its waker is stored or woken.
+    fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
+        let Some(shared) = context::current() else {
+            return Answer::Elsewhere;
+        };
+        if !self.is_awaitable(interest) {
+            return Answer::Error(self.never_reported(interest));
+        }
+        if shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
+            return Answer::Interrupted;
+        }
+        if shared.budget.poll(cx).is_pending() {
+            return Answer::Wait;
+        }
+        let Some(&name) = self.source.get() else {
+            shared.budget.spend();
+            return Answer::Unregistered;
+        };
+        if !shared.is_home_of(name) {
+            return Answer::Elsewhere;
+        }
+        match shared.reactor.is_ready(name, interest) {
+            Some(true) => {
+                // The event that made it ready has taken the waiter, if there was one (R4).
+                *key = key.unset();
+                shared.budget.spend();
+                Answer::Ready
+            }
+            Some(false) if shared.reactor.wait(&shared, name, interest, cx, key) => Answer::Wait,
+            Some(false) | None => Answer::Error(not_at_home()),
         }
     }
 
@@ -96,22 +141,20 @@ impl Registration {
         interest: Interest,
         key: &mut WaiterKey,
     ) -> Poll<io::Result<Observed>> {
-        let Some(shared) = context::current() else {
-            return Poll::Ready(Err(self.nowhere_to_wait()));
-        };
-        self.check_interest(interest)?;
-        ready!(shared.budget.poll(cx));
-        let name = match self.source.get() {
-            Some(name) => *name,
-            None => self.register(&shared, Ready::EMPTY)?,
-        };
-        if !shared.is_home_of(name) {
-            return Poll::Ready(Err(not_at_home()));
+        loop {
+            match self.ask(cx, interest, key) {
+                Answer::Ready => {
+                    let observed = |shared: &Shared, name| shared.reactor.observe(name, interest);
+                    let observed = self.at_home(observed).flatten();
+                    return Poll::Ready(observed.ok_or_else(not_at_home));
+                }
+                Answer::Unregistered => self.register(Ready::EMPTY)?,
+                Answer::Interrupted => {}
+                Answer::Wait => return Poll::Pending,
+                Answer::Elsewhere => return Poll::Ready(Err(self.nowhere_to_wait())),
+                Answer::Error(error) => return Poll::Ready(Err(error)),
+            }
         }
-        let observed = ready!(shared.reactor.poll_ready(&shared, name, interest, cx, key));
-        self.forget(key);
-        shared.budget.spend();
-        Poll::Ready(observed.ok_or_else(not_at_home))
     }
 
     /// Tries `op` once, without waiting. `WouldBlock` without trying if the last report was
@@ -121,102 +164,99 @@ impl Registration {
         interest: Interest,
         op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.check_interest(interest)?;
-        let home = self.home();
-        if let Some((shared, name)) = &home {
-            if !shared.reactor.is_ready(*name, interest) {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
+        if !self.is_awaitable(interest) {
+            return Err(self.never_reported(interest));
+        }
+        let is_ready = self.at_home(|shared, name| shared.reactor.is_ready(name, interest));
+        if is_ready.flatten() == Some(false) {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let outcome = op();
-        if let (Some((shared, name)), Err(error)) = (&home, &outcome) {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                shared.reactor.clear(*name, interest);
-            }
+        if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.at_home(|shared, name| shared.reactor.clear(name, interest));
         }
         outcome
     }
 
     /// Clears what was observed and then disproved, unless an event came since.
     pub(crate) fn clear_observed(&self, observed: Observed, ready: Ready) {
-        if let Some((shared, name)) = self.home() {
-            shared.reactor.clear_observed(name, observed, ready);
-        }
+        self.at_home(|shared, name| shared.reactor.clear_observed(name, observed, ready));
     }
 
     /// A read was short on a socket that is ours alone, so it is drained (R10).
+    #[inline]
     pub(crate) fn clear_drained(&self) {
         // An urgent byte may have ended it, of which epoll speaks only if asked to.
         if !self.interest.is_priority() {
             return;
         }
-        if let Some((shared, name)) = self.home() {
-            shared.reactor.clear_drained(name);
-        }
+        self.at_home(|shared, name| shared.reactor.clear_drained(name));
     }
 
     /// The next short read proves nothing (R10).
     pub(crate) fn distrust(&self) {
-        if let Some((shared, name)) = self.home() {
-            shared.reactor.distrust(name);
-        }
+        self.at_home(|shared, name| shared.reactor.distrust(name));
     }
 
     /// True if a short read would prove nothing.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.home()
-            .is_some_and(|(shared, name)| shared.reactor.is_suspect(name))
+        self.at_home(|shared, name| shared.reactor.is_suspect(name))
+            .unwrap_or(false)
     }
 
-    /// Refuses a wait that no event could end. Errors are reported whatever was asked for.
-    fn check_interest(&self, interest: Interest) -> io::Result<()> {
-        if interest.is_error() || self.interest.intersects(interest) {
-            return Ok(());
-        }
+    /// True if some event could end a wait for this. Errors are reported whatever was asked for.
+    #[inline]
+    fn is_awaitable(&self, interest: Interest) -> bool {
+        interest.is_error() || self.interest.intersects(interest)
+    }
+
+    #[cold]
+    fn never_reported(&self, interest: Interest) -> io::Error {
         let registered = self.interest;
         let text = format!("waiting for {interest:?} on what is registered for {registered:?}");
-        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        io::Error::new(io::ErrorKind::InvalidInput, text)
     }
 
-    /// Registers with `shared`, whose task is about to wait.
-    fn register(&self, shared: &Shared, ready: Ready) -> io::Result<Name> {
+    /// Registers with the current runtime, whose task is about to wait.
+    fn register(&self, ready: Ready) -> io::Result<()> {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
         }
+        let Some(shared) = context::current() else {
+            return Err(self.nowhere_to_wait());
+        };
+        shared.budget.give_back();
         // An operation that waited itself, inside the one that is waiting now, may have done it.
-        if let Some(&name) = self.source.get() {
-            return Ok(name);
+        if self.source.get().is_some() {
+            return Ok(());
         }
         let name = shared
             .reactor
-            .register(shared, self.fd, self.interest, ready)
+            .register(&shared, self.fd, self.interest, ready)
             .map_err(explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread's runtime was faster: it is at home there.
             shared.reactor.deregister(name, self.fd);
         }
-        Ok(self.source.get().copied().unwrap_or(name))
+        Ok(())
     }
 
-    /// Removes the waiter that `key` stands for, if it is still there.
-    fn forget(&self, key: &mut WaiterKey) {
-        if matches!(*key, WaiterKey::POLLED | WaiterKey::UNSET) {
-            return;
-        }
+    /// Removes the waiter that owns `key`, if it is still there.
+    fn forget(&self, key: WaiterKey) {
         let Some(&name) = self.source.get() else {
             return;
         };
         match context::home_of(name) {
-            Some(shared) => shared.reactor.forget(name, *key),
-            None => drop(place::post(name, Command::ForgetWaiter(name, *key))),
+            Some(shared) => shared.reactor.forget(name, key),
+            None => drop(place::post(name, Command::ForgetWaiter(name, key))),
         }
-        *key = WaiterKey::UNSET;
     }
 
-    /// The runtime this is registered with, if that is current.
-    fn home(&self) -> Option<(std::rc::Rc<Shared>, Name)> {
+    /// Asks the runtime this is registered with, if it is current; see [`context::with_current`].
+    #[inline]
+    fn at_home<R>(&self, f: impl FnOnce(&Shared, Name) -> R) -> Option<R> {
         let name = *self.source.get()?;
-        Some((context::home_of(name)?, name))
+        context::with_home_of(name, |shared| f(shared, name))
     }
 
     /// Where it cannot wait, an operation is tried all the same.
@@ -279,8 +319,11 @@ impl<'a> Wait<'a> {
 }
 
 impl Drop for Wait<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.registration.forget(&mut self.key);
+        if self.key.is_owned() {
+            self.registration.forget(self.key);
+        }
     }
 }
 

@@ -105,14 +105,16 @@ impl Shared {
     pub(crate) fn fire_timers(&self) {
         let now = self.clock.look();
         let mut due = self.due.take();
-        self.timers.borrow_mut().fire(now, &mut due);
-        let fired = due.len();
+        // Those of our tasks are queued here and now, which is no foreign code (R5).
+        let to = |waker| due.extend(self.executor.wake_ours(waker));
+        let fired = self.timers.borrow_mut().fire(now, to);
         if fired > 0 {
-            self.counters.timers_fired.add(fired as u64);
+            self.counters.timers_fired.add(fired);
             foreign::trace(|| trace!(timers = fired, "fire"));
+            let foreigners = due.len();
             foreign::wake_all(&mut due);
+            give_back_room(&mut due, foreigners);
         }
-        give_back_room(&mut due, fired);
         self.due.set(due);
     }
 
@@ -120,11 +122,7 @@ impl Shared {
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> Name {
         let serial = self.serials.take();
         let index = self.timers.borrow_mut().insert(serial, deadline, waker);
-        Name {
-            place: self.place,
-            index,
-            serial,
-        }
+        Name::new(self.place, index, serial)
     }
 
     /// Does what the inbox asks for.
@@ -159,7 +157,7 @@ impl Shared {
             Command::FreeSource(name) => self.reactor.free(name),
             Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
             Command::CancelTimer(name) => {
-                let waker = self.timers.borrow_mut().remove(name.index, name.serial);
+                let waker = self.timers.borrow_mut().remove(name.index(), name.serial);
                 foreign::discard(waker);
             }
         }
@@ -173,9 +171,10 @@ impl Shared {
     }
 
     /// True if `name` was given in this runtime.
+    #[inline]
     pub(crate) fn is_home_of(&self, name: Name) -> bool {
         // The place may have had other tenants; `born` tells them apart.
-        self.place == name.place && self.born <= name.serial
+        self.place == name.place() && self.born <= name.serial
     }
 
     /// Acts on the panic of a task that no handle will report, as the options say.

@@ -7,7 +7,6 @@
 //! Read next: `waker` and `reactor`, which truncate names to hints.
 
 use std::cell::Cell;
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An exact name: what a handle, a socket or a timer holds of a thing inside a runtime.
@@ -15,11 +14,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Plain data: it may be copied, sent anywhere and kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
-    /// The runtime's entry in the table of places; recycled, so it proves nothing by itself.
-    pub(crate) place: u16,
-    pub(crate) index: u32,
+    /// The place and, in the lower half, the index: two words travel in registers, where three
+    /// fields would be written to memory one by one and read back together, which stalls.
+    slot: u64,
     /// Never recycled: it also tells one tenant of a place from the next.
     pub(crate) serial: u64,
+}
+
+impl Name {
+    #[inline]
+    pub(crate) fn new(place: u16, index: u32, serial: u64) -> Name {
+        let slot = u64::from(place) << 32 | u64::from(index);
+        Name { slot, serial }
+    }
+
+    /// The runtime's entry in the table of places; recycled, so it proves nothing by itself.
+    #[inline]
+    pub(crate) fn place(self) -> u16 {
+        (self.slot >> 32) as u16
+    }
+
+    /// Where in its slab the thing lives.
+    #[inline]
+    pub(crate) fn index(self) -> u32 {
+        self.slot as u32
+    }
 }
 
 /// Hands out serials: unique in the process, rising within a runtime.
@@ -52,6 +71,7 @@ impl Serials {
     }
 
     /// The next serial; never 0, which marks a vacant slot.
+    #[inline]
     pub(crate) fn take(&self) -> u64 {
         if self.next.get() == self.end.get() {
             let fresh = Serials::new();
@@ -65,25 +85,19 @@ impl Serials {
 /// A vector of slots that are used again, each stamped with the serial of who lives there.
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
-    /// The ends of the list of vacant slots, or [`NONE`]. It is linked both ways, so that those at
-    /// the end of the slab can be taken out of it and given back, wherever in the list they are.
-    first_vacant: u32,
-    last_vacant: u32,
+    /// The vacant slots: low ones, which are taken first, so that the living gather at the beginning
+    /// of the slab and its end becomes free, and the others. Slots that were given back are still
+    /// listed, and twice if they came again, so each is looked at when it is taken.
+    low: Vec<u32>,
+    high: Vec<u32>,
     len: usize,
 }
 
 struct Slot<T> {
+    /// 0 while nobody lives here.
     serial: u64,
-    content: Content<T>,
+    value: Option<T>,
 }
-
-enum Content<T> {
-    Vacant { before: u32, next: u32 },
-    Occupied(T),
-}
-
-/// No slot.
-const NONE: u32 = u32::MAX;
 
 /// Memory for fewer slots is not given back.
 const SMALL: usize = 64;
@@ -92,75 +106,69 @@ impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
             slots: Vec::new(),
-            first_vacant: NONE,
-            last_vacant: NONE,
+            low: Vec::new(),
+            high: Vec::new(),
             len: 0,
         }
     }
 
     /// Puts `value` into a vacant slot under `serial` and returns the slot's index.
+    #[inline]
     pub(crate) fn insert(&mut self, serial: u64, value: T) -> u32 {
-        let slot = Slot {
-            serial,
-            content: Content::Occupied(value),
-        };
+        let value = Some(value);
         self.len += 1;
-        if self.first_vacant != NONE {
-            let index = self.first_vacant;
-            self.unlink(index);
-            self.slots[index as usize] = slot;
-            return index;
+        while let Some(index) = self.low.pop().or_else(|| self.high.pop()) {
+            if let Some(slot @ Slot { serial: 0, .. }) = self.slots.get_mut(index as usize) {
+                *slot = Slot { serial, value };
+                return index;
+            }
         }
-        let index = u32::try_from(self.slots.len()).unwrap_or(NONE);
-        assert!(index < NONE, "a slab cannot hold more than {NONE} entries");
-        self.slots.push(slot);
+        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        assert!(index < u32::MAX, "a slab cannot hold 2^32 entries");
+        self.slots.push(Slot { serial, value });
         index
     }
 
     /// Finds what was inserted at `index` under `serial`, unless it has gone.
+    #[inline]
     pub(crate) fn get(&self, index: u32, serial: u64) -> Option<&T> {
-        match self.slots.get(index as usize) {
-            Some(Slot {
-                serial: s,
-                content: Content::Occupied(value),
-            }) if *s == serial => Some(value),
-            _ => None,
-        }
+        let slot = self.slots.get(index as usize)?;
+        slot.value.as_ref().filter(|_| slot.serial == serial)
     }
 
     /// As [`get`](Slab::get), to change it.
+    #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, serial: u64) -> Option<&mut T> {
-        match self.occupant(index) {
-            Some((s, value)) if s == serial => Some(value),
-            _ => None,
-        }
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.value.as_mut().filter(|_| slot.serial == serial)
     }
 
     /// Whoever lives at `index` now, with its serial: the look-up of hints.
+    #[inline]
     pub(crate) fn occupant(&mut self, index: u32) -> Option<(u64, &mut T)> {
-        match self.slots.get_mut(index as usize) {
-            Some(Slot {
-                serial,
-                content: Content::Occupied(value),
-            }) => Some((*serial, value)),
-            _ => None,
-        }
+        let slot = self.slots.get_mut(index as usize)?;
+        Some((slot.serial, slot.value.as_mut()?))
     }
 
     /// Takes out what was inserted at `index` under `serial`, unless it has gone.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
-        self.get(index, serial)?;
-        let slot = &mut self.slots[index as usize];
-        slot.serial = 0;
-        let (before, next) = (NONE, NONE);
-        let content = mem::replace(&mut slot.content, Content::Vacant { before, next });
-        self.len -= 1;
-        self.link(index);
-        self.trim();
-        match content {
-            Content::Occupied(value) => Some(value),
-            Content::Vacant { .. } => None,
+        let slot = self.slots.get_mut(index as usize)?;
+        if slot.serial != serial {
+            return None;
         }
+        let value = slot.value.take()?;
+        slot.serial = 0;
+        self.len -= 1;
+        if (index as usize) < self.len {
+            self.low.push(index);
+        } else {
+            self.high.push(index);
+        }
+        if self.slots.len() > SMALL {
+            self.trim();
+        }
+        Some(value)
     }
 
     /// Everything that lives here, in the order of the slots.
@@ -168,89 +176,42 @@ impl<T> Slab<T> {
         self.slots
             .iter()
             .zip(0u32..)
-            .filter_map(|(slot, index)| match &slot.content {
-                Content::Occupied(value) => Some((index, slot.serial, value)),
-                Content::Vacant { .. } => None,
-            })
+            .filter_map(|(slot, index)| Some((index, slot.serial, slot.value.as_ref()?)))
     }
 
     /// Takes everything out, in the order of the slots.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.slots
-            .into_iter()
-            .filter_map(|slot| match slot.content {
-                Content::Occupied(value) => Some(value),
-                Content::Vacant { .. } => None,
-            })
+        self.slots.into_iter().filter_map(|slot| slot.value)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Slots, vacant ones included: every index is below this.
+    #[inline]
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Puts a vacant slot into the list: low ones in front, so that the living gather at the
-    /// beginning of the slab, and its end becomes free.
-    fn link(&mut self, index: u32) {
-        let (before, next) = if (index as usize) < self.len {
-            (NONE, self.first_vacant)
-        } else {
-            (self.last_vacant, NONE)
-        };
-        self.slots[index as usize].content = Content::Vacant { before, next };
-        *self.next_of(before) = index;
-        *self.before_of(next) = index;
-    }
-
-    /// Takes a vacant slot out of the list.
-    fn unlink(&mut self, index: u32) {
-        if let Content::Vacant { before, next } = self.slots[index as usize].content {
-            *self.next_of(before) = next;
-            *self.before_of(next) = before;
-        }
-    }
-
-    /// What says which slot follows `index` in the list; for [`NONE`], which one is the first.
-    fn next_of(&mut self, index: u32) -> &mut u32 {
-        match self.slots.get_mut(index as usize) {
-            Some(Slot {
-                content: Content::Vacant { next, .. },
-                ..
-            }) => next,
-            _ => &mut self.first_vacant,
-        }
-    }
-
-    /// What says which slot `index` follows; for [`NONE`], which one is the last.
-    fn before_of(&mut self, index: u32) -> &mut u32 {
-        match self.slots.get_mut(index as usize) {
-            Some(Slot {
-                content: Content::Vacant { before, .. },
-                ..
-            }) => before,
-            _ => &mut self.last_vacant,
-        }
-    }
-
-    /// Gives back the vacant slots at the end. Each was pushed once for each time it is popped, so
-    /// this costs nothing that was not paid for, and memory returns whatever the order of removal.
+    /// Gives back the vacant slots at the end, if most of the slab is vacant. Each was pushed once
+    /// for each time it is popped, so this costs nothing that was not paid for, and memory returns
+    /// whatever the order of removal.
     fn trim(&mut self) {
-        while let Some(Slot {
-            content: Content::Vacant { .. },
-            ..
-        }) = self.slots.last()
-        {
-            // Every index fits, for `insert` saw to it.
-            self.unlink(self.slots.len() as u32 - 1);
+        if self.slots.len() / 4 < self.len {
+            return;
+        }
+        while self.slots.len() > SMALL && self.slots.last().is_some_and(|slot| slot.serial == 0) {
             self.slots.pop();
         }
-        let slots = self.slots.len().max(SMALL);
-        if slots <= self.slots.capacity() / 4 {
+        if self.slots.len() <= self.slots.capacity() / 4 {
+            let slots = self.slots.len();
             self.slots.shrink_to(2 * slots);
+            for vacant in [&mut self.low, &mut self.high] {
+                vacant.retain(|&index| (index as usize) < slots);
+                vacant.shrink_to(2 * slots);
+            }
         }
     }
 }

@@ -133,6 +133,7 @@ impl Shared {
 }
 
 /// The span tokio-console knows tasks by, if a subscriber wants it.
+#[inline]
 pub(super) fn task_span(
     serial: u64,
     name: Option<&str>,
@@ -141,6 +142,15 @@ pub(super) fn task_span(
     if !tracing::enabled!(target: "reveille::task", tracing::Level::TRACE) {
         return None;
     }
+    make_task_span(serial, name, location)
+}
+
+#[cold]
+fn make_task_span(
+    serial: u64,
+    name: Option<&str>,
+    location: &'static Location<'static>,
+) -> Option<Rc<Span>> {
     let span = tracing::trace_span!(
         target: "reveille::task",
         parent: None,

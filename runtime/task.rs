@@ -24,7 +24,7 @@ use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
@@ -77,6 +77,7 @@ impl<F: Future> TaskCell<F> {
     }
 
     /// Runs `f` on the stage, pinned.
+    #[inline]
     fn with_stage<R>(self: Pin<&Self>, f: impl FnOnce(Pin<&mut Stage<F>>) -> R) -> R {
         let mut stage = self.get_ref().stage.borrow_mut();
         // SAFETY: the stage is structurally pinned because (1) the cell is, as `self` says, (2)
@@ -87,10 +88,8 @@ impl<F: Future> TaskCell<F> {
         f(stage)
     }
 
-    /// Drops the future in place, then puts the outcome where it was.
+    /// Drops the future of a task that gave no output, then puts the outcome where it was.
     fn finish(self: Pin<&Self>, id: Id, outcome: Result<F::Output, JoinError>) -> Finished {
-        // Should the drop panic, the new stage is in place all the same: an assignment that
-        // unwinds still writes its value.
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             self.with_stage(|mut stage| stage.set(Stage::Done { outcome: None }));
         }));
@@ -99,7 +98,7 @@ impl<F: Future> TaskCell<F> {
             (Err(error), Err(payload)) if error.is_cancelled() => {
                 (Err(JoinError::panicked(id, payload)), Finished::Panicked)
             }
-            // The output, or the panic of the poll, came first: that is what the handle gets.
+            // The panic of the poll came first: that is what the handle gets.
             (outcome, Err(payload)) => {
                 forget_payload(payload);
                 (outcome, Finished::DropPanicked)
@@ -120,15 +119,28 @@ where
     F::Output: 'static,
 {
     fn poll(self: Pin<&Self>, id: Id, cx: &mut Context<'_>) -> Poll<Finished> {
+        let mut gave_output = false;
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            self.with_stage(|stage| match stage.project() {
-                StageProjection::Running { future } => Some(future.poll(cx)),
-                StageProjection::Done { .. } => None,
+            self.with_stage(|mut stage| {
+                let StageProjection::Running { future } = stage.as_mut().project() else {
+                    return Poll::Pending;
+                };
+                let output = ready!(future.poll(cx));
+                gave_output = true;
+                // Drops the future, and then the output stands where it was. Should the drop panic
+                // it does so all the same: an assignment that unwinds still writes its value.
+                let outcome = Some(Ok(output));
+                stage.set(Stage::Done { outcome });
+                Poll::Ready(())
             })
         }));
         match polled {
-            Ok(None | Some(Poll::Pending)) => Poll::Pending,
-            Ok(Some(Poll::Ready(output))) => Poll::Ready(self.finish(id, Ok(output))),
+            Ok(polled) => polled.map(|()| Finished::Quietly),
+            // The output came first: that is what the handle gets.
+            Err(payload) if gave_output => {
+                forget_payload(payload);
+                Poll::Ready(Finished::DropPanicked)
+            }
             Err(payload) => {
                 // The first panic is the one to report; what the drop adds has been printed.
                 let _second = self.finish(id, Err(JoinError::panicked(id, payload)));

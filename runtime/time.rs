@@ -202,7 +202,7 @@ impl Sleep {
     fn disarm(&mut self) -> Option<Waker> {
         let name = self.timer.take()?;
         match context::home_of(name) {
-            Some(shared) => shared.timers.borrow_mut().remove(name.index, name.serial),
+            Some(shared) => shared.timers.borrow_mut().remove(name.index(), name.serial),
             None => {
                 drop(place::post(name, Command::CancelTimer(name)));
                 None
@@ -214,7 +214,7 @@ impl Sleep {
     fn arm(&mut self, shared: &Shared, cx: &Context<'_>) {
         if let Some(name) = self.timer.filter(|name| shared.is_home_of(*name)) {
             let mut timers = shared.timers.borrow_mut();
-            match timers.waker_mut(name.index, name.serial) {
+            match timers.waker_mut(name.index(), name.serial) {
                 Some(waker) if waker.will_wake(cx.waker()) => return,
                 Some(_) | None => {}
             }

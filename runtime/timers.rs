@@ -80,8 +80,10 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline)
     }
 
-    /// Disarms all timers that are due at `now` and moves their wakers into `due`, earliest first.
-    pub(crate) fn fire(&mut self, now: Instant, due: &mut Vec<Waker>) {
+    /// Disarms all timers that are due at `now`, gives their wakers to `to`, earliest first, and
+    /// returns how many there were.
+    pub(crate) fn fire(&mut self, now: Instant, mut to: impl FnMut(Waker)) -> u64 {
+        let mut fired = 0;
         while let Some(&Entry {
             deadline,
             serial,
@@ -93,8 +95,10 @@ impl Timers {
             }
             let waker = self.remove(index, serial);
             debug_assert!(waker.is_some(), "the heap names a timer that is not there");
-            due.extend(waker);
+            waker.into_iter().for_each(&mut to);
+            fired += 1;
         }
+        fired
     }
 
     /// Takes every waker, at the end of the runtime.

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::task::{RawWakerVTable, Waker};
 
 use super::Shared;
+use super::foreign;
 use super::interest::{Interest, Ready};
 
 /// The fewest polled waiters that are too many.
@@ -29,14 +30,36 @@ pub(crate) struct WaiterKey(pub(super) u64);
 impl WaiterKey {
     /// A `poll_*` call: it owns none.
     pub(crate) const POLLED: WaiterKey = WaiterKey(0);
-    /// An async fn that has not waited yet.
+    /// An async fn that does not wait.
     pub(crate) const UNSET: WaiterKey = WaiterKey(u64::MAX);
+
+    /// The key of the same operation when it waits no longer.
+    #[inline]
+    pub(super) fn unset(self) -> WaiterKey {
+        match self {
+            WaiterKey::POLLED => WaiterKey::POLLED,
+            _ => WaiterKey::UNSET,
+        }
+    }
+
+    /// True if this is the key of a waiter that somebody owns.
+    #[inline]
+    pub(super) fn is_owned(self) -> bool {
+        !matches!(self, WaiterKey::POLLED | WaiterKey::UNSET)
+    }
 }
 
 pub(super) struct Waiter {
     pub(super) waker: Waker,
     pub(super) key: WaiterKey,
     pub(super) interest: Interest,
+}
+
+impl Waiter {
+    fn is_like(&self, other: &Waiter) -> bool {
+        let same = self.key == other.key && self.interest == other.interest;
+        same && self.waker.will_wake(&other.waker)
+    }
 }
 
 /// Whom a new waiter displaced; the caller lets go of the borrow and then of them (R5).
@@ -47,6 +70,18 @@ pub(super) enum Displaced {
     Waker(Waker),
     /// To be woken: who still waits comes back.
     Crowd(Vec<Waker>),
+}
+
+impl Displaced {
+    /// Does what is to be done about them. It is foreign code: nothing may be borrowed.
+    #[inline]
+    pub(super) fn settle(self) {
+        match self {
+            Displaced::Nobody => {}
+            Displaced::Waker(before) => foreign::discard(before),
+            Displaced::Crowd(mut crowd) => foreign::wake_all(&mut crowd),
+        }
+    }
 }
 
 /// How far the executor has come.
@@ -99,23 +134,20 @@ impl Waiters {
         }
     }
 
-    /// True if this waker waits already under the same key and for the same thing.
-    pub(super) fn has(&self, key: WaiterKey, interest: Interest, waker: &Waker) -> bool {
-        let same = |waiter: &Waiter| {
-            waiter.key == key && waiter.interest == interest && waiter.waker.will_wake(waker)
-        };
-        self.first.as_ref().is_some_and(same)
-            || self
-                .more
-                .as_ref()
-                .is_some_and(|more| more.waiters.iter().any(same))
-    }
-
-    /// Adds a waiter and says whom that displaced: one of the same key, or a crowd.
+    /// Adds a waiter and says whom that displaced: one of the same key, or a crowd. One that waits
+    /// already, under the same key and for the same thing, displaces itself.
+    #[inline]
     pub(super) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
         if self.first.is_none() && self.more.is_none() {
             self.first = Some(waiter);
             return Displaced::Nobody;
+        }
+        self.add_to_others(waiter, progress)
+    }
+
+    fn add_to_others(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
+        if self.iter().any(|other| other.is_like(&waiter)) {
+            return Displaced::Waker(waiter.waker);
         }
         let displaced = if waiter.key == WaiterKey::POLLED {
             self.disperse_crowd(&waiter, progress())
@@ -144,18 +176,24 @@ impl Waiters {
         displaced
     }
 
-    /// Moves the wakers of all that wait for some of `ready` into `woken`.
-    pub(super) fn take(&mut self, ready: Ready, woken: &mut Vec<Waker>) {
-        self.take_if(|waiter| waiter.interest.mask().intersects(ready), woken);
+    /// Gives the wakers of all that wait for some of `ready` to `to`.
+    #[inline]
+    pub(super) fn take(&mut self, ready: Ready, to: impl FnMut(Waker)) {
+        self.take_if(|waiter| waiter.interest.mask().intersects(ready), to);
     }
 
-    /// Moves all wakers into `wakers`.
-    pub(super) fn take_all(&mut self, wakers: &mut Vec<Waker>) {
-        self.take_if(|_| true, wakers);
+    /// Gives all wakers to `to`.
+    pub(super) fn take_all(&mut self, to: impl FnMut(Waker)) {
+        self.take_if(|_| true, to);
     }
 
-    /// Removes the waiter with this key and returns its waker, to be dropped outside the borrow.
+    /// Removes the waiter that owns this key and returns its waker, to be dropped outside the
+    /// borrow.
+    #[inline]
     pub(super) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
+        if !key.is_owned() {
+            return None;
+        }
         if let Some(first) = self.first.take_if(|waiter| waiter.key == key) {
             return Some(first.waker);
         }
@@ -164,8 +202,10 @@ impl Waiters {
         Some(waiters.remove(position)?.waker)
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        let more = self.more.as_ref();
+        self.first.is_none() && more.is_none_or(|more| more.waiters.is_empty())
     }
 
     fn iter(&self) -> impl Iterator<Item = &Waiter> {
@@ -174,15 +214,16 @@ impl Waiters {
             .chain(self.more.iter().flat_map(|more| &more.waiters))
     }
 
-    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, into: &mut Vec<Waker>) {
+    #[inline]
+    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
         if let Some(first) = self.first.take_if(|waiter| wanted(waiter)) {
-            into.push(first.waker);
+            to(first.waker);
         }
         if let Some(more) = &mut self.more {
             // Once around: what is not wanted goes to the back, and so keeps its order.
             for _ in 0..more.waiters.len() {
                 match more.waiters.pop_front() {
-                    Some(waiter) if wanted(&waiter) => into.push(waiter.waker),
+                    Some(waiter) if wanted(&waiter) => to(waiter.waker),
                     unwanted => more.waiters.extend(unwanted),
                 }
             }
@@ -213,7 +254,8 @@ impl Waiters {
         more.returned = 0;
         more.judged_after = progress.round;
         let mut crowd = Vec::new();
-        self.take_if(|waiter| waiter.key == WaiterKey::POLLED, &mut crowd);
+        let polled = |waiter: &Waiter| waiter.key == WaiterKey::POLLED;
+        self.take_if(polled, |waker| crowd.push(waker));
         if let Some(more) = &mut self.more {
             more.dispersed.clear();
             more.dispersed.extend(crowd.iter().map(identity));

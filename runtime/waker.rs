@@ -28,12 +28,19 @@ use super::{context, place};
 pub(crate) struct Hint(u64);
 
 impl Hint {
+    /// What a waker of ours holds; `None` if it is somebody else's.
+    #[inline]
+    pub(crate) fn of(waker: &Waker) -> Option<Hint> {
+        ptr::eq(waker.vtable(), &VTABLE).then(|| Hint(waker.data().addr() as u64))
+    }
+
     const INDEX_BITS: u32 = 28;
     const SERIAL_BITS: u32 = 20;
 
     /// A task's index must be below this, or it could not be named: 268 million living tasks.
     pub(crate) const INDEX_LIMIT: u32 = 1 << Hint::INDEX_BITS;
 
+    #[inline]
     pub(crate) fn new(place: u16, index: u32, serial: u64) -> Hint {
         debug_assert!(index < Hint::INDEX_LIMIT);
         let serial = serial % (1 << Hint::SERIAL_BITS);
@@ -41,21 +48,25 @@ impl Hint {
         Hint(place | serial << Hint::INDEX_BITS | u64::from(index))
     }
 
+    #[inline]
     pub(crate) fn place(self) -> u16 {
         (self.0 >> (Hint::INDEX_BITS + Hint::SERIAL_BITS)) as u16
     }
 
+    #[inline]
     pub(crate) fn index(self) -> u32 {
         (self.0 % u64::from(Hint::INDEX_LIMIT)) as u32
     }
 
     /// True if this may be the hint of a task with that serial: 20 of its 64 bits agree.
+    #[inline]
     pub(crate) fn matches(self, serial: u64) -> bool {
         (self.0 >> Hint::INDEX_BITS) % (1 << Hint::SERIAL_BITS) == serial % (1 << Hint::SERIAL_BITS)
     }
 }
 
 /// The waker of the task that `hint` names.
+#[inline]
 pub(crate) fn waker(hint: Hint) -> Waker {
     // SAFETY: the contract of `RawWakerVTable` holds because every function of `VTABLE` reads the
     // data pointer as an integer only: each may be called on any thread, at any time and any
@@ -71,6 +82,7 @@ const _: () = assert!(
     "a hint fills a data pointer"
 );
 
+#[inline]
 fn raw(hint: Hint) -> RawWaker {
     RawWaker::new(ptr::without_provenance(hint.0 as usize), &VTABLE)
 }

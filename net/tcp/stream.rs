@@ -150,7 +150,12 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf.len(), || self.recv(buf)).await
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv(buf))
+            .await
     }
 
     /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
@@ -162,7 +167,11 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe, as [`read`](TcpStream::read).
     pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.receive(sys::offered(bufs), || self.recv_vectored(bufs))
+        if sys::offered(bufs) == 0 {
+            return Ok(0);
+        }
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv_vectored(bufs))
             .await
     }
 
@@ -193,7 +202,12 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf.len(), || self.recv_peek(buf)).await
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.io
+            .async_io(Interest::READABLE, |_| self.recv_peek(buf))
+            .await
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -491,6 +505,7 @@ impl TcpStream {
         refuse_in_child(self.socket()).is_err()
     }
 
+    #[inline]
     fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, which lends it.
         self.io.get_ref().as_fd()
@@ -501,19 +516,8 @@ impl TcpStream {
         self.ours_alone.store(false, Ordering::Relaxed);
     }
 
-    /// Reads by `op` when there is something. For no `room` there is nothing to wait for: 0, at
-    /// once, as of recv(2).
-    async fn receive(
-        &self,
-        room: usize,
-        mut op: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        if room == 0 {
-            return Ok(0);
-        }
-        self.io.async_io(Interest::READABLE, |_| op()).await
-    }
-
+    /// Polls a read by `op` into so much `room`. For none there is nothing to wait for: 0, at once,
+    /// as of recv(2).
     fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -537,6 +541,7 @@ impl TcpStream {
         self.io.try_io(Interest::READABLE, |_| op())
     }
 
+    #[inline]
     fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let offered = self.io.offer(buf.len());
         let n = self.sure(|socket| sys::recv(socket, &mut buf[..offered]))?;
@@ -544,6 +549,7 @@ impl TcpStream {
         Ok(n)
     }
 
+    #[inline]
     fn send(&self, buf: &[u8]) -> io::Result<usize> {
         sys::send(self.socket(), &buf[..self.io.offer(buf.len())])
     }
@@ -565,6 +571,7 @@ impl TcpStream {
     /// Tries `op` until it succeeds, fails, or would block for certain: where an urgent byte may
     /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would
     /// strand them (R10).
+    #[inline]
     fn sure<R>(&self, mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
         loop {
             match op(self.socket()) {
@@ -587,6 +594,7 @@ impl TcpStream {
     /// A read gave `n` of `offered` bytes. Short, it proves that the socket was drained, if it is
     /// ours alone (R10); whether an event gave reason to doubt that, the reactor knows. 0 is the
     /// end, and the next read says so again.
+    #[inline]
     fn received(&self, n: usize, offered: usize) {
         if n > 0 && n < offered && self.is_ours_alone() {
             self.io.clear_drained();

@@ -345,22 +345,22 @@ fn an_abort_against_the_finish_hits_that_task_or_none() {
                 let Command::Abort(name) = command else {
                     unreachable!()
                 };
-                if let Some(aborted) = tasks.get_mut(name.index, name.serial) {
+                if let Some(aborted) = tasks.get_mut(name.index(), name.serial) {
                     *aborted = true;
                 }
             }
         };
         obey(home.read_mail(), &mut tasks);
-        let finished = tasks.remove(old.index, old.serial);
+        let finished = tasks.remove(old.index(), old.serial);
         assert!(finished.is_some());
         assert_eq!(
             tasks.insert(BORN + 2, false),
-            old.index,
+            old.index(),
             "the slot is used again"
         );
         thread.join().unwrap();
         obey(home.read_mail(), &mut tasks);
-        assert_eq!(tasks.get(old.index, BORN + 2), Some(&false));
+        assert_eq!(tasks.get(old.index(), BORN + 2), Some(&false));
     });
 }
 

@@ -40,11 +40,7 @@ fn collect(place: &Place) -> Mail {
 }
 
 fn abort(place: u16, serial: u64) -> Command {
-    Command::Abort(Name {
-        place,
-        index: 0,
-        serial,
-    })
+    Command::Abort(Name::new(place, 0, serial))
 }
 
 /// Catches: room taken for what has none, by growing there or by a panic.
@@ -157,11 +153,7 @@ fn a_stale_name_deregisters_nothing() {
     let fd = bell.as_fd().as_raw_fd();
     epoll.add(fd, libc::EPOLLIN as u32, 5).unwrap();
 
-    let mut name = Name {
-        place: 0,
-        index: 0,
-        serial: BORN - 1,
-    };
+    let mut name = Name::new(0, 0, BORN - 1);
     place.deregister(name, fd);
     assert!(epoll.add(fd, 0, 6).is_err(), "it is still registered");
     assert!(collect(&place).commands.is_empty());
@@ -178,11 +170,7 @@ fn a_stale_name_deregisters_nothing() {
 fn a_place_nobody_had_finds_nothing() {
     for number in [u16::MAX, u16::MAX - 1, 60_000, 40_000] {
         place::wake(number, 0);
-        let name = Name {
-            place: number,
-            index: 0,
-            serial: u64::MAX,
-        };
+        let name = Name::new(number, 0, u64::MAX);
         assert!(place::post(name, abort(number, u64::MAX)).is_err());
         assert!(!place::is_open(name));
         place::deregister(name, -1);

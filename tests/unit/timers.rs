@@ -71,7 +71,7 @@ proptest! {
                 Step::Fire(after) => {
                     now = now.saturating_add(after).min(1 << 62);
                     let mut due = Vec::new();
-                    timers.fire(start + Duration::from_nanos(now), &mut due);
+                    timers.fire(start + Duration::from_nanos(now), |waker| due.push(waker));
                     let mut fired = Vec::new();
                     for waker in due {
                         waker.wake();
