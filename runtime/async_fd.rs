@@ -143,9 +143,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Cancel safety
     /// Safe, as [`readable`](AsyncFd::readable).
     pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
-        let mut wait = Wait::new(&self.registration);
-        let observed =
-            poll_fn(|cx| self.registration.poll_ready(cx, interest, &mut wait.key)).await?;
+        let mut wait = self.wait();
+        let observed = poll_fn(|cx| wait.poll_ready(cx, interest)).await?;
         Ok(AsyncFdReadyGuard { fd: self, observed })
     }
 
@@ -203,11 +202,14 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> impl Future<Output = io::Result<R>> {
-        let mut wait = Wait::new(&self.registration);
-        poll_fn(move |cx| {
-            let Wait { registration, key } = &mut wait;
-            registration.poll_io(cx, interest, key, || op(&self.inner))
-        })
+        let mut wait = self.wait();
+        poll_fn(move |cx| wait.poll_io(cx, interest, || op(&self.inner)))
+    }
+
+    /// For an async fn that does several operations, and waits for one after the other.
+    #[inline]
+    pub(crate) fn wait(&self) -> Wait<'_> {
+        Wait::new(&self.registration)
     }
 
     /// As [`async_io`](AsyncFd::async_io), for a hand-written `poll`; wakers are kept as by

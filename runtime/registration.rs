@@ -305,8 +305,8 @@ impl Drop for Registration {
 /// The waiter of an async fn: it is removed when the future is dropped, wherever that is.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    pub(crate) registration: &'a Registration,
-    pub(crate) key: WaiterKey,
+    registration: &'a Registration,
+    key: WaiterKey,
 }
 
 impl<'a> Wait<'a> {
@@ -315,6 +315,26 @@ impl<'a> Wait<'a> {
             registration,
             key: WaiterKey::UNSET,
         }
+    }
+
+    /// See [`Registration::poll_io`].
+    #[inline]
+    pub(crate) fn poll_io<R>(
+        &mut self,
+        cx: &Context<'_>,
+        interest: Interest,
+        op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.registration.poll_io(cx, interest, &mut self.key, op)
+    }
+
+    /// See [`Registration::poll_ready`].
+    pub(crate) fn poll_ready(
+        &mut self,
+        cx: &Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<Observed>> {
+        self.registration.poll_ready(cx, interest, &mut self.key)
     }
 }
 

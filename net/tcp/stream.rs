@@ -8,12 +8,13 @@
 //! Over 400 lines because each operation is there as an async fn, `try_` and `poll_`, with its docs.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::super::addr::ToSocketAddrs;
 use super::super::sys::{self, Connecting};
@@ -184,14 +185,18 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: bytes read so far are in `buf`, and how many is lost.
     pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            match self.read(&mut buf[filled..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => filled += n,
+        let (mut wait, mut filled) = (self.io.wait(), 0);
+        poll_fn(|cx| {
+            while filled < buf.len() {
+                let rest = &mut buf[filled..];
+                match ready!(wait.poll_io(cx, Interest::READABLE, || self.recv(rest)))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    n => filled += n,
+                }
             }
-        }
-        Ok(filled)
+            Poll::Ready(Ok(filled))
+        })
+        .await
     }
 
     /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
@@ -245,11 +250,15 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: how much was written is lost.
     pub async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            let n = self.write(buf).await?;
-            buf = &buf[n..];
-        }
-        Ok(())
+        let mut wait = self.io.wait();
+        poll_fn(|cx| {
+            while !buf.is_empty() {
+                let n = ready!(wait.poll_io(cx, Interest::WRITABLE, || self.send(buf)))?;
+                buf = &buf[n..];
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Waits until a read may succeed. It is a hint; see the [contract](AsyncFd#contract).
