@@ -199,6 +199,7 @@ impl Sleep {
     }
 
     /// Takes the timer back; returns its waker if it had not fired and is this runtime's.
+    #[inline]
     fn disarm(&mut self) -> Option<Waker> {
         let name = self.timer.take()?;
         match context::home_of(name) {
@@ -222,7 +223,7 @@ impl Sleep {
         // A waker's clone and drop are foreign code (R5), so the old timer goes and a new one
         // comes, between the borrows.
         let waker = cx.waker().clone();
-        foreign::discard(self.disarm());
+        foreign::discard_any(self.disarm());
         self.timer = Some(shared.arm(self.deadline, waker));
     }
 }
@@ -235,7 +236,7 @@ impl Future for Sleep {
         ready!(shared.budget.poll(cx));
         if self.elapsed || self.deadline <= shared.clock.turn_time() {
             self.elapsed = true;
-            foreign::discard(self.disarm());
+            foreign::discard_any(self.disarm());
             shared.budget.spend();
             return Poll::Ready(());
         }
@@ -246,7 +247,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        foreign::discard(self.disarm());
+        foreign::discard_any(self.disarm());
     }
 }
 
