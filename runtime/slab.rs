@@ -86,8 +86,7 @@ impl Serials {
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     /// The vacant slots: low ones, which are taken first, so that the living gather at the beginning
-    /// of the slab and its end becomes free, and the others. Slots that were given back are still
-    /// listed, and twice if they came again, so each is looked at when it is taken.
+    /// of the slab and its end becomes free, and the others.
     low: Vec<u32>,
     high: Vec<u32>,
     len: usize,
@@ -118,7 +117,9 @@ impl<T> Slab<T> {
         let value = Some(value);
         self.len += 1;
         while let Some(index) = self.low.pop().or_else(|| self.high.pop()) {
-            if let Some(slot @ Slot { serial: 0, .. }) = self.slots.get_mut(index as usize) {
+            // One that was given back is still listed, once: it comes again only by growth, and the
+            // slab grows only when nothing is listed.
+            if let Some(slot) = self.slots.get_mut(index as usize) {
                 *slot = Slot { serial, value };
                 return index;
             }

@@ -82,11 +82,7 @@ fn epoll() -> StdArc<Epoll> {
 
 fn name(index: u32, serial: u64) -> Name {
     let place = 0;
-    Name {
-        place,
-        index,
-        serial,
-    }
+    Name::new(place, index, serial)
 }
 
 /// A thread that writes `data` and then wakes the task in slot `index`.
