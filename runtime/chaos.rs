@@ -8,7 +8,14 @@
 //!
 //! What it chooses: which queued task is next; the order of the events of a batch; how many polls
 //! until the next look; a wake for nothing, now and then; an interruption (EINTR) instead of an
-//! operation, or of a wait; and how many bytes a read or write is offered.
+//! operation, or of a wait; how many bytes a read, peek or write is offered, into or from however
+//! many buffers; and whether a try (`try_io`, `try_read`) has heard yet that a source is ready.
+//!
+//! A try that has not says `WouldBlock` of bytes that are there. That is legal of a source that is
+//! registered, and chosen of no other: bytes which came since the last turn are refused in the same
+//! way, because readiness is what the last turn knew (R4). Whoever is refused must wait, and the
+//! wait ends at once, because the readiness stays. One who gives up instead, since he knows by other
+//! means that something is there, relies on a look that may not have been.
 
 use std::cell::Cell;
 

@@ -124,7 +124,10 @@ impl Registration {
         self.check_interest(interest)?;
         let home = self.home();
         if let Some((shared, name)) = &home {
-            if !shared.reactor.is_ready(*name, interest) {
+            // Chaos: as if the event that reported it were still to come. Readiness is kept, so
+            // the wait that follows ends at once.
+            let unheard = shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
+            if unheard || !shared.reactor.is_ready(*name, interest) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
