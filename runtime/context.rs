@@ -12,6 +12,7 @@ use std::rc::Rc;
 use libc::c_ulong;
 
 use super::Shared;
+use super::foreign;
 use super::slab::Name;
 use super::sys;
 
@@ -96,11 +97,13 @@ fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
 /// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
 /// foreign code, so it comes last.
 pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
-    if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
-        return;
-    }
-    let span = with_current(span_id).flatten();
-    // A waker here owns nothing, so waking by value and by reference are the same, and clones and
-    // drops are not events.
-    tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
+    foreign::trace(|| {
+        if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
+            return;
+        }
+        let span = with_current(span_id).flatten();
+        // A waker here owns nothing, so waking by value and by reference are the same, and clones
+        // and drops are not events.
+        tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
+    });
 }

@@ -139,9 +139,6 @@ impl Executor {
     ) -> Name {
         let serial = shared.serials.take();
         let span = task_span(serial, name, location);
-        if let Some(span) = &span {
-            trace!(parent: &**span, task = serial, "spawn");
-        }
         shared.counters.spawned.add(1);
         self.insert(shared, serial, Body::Spawned(cell), span)
     }
@@ -261,7 +258,7 @@ impl Executor {
         } = run;
         // Until the end, so that what the task leaves behind is dropped in its name as well.
         let _current = self.set_current(serial);
-        let entered = span.as_deref().map(Span::enter);
+        let entered = span.as_deref().map(|span| foreign::tell(|| span.enter()));
         let cell = cell.as_ref();
         let polled = if aborted {
             foreign::trace(|| trace!(task = serial, "cancel"));
@@ -273,10 +270,11 @@ impl Executor {
             let waker = waker::waker(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
-        drop(entered);
+        foreign::discard_all(entered.flatten());
         if let Poll::Ready(finished) = polled {
             self.finish(shared, index, serial, finished);
         }
+        foreign::discard_all(span);
     }
 
     /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.

@@ -194,6 +194,7 @@ impl Runtime {
     ///   tasks. Await the future, or spawn it.
     /// - With the panic of `future`, after it was dropped.
     /// - If epoll_wait(2) fails, as it does in a forked child.
+    /// - As [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let outcome = if const { is_big::<F>() } {
@@ -251,6 +252,9 @@ impl Runtime {
 
     /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
     /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// Where 2^28 tasks live already.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -277,7 +281,8 @@ impl Runtime {
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
     ///
     /// # Panics
-    /// Inside this runtime. Inside another one it works.
+    /// Inside this runtime; inside another one it works. And as
+    /// [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
         let shared = &self.shared;

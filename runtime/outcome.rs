@@ -44,10 +44,12 @@ impl Executor {
         };
         drop(state);
         if finished == Finished::DropPanicked {
-            error!(
-                task = serial,
-                "the future of a finished task panicked while it was dropped"
-            );
+            foreign::tell(|| {
+                error!(
+                    task = serial,
+                    "the future of a finished task panicked while it was dropped"
+                );
+            });
         }
         if let Some(joiner) = joiner {
             foreign::wake(joiner);
@@ -76,12 +78,16 @@ impl Executor {
                 Finished::Quietly => {}
                 Finished::Panicked => {
                     self.unhandled_panic.set(true);
-                    error!(task = serial, "a detached task panicked");
+                    foreign::tell(|| error!(task = serial, "a detached task panicked"));
                 }
-                Finished::DropPanicked => error!(
-                    task = serial,
-                    "the output of a detached task panicked while it was dropped"
-                ),
+                Finished::DropPanicked => {
+                    foreign::tell(|| {
+                        error!(
+                            task = serial,
+                            "the output of a detached task panicked while it was dropped"
+                        );
+                    });
+                }
             }
         }
         foreign::discard(joiner);

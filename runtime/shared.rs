@@ -141,7 +141,7 @@ impl Shared {
         }
         // A subscriber is foreign code, so nobody waits for it (R9).
         for index in mail.wakes.drain(..) {
-            foreign::trace(|| context::trace_wake(|shared| shared.executor.span_id_at(index)));
+            context::trace_wake(|shared| shared.executor.span_id_at(index));
         }
         for command in mail.commands.drain(..) {
             foreign::contain("an order from elsewhere panicked", || self.obey(command));
