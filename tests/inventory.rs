@@ -197,16 +197,10 @@ const PANICS: [(&str, &str); 19] = [
 ];
 
 /// Public functions with `#[track_caller]` that do not panic.
-const TRACKED: [(&str, &str); 2] = [
-    (
-        "runtime/handle.rs Handle::spawn",
-        "the caller's line goes into the task's span",
-    ),
-    (
-        "runtime/mod.rs Runtime::spawn",
-        "the caller's line goes into the task's span",
-    ),
-];
+const TRACKED: [(&str, &str); 1] = [(
+    "runtime/handle.rs Handle::spawn",
+    "the caller's line goes into the task's span",
+)];
 
 const PANICKING: [&str; 10] = [
     "panic!(",
