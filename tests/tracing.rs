@@ -2,10 +2,13 @@
 
 mod support;
 
+#[path = "support/bomb.rs"]
+mod bomb;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::{Future as _, pending, poll_fn};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -433,38 +436,91 @@ fn a_subscriber_that_panics_strands_nobody() {
             true
         }
     }
-    for place in [
-        "a new span",
-        "the beginning of a span",
-        "the end of a span",
-        "a closed span",
-        "spawn",
-        "poll",
-        "cancel",
-        "register",
-        "ready",
-        "deregister",
-        "fire",
-        "park",
-        "", // The event of a wake has no message.
-        "a detached task panicked",
-        "the future of a finished task panicked while it was dropped",
-    ] {
+    for place in PLACES {
         within(10, move || {
-            tracing::subscriber::with_default(Trap(place), everything_happens);
+            let runtime = Runtime::new().unwrap();
+            tracing::subscriber::with_default(Trap(place), || everything_happens(&runtime));
         });
     }
 }
 
+/// Fault B15, R5, promise 4. Catches: a borrow that is held while a subscriber runs.
+#[test]
+fn a_subscriber_may_do_anything() {
+    /// Explodes the first time it is called at this place.
+    struct Charge(&'static str, AtomicBool);
+    impl Charge {
+        fn spring(&self, here: &str) {
+            if here == self.0 && self.1.swap(false, Ordering::Relaxed) {
+                drop(bomb::Bomb);
+            }
+        }
+    }
+    impl Subscriber for Charge {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            self.spring("a new span");
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut seen = Seen::default();
+            event.record(&mut seen);
+            self.spring(seen.field("message"));
+        }
+        fn enter(&self, _: &Id) {
+            self.spring("the beginning of a span");
+        }
+        fn exit(&self, _: &Id) {
+            self.spring("the end of a span");
+        }
+        fn try_close(&self, _: Id) -> bool {
+            self.spring("a closed span");
+            true
+        }
+    }
+    for place in PLACES {
+        within(30, move || {
+            let runtime = Runtime::new().unwrap();
+            runtime.block_on(bomb::lay_out(2));
+            let charge = Charge(place, AtomicBool::new(true));
+            tracing::subscriber::with_default(charge, || everything_happens(&runtime));
+            bomb::check(&runtime);
+            bomb::assert_exploded(place);
+        });
+    }
+}
+
+/// Where a subscriber is called: for the life of a span, or for the event with this message.
+const PLACES: [&str; 15] = [
+    "a new span",
+    "the beginning of a span",
+    "the end of a span",
+    "a closed span",
+    "spawn",
+    "poll",
+    "cancel",
+    "register",
+    "ready",
+    "deregister",
+    "fire",
+    "park",
+    "", // The event of a wake has no message.
+    "a detached task panicked",
+    "the future of a finished task panicked while it was dropped",
+];
+
 /// Runs a program in which every event happens, and everything must be as if nobody listened.
-fn everything_happens() {
+fn everything_happens(runtime: &Runtime) {
     struct Bad;
     impl Drop for Bad {
         fn drop(&mut self) {
             panic!("in the drop of a future");
         }
     }
-    let runtime = Runtime::new().unwrap();
     let far = runtime.handle();
     let (sender, receiver) = std::sync::mpsc::channel();
     // Two in one batch of mail, where the event of the first must not cost the second.
