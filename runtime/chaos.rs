@@ -24,7 +24,7 @@ pub(crate) struct Chaos {
 }
 
 impl Chaos {
-    pub(super) fn new(seed: u64) -> Chaos {
+    pub(crate) fn new(seed: u64) -> Chaos {
         Chaos {
             state: Cell::new(seed),
         }
@@ -32,7 +32,7 @@ impl Chaos {
 
     /// The next number: SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number
     /// generators" (OOPSLA 2014).
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.state.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -46,7 +46,7 @@ impl Chaos {
     }
 
     /// True once in `n` times, on average.
-    pub(super) fn one_in(&self, n: usize) -> bool {
+    pub(crate) fn one_in(&self, n: usize) -> bool {
         self.below(n) == 0
     }
 

@@ -96,7 +96,7 @@ pub(crate) mod yield_now;
 // The inside.
 mod budget;
 mod builder;
-mod chaos;
+pub(crate) mod chaos;
 mod clock;
 mod context;
 mod executor;
