@@ -202,7 +202,7 @@ const TRACKED: [(&str, &str); 1] = [(
     "the caller's line goes into the task's span",
 )];
 
-const PANICKING: [&str; 10] = [
+const PANICKING: [&str; 11] = [
     "panic!(",
     "assert!(",
     "assert_eq!(",
@@ -213,6 +213,7 @@ const PANICKING: [&str; 10] = [
     ".unwrap()",
     ".expect(",
     "expect_current(",
+    "resume_unwind(",
 ];
 
 #[test]
