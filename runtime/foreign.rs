@@ -36,6 +36,7 @@ pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
 
 /// Makes an event or a span of level TRACE in the middle of something that must be finished: the
 /// subscriber is foreign. `None` if nobody listens, too.
+#[inline] // So that it is one comparison where nobody listens: 60 instructions a message otherwise.
 pub(crate) fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
     if tracing::level_enabled!(tracing::Level::TRACE) {
         tell(event)
