@@ -97,6 +97,19 @@ fn reads_and_writes_are_short_now_and_then() {
     assert_eq!(whole, 8, "chaos is off");
 }
 
+/// Catches: a byte that is offered where there is no room; an operation that is seldom whole.
+#[test]
+fn of_nothing_nothing_is_offered_and_of_something_often_all() {
+    let offers = outcomes(|runtime| runtime.block_on(async { pair().0.offer(0) }));
+    assert_eq!(offers, BTreeSet::from([0]));
+    let whole = |seed| {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        runtime.block_on(async { pair().0.offer(1000) == 1000 })
+    };
+    let often = (0..SEEDS).filter(|&seed| whole(seed)).count();
+    assert!(often > 60, "{often} of {SEEDS}");
+}
+
 /// Catches: a vectored write that always offers all of its buffers.
 #[test]
 fn vectored_writes_are_short_now_and_then() {
