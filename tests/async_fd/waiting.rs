@@ -106,6 +106,20 @@ fn an_operation_that_was_interrupted_is_tried_again() {
     assert_eq!(read(), 7, "outside");
 }
 
+/// Catches: an error that is taken for an interruption, and tried again for ever.
+#[test]
+fn outside_a_runtime_an_error_is_what_it_is() {
+    within(10, || {
+        let (ours, _theirs) = reader();
+        let (_, waker) = Wakes::new();
+        let fail = |_: &_| Err::<(), _>(std::io::ErrorKind::NotConnected.into());
+        match poll(&mut pin!(ours.async_io(Interest::READABLE, fail)), &waker) {
+            Poll::Ready(Err(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotConnected),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 /// R4. Catches: EAGAIN that clears nothing, so that the wait ends at once, again and again.
 #[test]
 fn an_operation_that_would_block_is_tried_once_for_each_report() {
