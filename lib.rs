@@ -69,6 +69,7 @@ use std::future::Future;
 /// - Inside a runtime: await the future there, or [`spawn`] it.
 /// - With the panic of `future`, after the runtime has ended.
 /// - If no runtime can be made; [`Runtime::new`] gives the error instead.
+/// - If epoll_wait(2) fails.
 ///
 /// # Examples
 /// ```

@@ -207,16 +207,40 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     })
 }
 
-/// The number of bytes that [`recv_vectored`] hands to the kernel of these buffers.
+/// The number of bytes that [`recv_vectored`] or [`send_vectored`] hands to the kernel of these
+/// buffers.
 ///
 /// A read is short if it brought less than *this*; judged by the sum of all the buffers, a full
 /// read into the first 1024 of them would pass for one that drained the socket.
-pub(crate) fn offered(bufs: &[IoSliceMut<'_>]) -> usize {
+pub(crate) fn offered<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
     // read(2), NOTES: it and similar calls transfer at most this many bytes.
     const MOST_BYTES_A_CALL: usize = 0x7fff_f000;
-    // No overflow: borrowed mutably, they do not overlap.
-    let total: usize = bufs[window(bufs)].iter().map(|buf| buf.len()).sum();
+    // What is written may be the same bytes again and again, and more than can be counted.
+    let total = bufs[window(bufs)]
+        .iter()
+        .fold(0_usize, |total, buf| total.saturating_add(buf.len()));
     total.min(MOST_BYTES_A_CALL)
+}
+
+/// The first `n` of the bytes that [`send_vectored`] would hand to the kernel.
+pub(crate) fn first<'a>(bufs: &'a [IoSlice<'_>], mut n: usize) -> Vec<IoSlice<'a>> {
+    let cut = |buf: &'a IoSlice<'_>| {
+        let len = n.min(buf.len());
+        n -= len;
+        IoSlice::new(&buf[..len])
+    };
+    bufs[window(bufs)].iter().map(cut).collect()
+}
+
+/// Room for the first `n` of the bytes for which [`recv_vectored`] would hand room to the kernel.
+pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec<IoSliceMut<'a>> {
+    let cut = |buf: &'a mut IoSliceMut<'_>| {
+        let len = n.min(buf.len());
+        n -= len;
+        IoSliceMut::new(&mut buf[..len])
+    };
+    let window = window(bufs);
+    bufs[window].iter_mut().map(cut).collect()
 }
 
 /// Takes the socket's pending error, if it has one. socket(7), SO_ERROR: reading clears it.

@@ -101,8 +101,9 @@ impl Builder {
 
     /// Shuffles whatever is legal to shuffle, as `seed` says, to find in tests what would else be
     /// found on another machine on another day: which queued task is polled next, the order of
-    /// events, when the runtime looks at epoll, how many bytes a read or a write moves; and it
-    /// adds wakes for nothing and interruptions (EINTR). A program must bear all of it. First in,
+    /// events, when the runtime looks at epoll, how many bytes a read, peek or write moves; and it
+    /// adds wakes for nothing, interruptions (EINTR), and a `WouldBlock` of a `try_` method as if
+    /// the event were still to come: wait, and try again. A program must bear all of it. First in,
     /// first out does not hold then: a [`yield_now`](crate::task::yield_now), and the one at the end
     /// of [`time::advance`](crate::time::advance), may let no other task run.
     ///

@@ -8,7 +8,14 @@
 //!
 //! What it chooses: which queued task is next; the order of the events of a batch; how many polls
 //! until the next look; a wake for nothing, now and then; an interruption (EINTR) instead of an
-//! operation, or of a wait; and how many bytes a read or write is offered.
+//! operation, or of a wait; how many bytes a read, peek or write is offered, into or from however
+//! many buffers; and whether a try (`try_io`, `try_read`) has heard yet that a source is ready.
+//!
+//! A try that has not says `WouldBlock` of bytes that are there. That is legal of a source that is
+//! registered, and chosen of no other: bytes which came since the last turn are refused in the same
+//! way, because readiness is what the last turn knew (R4). Whoever is refused must wait, and the
+//! wait ends at once, because the readiness stays. One who gives up instead, since he knows by other
+//! means that something is there, relies on a look that may not have been.
 
 use std::cell::Cell;
 
@@ -17,7 +24,7 @@ pub(crate) struct Chaos {
 }
 
 impl Chaos {
-    pub(super) fn new(seed: u64) -> Chaos {
+    pub(crate) fn new(seed: u64) -> Chaos {
         Chaos {
             state: Cell::new(seed),
         }
@@ -25,7 +32,7 @@ impl Chaos {
 
     /// The next number: SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number
     /// generators" (OOPSLA 2014).
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.state.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,7 +48,7 @@ impl Chaos {
 
     /// True once in `n` times, on average.
     #[cold]
-    pub(super) fn one_in(&self, n: usize) -> bool {
+    pub(crate) fn one_in(&self, n: usize) -> bool {
         self.below(n) == 0
     }
 

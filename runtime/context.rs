@@ -12,6 +12,7 @@ use std::rc::Rc;
 use libc::c_ulong;
 
 use super::Shared;
+use super::foreign;
 use super::slab::Name;
 use super::sys;
 
@@ -102,21 +103,17 @@ fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
 }
 
-/// True if a subscriber wants to hear of wakes: then a wake is foreign code.
-#[inline]
-pub(super) fn wakes_are_traced() -> bool {
-    tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE)
-}
-
 /// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
 /// foreign code, so it comes last.
 #[inline]
 pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
-    if !wakes_are_traced() {
-        return;
-    }
-    let span = with_current(span_id).flatten();
-    // A waker here owns nothing, so waking by value and by reference are the same, and clones and
-    // drops are not events.
-    tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
+    foreign::trace(|| {
+        if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
+            return;
+        }
+        let span = with_current(span_id).flatten();
+        // A waker here owns nothing, so waking by value and by reference are the same, and clones
+        // and drops are not events.
+        tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
+    });
 }

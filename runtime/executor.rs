@@ -34,7 +34,6 @@ use tracing::{Span, trace};
 
 use super::Shared;
 use super::chaos::Chaos;
-use super::context;
 use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
@@ -140,9 +139,6 @@ impl Executor {
     ) -> Name {
         let serial = shared.serials.take();
         let span = task_span(serial, name, location);
-        if let Some(span) = &span {
-            trace!(parent: &**span, task = serial, "spawn");
-        }
         shared.counters.spawned.add(1);
         self.insert(shared, serial, Body::Spawned(cell), span)
     }
@@ -197,11 +193,12 @@ impl Executor {
 
     /// Queues the task that `waker` names, if it is one of this runtime's; else gives the waker
     /// back. This runs no foreign code, so it may be done while something is borrowed (R5), and
-    /// spares the way through the vtable and the context.
+    /// spares the way through the vtable and the context. Where a subscriber may hear of the wake,
+    /// which is foreign, the waker goes that way all the same.
     #[inline]
     pub(super) fn wake_ours(&self, waker: Waker) -> Option<Waker> {
         match Hint::of(&waker) {
-            Some(hint) if hint.place() == self.place && !context::wakes_are_traced() => {
+            Some(hint) if hint.place() == self.place && !foreign::is_traced() => {
                 self.wake(hint);
                 None
             }
@@ -276,7 +273,7 @@ impl Executor {
         } = run;
         // Until the end, so that what the task leaves behind is dropped in its name as well.
         let _current = self.set_current(serial);
-        let entered = span.as_deref().map(Span::enter);
+        let entered = span.as_deref().map(|span| foreign::tell(|| span.enter()));
         let cell = cell.as_ref();
         let polled = if aborted {
             foreign::trace(|| trace!(task = serial, "cancel"));
@@ -288,10 +285,11 @@ impl Executor {
             let waker = waker::waker(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
-        drop(entered);
+        foreign::discard_all(entered.flatten());
         if let Poll::Ready(finished) = polled {
             self.finish(shared, index, serial, finished);
         }
+        foreign::discard_all(span);
     }
 
     /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.

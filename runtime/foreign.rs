@@ -1,7 +1,7 @@
 //! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
 //!
-//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`], [`trace`], and
-//! [`contain`] beneath them. The caller holds no borrow and no lock (R5).
+//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`], [`trace`],
+//! [`tell`], and [`contain`] beneath them. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
 
@@ -44,23 +44,36 @@ pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
-/// Emits an event of level TRACE in the middle of something that must be finished: the subscriber
-/// is foreign.
+/// Makes an event or a span of level TRACE in the middle of something that must be finished: the
+/// subscriber is foreign. `None` if nobody listens, too.
+#[inline] // So that it is one comparison where nobody listens: 60 instructions a message otherwise.
+pub(crate) fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
+    if is_traced() { tell(event) } else { None }
+}
+
+/// True if some subscriber may want events of level TRACE. This asks none of them.
 #[inline]
-pub(crate) fn trace(event: impl FnOnce()) {
-    if tracing::level_enabled!(tracing::Level::TRACE) {
-        contain("a tracing subscriber panicked", event);
-    }
+pub(crate) fn is_traced() -> bool {
+    tracing::level_enabled!(tracing::Level::TRACE)
+}
+
+/// As [`trace`], for what is of any level.
+pub(crate) fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
+    contain("a tracing subscriber panicked", event)
 }
 
 /// Runs `f`; a panic of it ends here, and `what` is said of it.
 #[inline]
-pub(crate) fn contain(what: &'static str, f: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        forget_payload(payload);
-        // The subscriber may be the one who panics: then nobody can be told.
-        if let Err(payload) = catch_unwind(|| error!("{what}")) {
+pub(crate) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(outcome) => Some(outcome),
+        Err(payload) => {
             forget_payload(payload);
+            // The subscriber may be the one who panics: then nobody can be told.
+            if let Err(payload) = catch_unwind(|| error!("{what}")) {
+                forget_payload(payload);
+            }
+            None
         }
     }
 }

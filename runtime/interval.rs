@@ -86,6 +86,9 @@ impl Interval {
     }
 
     /// Polls for the next tick; see [`tick`](Interval::tick).
+    ///
+    /// # Panics
+    /// Outside a runtime.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let due = self.sleep.deadline();

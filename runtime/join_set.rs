@@ -66,7 +66,7 @@ impl<T: 'static> JoinSet<T> {
     /// Spawns a task into the set; see [`spawn`].
     ///
     /// # Panics
-    /// Outside a runtime.
+    /// As [`spawn`].
     #[track_caller]
     pub fn spawn<F>(&mut self, future: F) -> AbortHandle
     where
@@ -86,6 +86,9 @@ impl<T: 'static> JoinSet<T> {
     /// # Errors
     /// Inside: the [`JoinError`] of the task.
     ///
+    /// # Panics
+    /// Outside the tasks' runtime while that lives, if a task has ended.
+    ///
     /// # Cancel safety
     /// Safe: a task leaves the set when its output is returned, and not before.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
@@ -94,6 +97,9 @@ impl<T: 'static> JoinSet<T> {
 
     /// As [`join_next`](JoinSet::join_next), with the task's id.
     ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    ///
     /// # Cancel safety
     /// Safe.
     pub async fn join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
@@ -101,6 +107,9 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// Polls for the next task to end; see [`join_next`](JoinSet::join_next).
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
     pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
         self.poll_join_next_with_id(cx)
             .map(|next| next.map(|(_, output)| output))
@@ -132,7 +141,7 @@ impl<T: 'static> JoinSet<T> {
     /// Inside: the [`JoinError`] of the task.
     ///
     /// # Panics
-    /// Outside the tasks' runtime while that lives.
+    /// As [`join_next`](JoinSet::join_next).
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
         let (id, task) = self.first_ended()?;
         let output = task.try_take()?;
@@ -166,7 +175,8 @@ impl<T: 'static> JoinSet<T> {
     /// Waits for all tasks and returns their outputs in the order they ended.
     ///
     /// # Panics
-    /// With the panic of a task, or if one was cancelled; the others are aborted.
+    /// With the panic of a task, or if one was cancelled; the others are aborted. Else as
+    /// [`join_next`](JoinSet::join_next).
     ///
     /// # Cancel safety
     /// Dropped early, it aborts the tasks that are left and drops the outputs so far.
@@ -185,6 +195,9 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// Aborts all tasks and waits until they have ended; the set is empty then.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
     ///
     /// # Cancel safety
     /// Safe: the tasks are aborted by the first poll, and can be waited for again.

@@ -62,11 +62,11 @@
 //! # The loop
 //!
 //! ```text
-//!   ┌─▶ 1 poll up to 61 tasks from the queue, first in, first out
-//!   │   2 read the inbox, if there is mail
-//!   │   3 look at epoll: without waiting if a task is queued; else say "asleep", look at the
+//!   ┌─▶ 1 read the inbox, if there is mail; poll a task from the queue, first in, first out;
+//!   │     again, until the queue is empty, 61 times at most
+//!   │   2 look at epoll: without waiting if a task is queued; else say "asleep", look at the
 //!   │     inbox once more, and wait until the next deadline
-//!   │   4 read the clock once, fire the timers that are due
+//!   │   3 read the clock once, fire the timers that are due
 //!   └───┘
 //! ```
 //!
@@ -97,7 +97,7 @@ pub(crate) mod yield_now;
 // The inside.
 mod budget;
 mod builder;
-mod chaos;
+pub(crate) mod chaos;
 mod clock;
 mod context;
 mod executor;
@@ -195,6 +195,7 @@ impl Runtime {
     ///   tasks. Await the future, or spawn it.
     /// - With the panic of `future`, after it was dropped.
     /// - If epoll_wait(2) fails, as it does in a forked child.
+    /// - As [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let outcome = if const { is_big::<F>() } {
@@ -252,6 +253,9 @@ impl Runtime {
 
     /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
     /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    /// Where 2^28 tasks live already.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -278,7 +282,8 @@ impl Runtime {
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
     ///
     /// # Panics
-    /// Inside this runtime. Inside another one it works.
+    /// Inside this runtime; inside another one it works. And as
+    /// [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
         let shared = &self.shared;
@@ -363,6 +368,7 @@ impl Shared {
         loop {
             while self.polls_until_look.get() > 0 {
                 self.polls_until_look.set(self.polls_until_look.get() - 1);
+                self.read_mail();
                 match self.executor.pop(self) {
                     Next::Main => return,
                     Next::Run(task) => self.executor.run(self, task),

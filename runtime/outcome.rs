@@ -47,10 +47,12 @@ impl Executor {
         };
         drop(state);
         if finished == Finished::DropPanicked {
-            error!(
-                task = serial,
-                "the future of a finished task panicked while it was dropped"
-            );
+            foreign::tell(|| {
+                error!(
+                    task = serial,
+                    "the future of a finished task panicked while it was dropped"
+                );
+            });
         }
         if let Some(foreigner) = joiner.and_then(|joiner| self.wake_ours(joiner)) {
             foreign::wake(foreigner);
@@ -79,12 +81,16 @@ impl Executor {
                 Finished::Quietly => {}
                 Finished::Panicked => {
                     self.unhandled_panic.set(true);
-                    error!(task = serial, "a detached task panicked");
+                    foreign::tell(|| error!(task = serial, "a detached task panicked"));
                 }
-                Finished::DropPanicked => error!(
-                    task = serial,
-                    "the output of a detached task panicked while it was dropped"
-                ),
+                Finished::DropPanicked => {
+                    foreign::tell(|| {
+                        error!(
+                            task = serial,
+                            "the output of a detached task panicked while it was dropped"
+                        );
+                    });
+                }
             }
         }
         foreign::discard_any(joiner);

@@ -141,7 +141,7 @@ impl Reactor {
             let _unused = self.sources.borrow_mut().remove(index, serial);
             return Err(error);
         }
-        trace!(fd, source = serial, ?interest, "register");
+        foreign::trace(|| trace!(fd, source = serial, ?interest, "register"));
         Ok(Name::new(shared.place, index, serial))
     }
 
@@ -151,7 +151,7 @@ impl Reactor {
         // registration alive, and nothing could remove it then (epoll(7) Q&A). EBADF and ENOENT
         // say that somebody closed it under us; the slot is freed all the same (R7).
         let _gone = self.epoll.delete(fd);
-        trace!(fd, source = source.serial, "deregister");
+        foreign::trace(|| trace!(fd, source = source.serial, "deregister"));
         self.free(source);
     }
 

@@ -167,7 +167,12 @@ impl Registration {
         if !self.is_awaitable(interest) {
             return Err(self.never_reported(interest));
         }
-        let is_ready = self.at_home(|shared, name| shared.reactor.is_ready(name, interest));
+        let is_ready = self.at_home(|shared, name| {
+            // Chaos: as if the event that reported it were still to come. Readiness is kept, so
+            // the wait that follows ends at once.
+            let unheard = shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
+            Some(!unheard && shared.reactor.is_ready(name, interest)?)
+        });
         if is_ready.flatten() == Some(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }

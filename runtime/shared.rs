@@ -126,10 +126,14 @@ impl Shared {
     }
 
     /// Does what the inbox asks for.
+    #[inline]
     pub(crate) fn read_mail(&self) {
-        if !self.inbox.has_mail() {
-            return;
+        if self.inbox.has_mail() {
+            self.read_what_is_there();
         }
+    }
+
+    fn read_what_is_there(&self) {
         let mut mail = self.mail.take();
         self.inbox.collect(&mut mail);
         let (wakes, commands) = (mail.wakes.len(), mail.commands.len());
@@ -139,7 +143,7 @@ impl Shared {
         }
         // A subscriber is foreign code, so nobody waits for it (R9).
         for index in mail.wakes.drain(..) {
-            foreign::trace(|| context::trace_wake(|shared| shared.executor.span_id_at(index)));
+            context::trace_wake(|shared| shared.executor.span_id_at(index));
         }
         for command in mail.commands.drain(..) {
             foreign::contain("an order from elsewhere panicked", || self.obey(command));

@@ -11,6 +11,7 @@ use tracing::error;
 
 use super::Shared;
 use super::executor::{Body, Executor, Life, State, Task, TaskRef};
+use super::foreign;
 use super::join::Id;
 use super::slab::Slab;
 
@@ -39,10 +40,12 @@ impl Executor {
                 self.clear_away(shared, index, serial);
             }
         }
-        error!(
-            rounds = SHUTDOWN_ROUNDS,
-            "tasks go on spawning tasks while they are dropped: leaked"
-        );
+        foreign::tell(|| {
+            error!(
+                rounds = SHUTDOWN_ROUNDS,
+                "tasks go on spawning tasks while they are dropped: leaked"
+            );
+        });
         mem::forget(mem::replace(
             &mut self.state.borrow_mut().tasks,
             Slab::new(),

@@ -8,11 +8,12 @@ use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
 
-use tracing::Span;
+use tracing::{Span, trace};
 
 use super::Shared;
 use super::context;
 use super::executor::TaskRef;
+use super::foreign;
 use super::join::{Id, JoinHandle};
 use super::task::TaskCell;
 
@@ -132,9 +133,19 @@ impl Shared {
     }
 }
 
-/// The span tokio-console knows tasks by, if a subscriber wants it.
+/// The span tokio-console knows tasks by, if a subscriber wants it; one that panics gets none.
 #[inline]
 pub(super) fn task_span(
+    serial: u64,
+    name: Option<&str>,
+    location: &'static Location<'static>,
+) -> Option<Rc<Span>> {
+    let span = foreign::trace(|| new_span(serial, name, location)).flatten()?;
+    foreign::trace(|| trace!(parent: &*span, task = serial, "spawn"));
+    Some(span)
+}
+
+fn new_span(
     serial: u64,
     name: Option<&str>,
     location: &'static Location<'static>,

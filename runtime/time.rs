@@ -265,6 +265,9 @@ impl fmt::Debug for Sleep {
 /// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], or can be
 /// had back by [`Timeout::into_inner`].
 ///
+/// # Panics
+/// Polling it outside a runtime panics, unless the future is ready; making it does not.
+///
 /// # Cancel safety
 /// As safe as the future is.
 ///
@@ -286,6 +289,9 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 }
 
 /// Runs `future` until `deadline` at most; see [`timeout`].
+///
+/// # Panics
+/// As [`timeout`].
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout {
         future,

@@ -29,6 +29,8 @@ mod errors;
 mod faults;
 #[path = "async_fd/guards.rs"]
 mod guards;
+#[path = "async_fd/sets.rs"]
+mod sets;
 #[path = "async_fd/waiting.rs"]
 mod waiting;
 

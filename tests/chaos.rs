@@ -26,6 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use reveille::io::{AsyncFd, Interest};
+use reveille::net::{TcpListener, TcpStream};
 
 /// A connected pair of Unix streams that take part in chaos.
 fn pair() -> (AsyncFd<File>, AsyncFd<File>) {
@@ -35,6 +36,16 @@ fn pair() -> (AsyncFd<File>, AsyncFd<File>) {
         AsyncFd::new(File::from(OwnedFd::from(stream))).unwrap()
     };
     (wrap(one), wrap(other))
+}
+
+/// A connected pair of TCP streams.
+async fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (there, _) = listener.accept().await.unwrap();
+    (here, there)
 }
 
 async fn read(from: &AsyncFd<File>, buf: &mut [u8]) -> io::Result<usize> {

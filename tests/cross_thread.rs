@@ -441,6 +441,28 @@ fn nobody_rings_while_the_runtime_is_awake() {
     );
 }
 
+/// Promise 6. Catches: an inbox that is read only when the runtime looks at epoll, every 61 polls.
+#[test]
+fn a_wake_that_comes_while_others_run_is_heard_at_the_next_poll() {
+    block_on(async {
+        let mut was_polled = false;
+        let waits = poll_fn(move |cx| {
+            if was_polled {
+                return Poll::Ready(());
+            }
+            was_polled = true;
+            let waker = cx.waker().clone();
+            // Joined here, so that the wake has been before this poll ends.
+            thread::spawn(move || waker.wake()).join().unwrap();
+            Poll::Pending
+        });
+        let waits = spawn(waits);
+        yield_now().await;
+        yield_now().await;
+        assert!(waits.is_finished());
+    });
+}
+
 /// Fault B8. Catches: wakers that differ from poll to poll; a hint without the serial.
 #[test]
 fn will_wake_is_true_for_the_same_task_and_false_for_another() {

@@ -3,6 +3,10 @@
 
 mod support;
 
+#[path = "support/bomb.rs"]
+mod bomb;
+#[path = "support/child.rs"]
+mod child;
 #[path = "tasks/owning.rs"]
 mod owning;
 
@@ -19,6 +23,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use bomb::{Bomb, Material, assert_exploded, check, explode, lay_out};
+use child::in_child;
 use futures_task::{LocalSpawn as _, Spawn as _};
 use reveille::io::AsyncFd;
 use reveille::runtime::{Builder, Handle, Runtime, UnhandledPanic};
@@ -435,7 +441,7 @@ fn a_handle_gives_cancelled_after_the_runtimes_end() {
     let id = task.id();
     drop(runtime);
     let error = futures_lite::future::block_on(task).unwrap_err();
-    assert!(error.is_cancelled());
+    assert!(error.is_cancelled() && !error.is_panic());
     assert_eq!(error.id(), id);
     assert_eq!(error.to_string(), format!("task `{id}` was cancelled"));
 }
@@ -463,12 +469,12 @@ fn ids_rise_and_are_known_in_the_task() {
     });
 }
 
-/// Catches: text without the payload, or payload that is lost.
+/// Catches: text without the payload, or payload that is lost; a panic that counts as cancelled.
 #[test]
 fn a_join_error_carries_the_panic() {
     block_on(async {
         let error = spawn(async { panic!("the text") }).await.unwrap_err();
-        assert!(error.is_panic());
+        assert!(error.is_panic() && !error.is_cancelled());
         assert!(error.to_string().ends_with("panicked: the text"), "{error}");
         assert!(format!("{error:?}").contains("\"the text\""), "{error:?}");
         assert_eq!(text_of(&*error.into_panic()), "the text");
@@ -1309,120 +1315,6 @@ fn shutting_a_set_down_waits_for_the_drops() {
 
 // Re-entrancy: destructors and wakers that call everything there is.
 
-thread_local! {
-    static EXPLOSIONS: Cell<usize> = const { Cell::new(0) };
-    /// Those that came to their end: a panic in the others may have been contained.
-    static COMPLETE: Cell<usize> = const { Cell::new(0) };
-    static MATERIAL: RefCell<Vec<Material>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What a bomb needs for its explosion, and drops in it.
-struct Material {
-    victim: JoinHandle<()>,
-    joined: JoinHandle<Box<u8>>,
-    registered: AsyncFd<UnixStream>,
-    due: Sleep,
-    waker: Waker,
-    set: JoinSet<()>,
-}
-
-/// Lays out material for so many explosions, in the current runtime.
-async fn lay_out(explosions: usize) {
-    for _ in 0..explosions {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let registered = AsyncFd::new(ours).unwrap();
-        let mut due = sleep(Duration::from_millis(1));
-        let mut set = JoinSet::new();
-        set.spawn(pending());
-        let waker = own_waker().await;
-        let mut cx = Context::from_waker(&waker);
-        drop(registered.poll_read_ready(&mut cx));
-        assert!(Pin::new(&mut due).poll(&mut cx).is_pending());
-        let material = Material {
-            victim: spawn(pending()),
-            joined: spawn(async { Box::new(1) }),
-            registered,
-            due,
-            waker,
-            set,
-        };
-        MATERIAL.with_borrow_mut(|all| all.push(material));
-    }
-    EXPLOSIONS.set(0);
-    COMPLETE.set(0);
-}
-
-/// Does everything there is to do, short of turning the runtime.
-fn explode() {
-    EXPLOSIONS.set(EXPLOSIONS.get() + 1);
-    let at_home = Handle::try_current().is_ok();
-    let mut cx = Context::from_waker(Waker::noop());
-    if at_home {
-        drop(spawn(yield_now()));
-        drop(spawn(pending::<()>()).abort_on_drop());
-        Handle::current().spawn(async {});
-        let mut new = sleep(Duration::from_secs(60));
-        assert!(Pin::new(&mut new).poll(&mut cx).is_pending());
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let registered = AsyncFd::new(ours).unwrap();
-        assert!(registered.poll_read_ready(&mut cx).is_pending());
-        let text = panic_text(|| block_on(async {}));
-        assert!(text.contains("`block_on` called inside"), "{text}");
-    }
-    // It may be gone when a thread-local's destructor explodes.
-    let material = MATERIAL.try_with(|all| all.borrow_mut().pop());
-    let Ok(Some(material)) = material else {
-        COMPLETE.set(COMPLETE.get() + 1);
-        return;
-    };
-    let Material {
-        victim,
-        mut joined,
-        registered,
-        due,
-        waker,
-        mut set,
-    } = material;
-    waker.wake_by_ref();
-    victim.abort();
-    if at_home {
-        drop(Pin::new(&mut joined).poll(&mut cx));
-        set.spawn(async {});
-        drop(set.try_join_next());
-        set.abort_all();
-    }
-    drop((victim, joined, registered, due, waker, set));
-    COMPLETE.set(COMPLETE.get() + 1);
-}
-
-/// A value whose drop explodes.
-fn bomb() -> OnDrop<impl FnOnce()> {
-    on_drop(explode)
-}
-
-/// The runtime is as good as ever: it spawns, sleeps, waits and answers other threads.
-fn check(runtime: &Runtime) {
-    runtime.block_on(async {
-        let waker = own_waker().await;
-        spawn(async { sleep(Duration::from_millis(1)).await })
-            .await
-            .unwrap();
-        let mut thread = None;
-        poll_fn(|_| match &thread {
-            None => {
-                let waker = waker.clone();
-                thread = Some(thread::spawn(move || waker.wake()));
-                Poll::Pending
-            }
-            Some(_) => Poll::Ready(()),
-        })
-        .await;
-        thread.unwrap().join().unwrap();
-    });
-}
-
 /// Fault B15, R5, promise 4. Catches: a borrow that is held while a destructor of a task runs.
 #[test]
 fn a_tasks_destructors_may_do_anything() {
@@ -1443,12 +1335,12 @@ fn a_tasks_destructors_may_do_anything() {
             let own: Rc<RefCell<Option<AbortHandle>>> = Rc::default();
             let handle = own.clone();
             let task: JoinHandle<Option<Box<dyn Any>>> = runtime.spawn(async move {
-                let bomb = bomb();
+                let bomb = Bomb;
                 match place {
                     "output, joined" | "output, detached" | "output, runtime drop" => {
                         return Some(Box::new(bomb) as Box<dyn Any>);
                     }
-                    "payload, detached" => panic_any(on_drop(explode)),
+                    "payload, detached" => panic_any(Bomb),
                     "panic" => panic!("on purpose"),
                     "end of poll" => {}
                     _ => {
@@ -1477,9 +1369,7 @@ fn a_tasks_destructors_may_do_anything() {
                 check(&runtime);
             }
             drop(runtime);
-            assert!(EXPLOSIONS.get() >= 1, "{place}: no explosion");
-            assert_eq!(COMPLETE.get(), EXPLOSIONS.get(), "{place}: one panicked");
-            MATERIAL.take();
+            assert_exploded(place);
         }
     });
 }
@@ -1536,16 +1426,9 @@ fn foreign_wakers_may_do_anything() {
                 drop(runtime);
                 // A wait that is dropped is forgotten, so nobody wakes its waker.
                 let forgotten = place == "io read" && when == "wake";
-                assert!(
-                    forgotten || EXPLOSIONS.get() >= 1,
-                    "{place}, {when}: no explosion"
-                );
-                assert_eq!(
-                    COMPLETE.get(),
-                    EXPLOSIONS.get(),
-                    "{place}, {when}: one panicked"
-                );
-                MATERIAL.take();
+                if !forgotten {
+                    assert_exploded(&format!("{place}, {when}"));
+                }
             }
         }
     });
@@ -1563,11 +1446,11 @@ fn thread_local_destructors_may_do_anything() {
         for bombs_first in [true, false] {
             let thread = thread::spawn(move || {
                 if bombs_first {
-                    BOMBS.with_borrow_mut(|bombs| bombs.push(Box::new(bomb())));
+                    BOMBS.with_borrow_mut(|bombs| bombs.push(Box::new(Bomb)));
                 }
                 let runtime = Runtime::new().unwrap();
                 runtime.block_on(lay_out(3));
-                let guard = bomb();
+                let guard = Bomb;
                 drop(runtime.spawn(async move {
                     let _guard = guard;
                     pending::<()>().await;
@@ -1575,7 +1458,7 @@ fn thread_local_destructors_may_do_anything() {
                 turn(&runtime);
                 // Material that outlives everything else, dropped with its thread-local.
                 RUNTIME.set(Some(runtime));
-                let material = MATERIAL.with_borrow_mut(Vec::pop).unwrap();
+                let material = Material::take().unwrap();
                 BOMBS.with_borrow_mut(|bombs| {
                     bombs.push(Box::new(on_drop(move || {
                         assert!(Handle::try_current().is_err());
@@ -1588,6 +1471,50 @@ fn thread_local_destructors_may_do_anything() {
             // A panic in the destructor of a thread-local aborts the process, which is red as well.
             thread.join().unwrap();
         }
+    });
+}
+
+/// Fault B15, R5. The hook runs in the middle of what panics: a poll, a destructor, a waker.
+/// Catches: a borrow of more than the task's own stage that is held meanwhile.
+#[test]
+fn a_panic_hook_may_do_anything() {
+    in_child("a_panic_hook_may_do_anything", || {
+        std::panic::set_hook(Box::new(|_| explode()));
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(lay_out(8));
+        let fails = || on_drop(|| panic!("in a destructor"));
+        runtime.block_on(async {
+            assert!(spawn(async { panic!("in a poll") }).await.is_err());
+            let guard = fails();
+            let task = spawn(async move {
+                let _guard = guard;
+                pending::<()>().await;
+            });
+            yield_now().await;
+            task.abort();
+            assert!(task.await.is_err());
+            drop(spawn(ready(fails())));
+            yield_now().await;
+            let waker = foreign(Foreign {
+                on_wake: Some(|| panic!("in a waker")),
+                ..Foreign::default()
+            });
+            let mut task = spawn(yield_now());
+            let polled = Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            yield_now().await;
+            yield_now().await;
+            assert!(task.is_finished());
+        });
+        check(&runtime);
+        let guard = fails();
+        drop(runtime.spawn(async move {
+            let _guard = guard;
+            pending::<()>().await;
+        }));
+        turn(&runtime);
+        drop(runtime);
+        assert_exploded("the panic hook");
     });
 }
 

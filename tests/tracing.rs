@@ -2,10 +2,13 @@
 
 mod support;
 
+#[path = "support/bomb.rs"]
+mod bomb;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::{Future as _, pending, poll_fn};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -397,16 +400,22 @@ fn a_subscriber_may_spawn_and_wake() {
 }
 
 /// R9. Catches: a panic of a subscriber that takes the batch's wakers with it, or the task that was
-/// popped, or the rest of the mail.
+/// spawned or popped, or its joiner, or the rest of the mail, or the slot of a source.
 #[test]
 fn a_subscriber_that_panics_strands_nobody() {
-    /// Panics at every event with this message.
+    /// Panics at this place, or at every event with this message.
     struct Trap(&'static str);
+    impl Trap {
+        fn spring(&self, here: &str) {
+            assert_ne!(here, self.0, "the subscriber's own panic");
+        }
+    }
     impl Subscriber for Trap {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
         fn new_span(&self, _: &Attributes<'_>) -> Id {
+            self.spring("a new span");
             Id::from_u64(1)
         }
         fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -414,49 +423,151 @@ fn a_subscriber_that_panics_strands_nobody() {
         fn event(&self, event: &Event<'_>) {
             let mut seen = Seen::default();
             event.record(&mut seen);
-            assert_ne!(seen.field("message"), self.0, "the subscriber's own panic");
+            self.spring(seen.field("message"));
         }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
+        fn enter(&self, _: &Id) {
+            self.spring("the beginning of a span");
+        }
+        fn exit(&self, _: &Id) {
+            self.spring("the end of a span");
+        }
+        fn try_close(&self, _: Id) -> bool {
+            self.spring("a closed span");
+            true
+        }
     }
-    for message in ["ready", "poll", "fire", "park", "spawn"] {
+    for place in PLACES {
         within(10, move || {
-            tracing::subscriber::with_default(Trap(message), || {
-                let runtime = Runtime::new().unwrap();
-                let far = runtime.handle();
-                let (sender, receiver) = std::sync::mpsc::channel();
-                // Two in one batch of mail, where the event of the first must not cost the second.
-                for n in 0..2 {
-                    let sender = sender.clone();
-                    far.spawn(async move { sender.send(n).unwrap() });
-                }
-                let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-                ours.set_nonblocking(true).unwrap();
-                let waits = async move {
-                    let ours = reveille::io::AsyncFd::new(ours).unwrap();
-                    let mut buf = [0; 1];
-                    let read = |mut ours: &std::os::unix::net::UnixStream| {
-                        std::io::Read::read(&mut ours, &mut buf)
-                    };
-                    let interest = reveille::io::Interest::READABLE;
-                    assert_eq!(ours.async_io(interest, read).await.unwrap(), 1);
-                    reveille::time::sleep(std::time::Duration::from_millis(1)).await;
-                };
-                runtime.block_on(async {
-                    let mut waits = std::pin::pin!(waits);
-                    let polled = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
-                    assert!(polled.is_pending());
-                    std::io::Write::write_all(&mut theirs, b"x").unwrap();
-                    waits.await;
-                });
-                drop(sender);
-                // A spawn whose own event panics is lost, and says so; nothing else is.
-                let arrived: Vec<i32> = receiver.iter().take(2).collect();
-                assert!(
-                    message == "spawn" || arrived == [0, 1],
-                    "{message}: {arrived:?}"
-                );
-            });
+            let runtime = Runtime::new().unwrap();
+            tracing::subscriber::with_default(Trap(place), || everything_happens(&runtime));
         });
     }
+}
+
+/// Fault B15, R5, promise 4. Catches: a borrow that is held while a subscriber runs.
+#[test]
+fn a_subscriber_may_do_anything() {
+    /// Explodes the first time it is called at this place.
+    struct Charge(&'static str, AtomicBool);
+    impl Charge {
+        fn spring(&self, here: &str) {
+            if here == self.0 && self.1.swap(false, Ordering::Relaxed) {
+                drop(bomb::Bomb);
+            }
+        }
+    }
+    impl Subscriber for Charge {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            self.spring("a new span");
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut seen = Seen::default();
+            event.record(&mut seen);
+            self.spring(seen.field("message"));
+        }
+        fn enter(&self, _: &Id) {
+            self.spring("the beginning of a span");
+        }
+        fn exit(&self, _: &Id) {
+            self.spring("the end of a span");
+        }
+        fn try_close(&self, _: Id) -> bool {
+            self.spring("a closed span");
+            true
+        }
+    }
+    for place in PLACES {
+        within(30, move || {
+            let runtime = Runtime::new().unwrap();
+            runtime.block_on(bomb::lay_out(2));
+            let charge = Charge(place, AtomicBool::new(true));
+            tracing::subscriber::with_default(charge, || everything_happens(&runtime));
+            bomb::check(&runtime);
+            bomb::assert_exploded(place);
+        });
+    }
+}
+
+/// Where a subscriber is called: for the life of a span, or for the event with this message.
+const PLACES: [&str; 15] = [
+    "a new span",
+    "the beginning of a span",
+    "the end of a span",
+    "a closed span",
+    "spawn",
+    "poll",
+    "cancel",
+    "register",
+    "ready",
+    "deregister",
+    "fire",
+    "park",
+    "", // The event of a wake has no message.
+    "a detached task panicked",
+    "the future of a finished task panicked while it was dropped",
+];
+
+/// Runs a program in which every event happens, and everything must be as if nobody listened.
+fn everything_happens(runtime: &Runtime) {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("in the drop of a future");
+        }
+    }
+    let far = runtime.handle();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // Two in one batch of mail, where the event of the first must not cost the second.
+    for n in 0..2 {
+        let sender = sender.clone();
+        far.spawn(async move { sender.send(n).unwrap() });
+    }
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let ours = std::rc::Rc::new(ours);
+    let fd = reveille::io::AsyncFd::new(std::rc::Rc::clone(&ours)).unwrap();
+    let waits = async move {
+        let mut buf = [0; 1];
+        let read = |ours: &std::rc::Rc<std::os::unix::net::UnixStream>| {
+            std::io::Read::read(&mut &**ours, &mut buf)
+        };
+        let interest = reveille::io::Interest::READABLE;
+        assert_eq!(fd.async_io(interest, read).await.unwrap(), 1);
+        reveille::time::sleep(std::time::Duration::from_millis(1)).await;
+    };
+    runtime.block_on(async {
+        let mut waits = Box::pin(waits);
+        let polled = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        std::io::Write::write_all(&mut theirs, b"x").unwrap();
+        waits.await;
+        // The source is gone, or its descriptor could not be registered again.
+        let again = reveille::io::AsyncFd::new(ours).unwrap();
+        again.writable().await.unwrap().retain_ready();
+        let task = spawn(pending::<()>());
+        yield_now().await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        let bad = spawn(async {
+            let _bad = Bad;
+            poll_fn(|_| Poll::Ready(())).await;
+        });
+        assert!(bad.await.unwrap_err().is_panic());
+        let bad = Bad;
+        let done = spawn(poll_fn(move |_| {
+            let _kept = &bad;
+            Poll::Ready(7)
+        }));
+        assert_eq!(done.await.unwrap(), 7);
+        drop(spawn(async { panic!("nobody asks") }));
+        yield_now().await;
+    });
+    drop(sender);
+    assert_eq!(receiver.iter().collect::<Vec<i32>>(), [0, 1]);
 }

@@ -19,6 +19,7 @@ use super::super::sys;
 use super::stream::TcpStream;
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest};
+use crate::runtime::Handle;
 use crate::time::sleep;
 
 /// Accepts TCP connections.
@@ -112,7 +113,8 @@ impl TcpListener {
     ///
     /// # Errors
     /// What else accept(2) reports: EINVAL if the socket does not listen, EOPNOTSUPP if it is one of
-    /// datagrams; those of waiting, see [`AsyncFd::readable`].
+    /// datagrams; those of waiting, see [`AsyncFd::readable`]; outside a runtime, where it cannot
+    /// come back, the limit too.
     ///
     /// # Cancel safety
     /// Safe: a connection is taken from the backlog by the poll that returns it.
@@ -124,7 +126,8 @@ impl TcpListener {
                 .async_io(Interest::READABLE, |_| self.accept_now())
                 .await;
             match accepted {
-                Err(error) if is_limit(&error) => {
+                // Outside a runtime nothing could end the pause.
+                Err(error) if is_limit(&error) && Handle::try_current().is_ok() => {
                     self.log(&error);
                     // No edge comes when a descriptor is freed. Readiness stays as it is.
                     sleep(back_off).await;

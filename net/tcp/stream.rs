@@ -238,8 +238,9 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe, as [`write`](TcpStream::write).
     pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let op = |_: &_| sys::send_vectored(self.socket(), bufs);
-        self.io.async_io(Interest::WRITABLE, op).await
+        self.io
+            .async_io(Interest::WRITABLE, |_| self.send_vectored(bufs))
+            .await
     }
 
     /// Writes all of `buf`, waiting for room as often as need be.
@@ -323,9 +324,8 @@ impl TcpStream {
     /// # Errors
     /// As [`try_write`](TcpStream::try_write).
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.io.try_io(Interest::WRITABLE, |_| {
-            sys::send_vectored(self.socket(), bufs)
-        })
+        self.io
+            .try_io(Interest::WRITABLE, |_| self.send_vectored(bufs))
     }
 
     /// Tries an operation of the caller's on the socket, without waiting; see [`AsyncFd::try_io`].
@@ -404,9 +404,8 @@ impl TcpStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io.poll_io(cx, Interest::WRITABLE, |_| {
-            sys::send_vectored(self.socket(), bufs)
-        })
+        self.io
+            .poll_io(cx, Interest::WRITABLE, |_| self.send_vectored(bufs))
     }
 
     /// Polls [`readable`](TcpStream::readable).
@@ -565,14 +564,31 @@ impl TcpStream {
 
     fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         // Against what was handed to the kernel, which is less than all if there are many.
-        let offered = sys::offered(bufs);
-        let n = self.sure(|socket| sys::recv_vectored(socket, bufs))?;
+        let most = sys::offered(bufs);
+        let offered = self.io.offer(most);
+        let n = if offered == most {
+            self.sure(|socket| sys::recv_vectored(socket, bufs))?
+        } else {
+            let mut part = sys::first_mut(bufs, offered);
+            self.sure(|socket| sys::recv_vectored(socket, &mut part))?
+        };
         self.received(n, offered);
         Ok(n)
     }
 
+    fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let most = sys::offered(bufs);
+        let offered = self.io.offer(most);
+        if offered == most {
+            sys::send_vectored(self.socket(), bufs)
+        } else {
+            sys::send_vectored(self.socket(), &sys::first(bufs, offered))
+        }
+    }
+
     fn recv_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.sure(|socket| sys::peek(socket, buf))?;
+        let offered = self.io.offer(buf.len());
+        let n = self.sure(|socket| sys::peek(socket, &mut buf[..offered]))?;
         self.io.distrust_short_reads();
         Ok(n)
     }

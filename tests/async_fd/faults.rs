@@ -180,7 +180,7 @@ fn a_value_that_hands_out_another_descriptor_is_registered_and_deregistered_by_t
 }
 
 /// A pipe in non-blocking mode: what is read from, what is written to.
-fn pipe() -> (File, File) {
+pub(crate) fn pipe() -> (File, File) {
     let mut ends = [0; 2];
     // SAFETY: pipe2(2) writes two integers, and `ends` has room for them.
     let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };

@@ -181,6 +181,7 @@ fn doubt_about_short_reads_lasts_until_one_would_block() {
             if doubted {
                 ours.distrust_short_reads();
             }
+            assert_eq!(ours.doubts_short_reads(), doubted);
             assert_eq!(read_up_to(&ours, 16), 3);
             ours.clear_drained();
             assert_eq!(is_ready(&ours, Interest::READABLE), doubted);

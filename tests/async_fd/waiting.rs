@@ -14,7 +14,7 @@ use reveille::io::{AsyncFd, Interest};
 use crate::foreign::{Act, foreign};
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
-use crate::{read_one, reader, registrations, settle, sources, write_one};
+use crate::{pair, read_one, reader, registrations, settle, sources, write_one};
 
 /// R4. Catches: readiness taken away by the report itself.
 #[test]
@@ -34,6 +34,89 @@ fn what_was_reported_stays_until_an_operation_disproves_it() {
         assert_eq!(ours.try_io(Interest::READABLE, read_one).unwrap(), 1);
         assert!(ours.try_io(Interest::READABLE, read_one).is_err());
         assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+    });
+}
+
+/// R4. Catches: a system call of which it is known that it would block.
+#[test]
+fn what_is_known_to_block_is_not_tried() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (_, waker) = Wakes::new();
+    let tried = || {
+        let tried = Cell::new(false);
+        let outcome = ours.try_io(Interest::READABLE, |_| {
+            tried.set(true);
+            Ok(())
+        });
+        assert_eq!(outcome.is_ok(), tried.get());
+        tried.get()
+    };
+    inside(&runtime, || {
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+        assert!(!tried(), "the first report is still to come");
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    inside(&runtime, || {
+        assert!(tried());
+        assert!(ours.try_io(Interest::READABLE, read_one).is_ok());
+        assert!(ours.try_io(Interest::READABLE, read_one).is_err());
+        assert!(!tried());
+    });
+}
+
+/// Catches: a read that has to wait, and makes writing wait that was never tried.
+#[test]
+fn a_direction_that_was_never_tried_is_tried_before_the_first_report() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = pair();
+    let ours = AsyncFd::new(ours).unwrap();
+    let (_, waker) = Wakes::new();
+    inside(&runtime, || {
+        let mut read = pin!(ours.async_io(Interest::READABLE, read_one));
+        assert!(poll(&mut read, &waker).is_pending());
+        assert!(ours.try_io(Interest::READABLE, |_| Ok(())).is_err());
+        assert!(ours.try_io(Interest::WRITABLE, |_| Ok(())).is_ok());
+    });
+}
+
+/// Catches: EINTR that is passed on, at home or where there is no runtime.
+#[test]
+fn an_operation_that_was_interrupted_is_tried_again() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (_, waker) = Wakes::new();
+    let read = || {
+        write_one(&theirs, 7);
+        let mut interruptions = 3;
+        let mut read = pin!(ours.async_io(Interest::READABLE, |stream| {
+            if interruptions > 0 {
+                interruptions -= 1;
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            read_one(stream)
+        }));
+        match poll(&mut read, &waker) {
+            Poll::Ready(byte) => byte.unwrap(),
+            Poll::Pending => panic!("there is something"),
+        }
+    };
+    assert_eq!(inside(&runtime, read), 7);
+    assert_eq!(read(), 7, "outside");
+}
+
+/// Catches: an error that is taken for an interruption, and tried again for ever.
+#[test]
+fn outside_a_runtime_an_error_is_what_it_is() {
+    within(10, || {
+        let (ours, _theirs) = reader();
+        let (_, waker) = Wakes::new();
+        let fail = |_: &_| Err::<(), _>(std::io::ErrorKind::NotConnected.into());
+        match poll(&mut pin!(ours.async_io(Interest::READABLE, fail)), &waker) {
+            Poll::Ready(Err(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotConnected),
+            other => panic!("{other:?}"),
+        }
     });
 }
 

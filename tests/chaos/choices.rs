@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
@@ -17,7 +17,7 @@ use reveille::{Builder, Runtime};
 use super::seeds::under_seeds;
 use super::step::{Wakes, inside, poll};
 use super::within::within;
-use super::{pair, write_all};
+use super::{pair, tcp_pair, write_all};
 
 /// So many seeds, of which each choice must be made under some.
 const SEEDS: u64 = 200;
@@ -95,6 +95,100 @@ fn reads_and_writes_are_short_now_and_then() {
     assert!(moved.iter().any(|(wrote, n)| n < wrote), "{moved:?}");
     let whole = Builder::new().block_on(async { pair().0.offer(8) });
     assert_eq!(whole, 8, "chaos is off");
+}
+
+/// Catches: a byte that is offered where there is no room; an operation that is seldom whole.
+#[test]
+fn of_nothing_nothing_is_offered_and_of_something_often_all() {
+    let offers = outcomes(|runtime| runtime.block_on(async { pair().0.offer(0) }));
+    assert_eq!(offers, BTreeSet::from([0]));
+    let whole = |seed| {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        runtime.block_on(async { pair().0.offer(1000) == 1000 })
+    };
+    let often = (0..SEEDS).filter(|&seed| whole(seed)).count();
+    assert!(often > 60, "{often} of {SEEDS}");
+}
+
+/// Catches: a vectored write that always offers all of its buffers.
+#[test]
+fn vectored_writes_are_short_now_and_then() {
+    let written = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, _there) = tcp_pair().await;
+            let bufs = [IoSlice::new(&[1; 3]), IoSlice::new(&[2; 5])];
+            here.write_vectored(&bufs).await.unwrap()
+        })
+    });
+    assert_eq!(written, (1..=8).collect(), "from 1 to all of 8");
+}
+
+/// Catches: a vectored read that always offers the room of all its buffers.
+#[test]
+fn vectored_reads_are_short_now_and_then() {
+    let read = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = tcp_pair().await;
+            there.write_all(&[7; 8]).await.unwrap();
+            let (mut one, mut other) = ([0; 3], [0; 5]);
+            let mut bufs = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
+            here.read_vectored(&mut bufs).await.unwrap()
+        })
+    });
+    assert_eq!(read, (1..=8).collect(), "from 1 to all of 8");
+}
+
+/// Catches: a peek that always offers all of its buffer.
+#[test]
+fn peeks_are_short_now_and_then() {
+    let peeked = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = tcp_pair().await;
+            there.write_all(&[7; 8]).await.unwrap();
+            here.peek(&mut [0; 8]).await.unwrap()
+        })
+    });
+    assert_eq!(peeked, (1..=8).collect(), "from 1 to all of 8");
+}
+
+/// No turn comes between a try and the wait that follows. Catches: a try that always succeeds when
+/// there is something; one that is refused and takes the readiness along, so that its caller waits
+/// for an event that has been.
+#[test]
+fn tries_are_refused_now_and_then_and_the_wait_that_follows_ends_at_once() {
+    let refusals = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = tcp_pair().await;
+            there.write_all(&[7; 8]).await.unwrap();
+            here.readable().await.unwrap();
+            poll_fn(|cx| {
+                let mut refused = 0;
+                while let Err(error) = here.try_read(&mut [0; 8]) {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    refused += 1;
+                    assert!(here.poll_read_ready(cx).is_ready(), "there is something");
+                }
+                Poll::Ready(refused)
+            })
+            .await
+        })
+    });
+    assert!(refusals.len() > 1, "{refusals:?}");
+}
+
+/// Without a registration there is no event that could be still to come.
+/// Catches: a try that is refused by a source which was never registered.
+#[test]
+fn what_was_never_registered_is_tried_under_every_seed() {
+    let kinds = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = pair();
+            there.get_ref().write_all(&[7]).unwrap();
+            let read = here.try_io(Interest::READABLE, |mut file| file.read(&mut [0; 8]));
+            read.map_err(|error| error.kind())
+        })
+    });
+    assert_eq!(kinds, BTreeSet::from([Ok(1)]));
 }
 
 /// Catches: no wake for nothing; one that is not for nothing, and completes something.

@@ -1,14 +1,13 @@
 //! Runs a test under one seed after another, and tells which one it failed under.
 
 use std::env;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
-use super::within::within;
-
-/// Far beyond what one of these tests takes, in seconds: a hang is a failure.
-const WATCHDOG: u64 = 600;
+/// Far beyond what a test takes under one seed: a hang is a failure.
+const WATCHDOG: Duration = Duration::from_secs(200);
 
 /// Runs `test` under the seed of the environment's `REVEILLE_SEED`, or under as many as its
 /// variable `how_many` says, or under `usual` many; on a thread of its own.
@@ -18,30 +17,33 @@ pub(crate) fn under_seeds(how_many: &str, usual: u64, test: impl Fn(u64) + Send 
         Some(seed) => seed..seed + 1,
         None => 0..number(how_many).unwrap_or(usual),
     };
-    let current = Arc::new(AtomicU64::new(0));
-    let _told = TellSeed(Arc::clone(&current));
-    within(WATCHDOG, move || {
+    let (sender, begun) = mpsc::channel();
+    let thread = thread::spawn(move || {
         for seed in seeds {
-            current.store(seed, Ordering::Relaxed);
+            // Nobody listens any more if the one before took too long.
+            let _late = sender.send(seed);
             test(seed);
         }
     });
+    let mut current = 0;
+    loop {
+        match begun.recv_timeout(WATCHDOG) {
+            Ok(seed) => current = seed,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("still running after {WATCHDOG:?}: REVEILLE_SEED={current}")
+            }
+        }
+    }
+    if let Err(payload) = thread.join() {
+        println!("REVEILLE_SEED={current}");
+        resume_unwind(payload);
+    }
 }
 
 /// The one seed to replay.
 pub(crate) fn only_seed() -> Option<u64> {
     number("REVEILLE_SEED")
-}
-
-/// Prints the seed under which a test failed, or hangs.
-struct TellSeed(Arc<AtomicU64>);
-
-impl Drop for TellSeed {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            println!("REVEILLE_SEED={}", self.0.load(Ordering::Relaxed));
-        }
-    }
 }
 
 /// A number from the environment.

@@ -170,6 +170,24 @@ fn at_the_descriptor_limit_try_accept_tells_and_the_connection_stays() {
     });
 }
 
+/// There is no clock to come back by. Catches: a pause that panics where there is no runtime.
+#[test]
+fn at_the_descriptor_limit_accept_outside_a_runtime_is_an_error() {
+    let name = "accepting::at_the_descriptor_limit_accept_outside_a_runtime_is_an_error";
+    child::in_child(name, || {
+        logging(|_, listener, _| {
+            let at = listener.local_addr().unwrap();
+            let _client = std::net::TcpStream::connect(at).unwrap();
+            let _spares = Spares::hoard(1);
+            let mut accept = Box::pin(listener.accept());
+            match super::step::poll(&mut accept, std::task::Waker::noop()) {
+                Poll::Ready(Err(error)) => assert_eq!(error.raw_os_error(), Some(libc::EMFILE)),
+                other => panic!("{other:?}"),
+            }
+        });
+    });
+}
+
 /// R10: many connections, one edge. Catches: readiness cleared by an accept that succeeded.
 #[test]
 fn connections_of_one_edge_are_all_accepted() {

@@ -311,6 +311,26 @@ fn a_join_handle_that_moved_to_another_task_wakes_that_one_only() {
     inside(&runtime, || assert!(poll(&mut task, &waker).is_ready()));
 }
 
+/// Catches: a timer that is armed again, with one more clone, at every poll of the same task.
+#[test]
+fn a_sleep_polled_again_by_the_same_task_keeps_its_timer() {
+    let runtime = paused();
+    let clones = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&clones);
+    let waker = foreign(move |act| {
+        if act == Act::Clone {
+            counted.set(counted.get() + 1);
+        }
+    });
+    inside(&runtime, || {
+        let mut sleep = sleep(SECOND);
+        for _ in 0..3 {
+            assert!(poll(&mut sleep, &waker).is_pending());
+        }
+    });
+    assert_eq!(clones.get(), 1);
+}
+
 /// Fault A10, R5. Catches: a borrow of the timers held while a waker is cloned or dropped.
 #[test]
 fn a_waker_whose_clone_and_drop_arm_and_disarm_timers_does_no_harm() {
@@ -430,10 +450,9 @@ fn a_future_that_is_ready_is_worth_more_than_the_time_it_came_too_late_by() {
         let polled = std::future::Future::poll(pin!(&mut limited), &mut cx);
         assert!(polled.is_ready_and_err());
         let _future: std::future::Pending<()> = limited.into_inner();
-        let error: std::io::Error = timeout(Duration::ZERO, pending::<()>())
-            .await
-            .unwrap_err()
-            .into();
+        let elapsed = timeout(Duration::ZERO, pending::<()>()).await.unwrap_err();
+        assert_eq!(elapsed.to_string(), "deadline has elapsed");
+        let error = std::io::Error::from(elapsed);
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     });
 }

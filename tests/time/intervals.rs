@@ -72,6 +72,35 @@ fn skip_keeps_the_beat_and_leaves_out_what_was_missed() {
     assert_eq!(due, [1.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
 }
 
+/// When the tick is due after one that was due at the first second, and noticed so much later.
+fn tick_after_one_that_is_late(missed: MissedTickBehavior, late: Duration) -> Duration {
+    paused().block_on(async {
+        let start = now();
+        let mut ticking = interval(SECOND);
+        ticking.set_missed_tick_behavior(missed);
+        ticking.tick().await;
+        advance(SECOND + late).await;
+        assert_eq!(ticking.tick().await - start, SECOND);
+        advance(10 * SECOND).await;
+        ticking.tick().await - start
+    })
+}
+
+/// Fault D9. Catches: a tick that is late by the work before it and taken for a missed one; one that
+/// is late by a whole period and not.
+#[test]
+fn a_tick_is_missed_if_it_is_late_by_a_period() {
+    use MissedTickBehavior::{Burst, Delay, Skip};
+    for missed in [Burst, Delay, Skip] {
+        let next = tick_after_one_that_is_late(missed, SECOND - MILLISECOND);
+        assert_eq!(next, 2 * SECOND, "{missed:?}");
+    }
+    for (missed, expected) in [(Burst, 2), (Delay, 3), (Skip, 3)] {
+        let next = tick_after_one_that_is_late(missed, SECOND);
+        assert_eq!(next, expected * SECOND, "{missed:?}");
+    }
+}
+
 /// Fault D9. Catches: a tick after which no timer is armed again, or with the waker of before.
 #[test]
 fn each_tick_is_waited_for_anew() {

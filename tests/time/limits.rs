@@ -78,6 +78,14 @@ fn huge_durations_are_pending_in_every_function_and_can_be_cancelled() {
     });
 }
 
+/// Fault D1. Catches: an end of time that is near.
+#[test]
+fn a_duration_that_no_clock_can_tell_lasts_for_decades() {
+    for decades in [sleep(Duration::MAX), sleep(Duration::from_secs(u64::MAX))] {
+        assert!(decades.deadline() - Instant::now() > 20 * 365 * DAY);
+    }
+}
+
 /// Fault D1. Catches: a paused clock advanced so far that "thirty years on" or one more second
 /// overflows.
 #[test]

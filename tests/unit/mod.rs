@@ -1,6 +1,7 @@
 //! Tests of private parts, mounted by the library.
 
 mod addr;
+mod chaos;
 #[cfg(not(reveille_loom))]
 mod names;
 mod net_sys;
