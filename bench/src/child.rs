@@ -1,16 +1,19 @@
 //! Processes: each contender runs in one of its own, which is this program again.
 //!
-//! Interface: the parent starts [`Child::server`] or [`Child::operator`]; the child runs [`serve`] or
-//! [`operate`].
-//! Invariant: a child is pinned to [`CPU`], says all it has to say in lines on stdout, and ends with its
+//! Interface: the parent starts a [`Child::server`], [`Child::operator`] or [`Child::load`]; the child runs
+//! [`serve`], [`operate`] or [`load`].
+//! Invariant: a child is pinned to one CPU, says all it has to say in lines on stdout, and ends with its
 //! parent, or when the parent drops it.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crate::contenders::{self, Buffer};
-use crate::operations::{Operation, Sample};
+use crate::load::{Load, Slice, Traffic, Until};
+use crate::operations::Sample;
 use crate::sys;
 
 /// The contenders' CPU.
@@ -32,7 +35,7 @@ pub struct Child {
 
 impl Child {
     /// Starts an echo server. `tool` is put in front of the command: strace or valgrind, or nothing.
-    pub fn server(tool: &[&str], name: &str, buffer: Buffer) -> io::Result<Child> {
+    pub fn server(tool: &[String], name: &str, buffer: Buffer) -> io::Result<Child> {
         let buffer = if buffer == Buffer::Own {
             "own"
         } else {
@@ -42,11 +45,16 @@ impl Child {
     }
 
     /// Starts a process that does operations.
-    pub fn operator(tool: &[&str], name: &str) -> io::Result<Child> {
+    pub fn operator(tool: &[String], name: &str) -> io::Result<Child> {
         Child::start(tool, &["operate", name])
     }
 
-    fn start(tool: &[&str], arguments: &[&str]) -> io::Result<Child> {
+    /// Starts a process that holds `connections` to a server: the limit of descriptors is one of processes.
+    pub fn load(port: u16, connections: usize) -> io::Result<Child> {
+        Child::start(&[], &["load", &port.to_string(), &connections.to_string()])
+    }
+
+    fn start(tool: &[String], arguments: &[&str]) -> io::Result<Child> {
         let program = std::env::current_exe()?;
         let mut command = match tool {
             [] => Command::new(&program),
@@ -72,24 +80,32 @@ impl Child {
         };
         // A failing child has said why on stderr.
         let line = child.line()?;
-        let mut numbers = line.split(' ').map(str::parse);
-        let (Some(Ok(pid)), Some(Ok(port))) = (numbers.next(), numbers.next()) else {
-            return Err(io::Error::other(line));
-        };
-        (child.pid, child.port) = (pid, port as u16);
+        let [pid, port] = numbers(&line)?;
+        (child.pid, child.port) = (pid as u32, port as u16);
         Ok(child)
     }
 
     /// Has it do `operation` `n` times.
     pub fn operate(&mut self, operation: &str, n: u64) -> io::Result<Sample> {
-        let stdin = self.stdin.as_mut().expect("it is piped");
-        writeln!(stdin, "{operation} {n}")?;
-        let line = self.line()?;
-        let mut numbers = line.split(' ').map(str::parse);
-        let (Some(Ok(wall)), Some(Ok(cpu))) = (numbers.next(), numbers.next()) else {
-            return Err(io::Error::other(line));
-        };
+        let [wall, cpu] = self.ask(format_args!("{operation} {n}"))?;
         Ok(Sample { wall, cpu })
+    }
+
+    /// Has the first `active` connections of a load speak.
+    pub fn run(&mut self, active: usize, traffic: Traffic, over: Duration) -> io::Result<Slice> {
+        let Traffic { message, ahead } = traffic;
+        let question = format_args!("{active} {message} {ahead} {}", over.as_nanos());
+        let [messages, elapsed, round_trip] = self.ask(question)?;
+        Ok(Slice {
+            messages: messages as u64,
+            elapsed: Duration::from_nanos(elapsed as u64),
+            round_trip,
+        })
+    }
+
+    fn ask<const N: usize>(&mut self, question: fmt::Arguments) -> io::Result<[f64; N]> {
+        writeln!(self.stdin.as_mut().expect("it is piped"), "{question}")?;
+        numbers(&self.line()?)
     }
 
     /// What it has spent so far.
@@ -139,18 +155,51 @@ pub fn serve(name: &str, buffer: &str) -> io::Result<()> {
 /// The child's side of [`Child::operator`].
 pub fn operate(name: &str) -> io::Result<()> {
     let contender = begin(name)?;
+    answer(|question| {
+        let (operation, n) = question
+            .split_once(' ')
+            .ok_or("an operation and a number")?;
+        let Sample { wall, cpu } = contender.operate(operation.parse()?, n.parse()?)?;
+        Ok(format!("{wall} {cpu}"))
+    })
+}
+
+/// The child's side of [`Child::load`].
+pub fn load(port: &str, connections: &str) -> io::Result<()> {
+    sys::die_with_parent()?;
+    sys::raise_descriptors(DESCRIPTORS)?;
+    let port = port.parse().map_err(io::Error::other)?;
+    let mut load = Load::connect(port, connections.parse().map_err(io::Error::other)?)?;
+    answer(|question| {
+        let [active, message, ahead, nanoseconds] = numbers(question)?;
+        let traffic = Traffic {
+            message: message as usize,
+            ahead: ahead as u64,
+        };
+        let until = Until::Over(Duration::from_nanos(nanoseconds as u64));
+        let slice = load.run(0..active as usize, traffic, until)?;
+        let elapsed = slice.elapsed.as_nanos();
+        Ok(format!("{} {elapsed} {}", slice.messages, slice.round_trip))
+    })
+}
+
+/// A line for each line; what goes wrong is an answer too.
+fn answer(mut answer: impl FnMut(&str) -> Result<String, Box<dyn Error>>) -> io::Result<()> {
     println!("{} 0", process::id());
-    for line in io::stdin().lines() {
-        let line = line?;
-        let (operation, n) = line.split_once(' ').unwrap_or((&line, "1"));
-        let operation: Operation = operation.parse().map_err(io::Error::other)?;
-        let n = n.parse().map_err(io::Error::other)?;
-        match contender.operate(operation, n) {
-            Ok(Sample { wall, cpu }) => println!("{wall} {cpu}"),
+    for question in io::stdin().lines() {
+        match answer(&question?) {
+            Ok(answer) => println!("{answer}"),
             Err(error) => println!("{error}"),
         }
     }
     Ok(())
+}
+
+/// The numbers of a line; a line of words is an error.
+fn numbers<const N: usize>(line: &str) -> io::Result<[f64; N]> {
+    let numbers: Result<Vec<f64>, _> = line.split(' ').map(str::parse).collect();
+    let numbers = numbers.ok().and_then(|numbers| numbers.try_into().ok());
+    numbers.ok_or_else(|| io::Error::other(line.to_owned()))
 }
 
 fn begin(name: &str) -> io::Result<Box<dyn contenders::Bench>> {

@@ -7,12 +7,12 @@
 use std::io;
 use std::time::Duration;
 
-use crate::child::{Child, DESCRIPTORS};
+use crate::Effort;
+use crate::child::Child;
 use crate::contenders::{Buffer, PEERS};
-use crate::load::{BULK, Load, PING_PONG, Slice, Traffic, Until, churn};
+use crate::load::{BULK, PING_PONG, Slice, Traffic, churn};
 use crate::stats::{median, ratios};
 use crate::table::{Table, ratio, time};
-use crate::{Effort, sys};
 
 struct Case {
     title: &'static str,
@@ -83,7 +83,7 @@ const CHURNED: u64 = 1000;
 struct Server {
     label: String,
     child: Child,
-    load: Option<Load>,
+    load: Option<Child>,
     // One sample a round, in nanoseconds a message (or connection):
     wall: Vec<f64>,
     cpu: Vec<f64>,
@@ -166,11 +166,10 @@ fn measure(
     churned: &mut usize,
 ) -> io::Result<()> {
     eprintln!("echo: {}", case.title);
-    let (idle, active) = descriptors(case, servers.len())?;
     for server in servers.iter_mut() {
         (server.wall.clear(), server.cpu.clear());
         server.load = None;
-        match Load::connect(server.child.port, idle + active) {
+        match Child::load(server.child.port, case.connections) {
             Ok(load) => server.load = Some(load),
             Err(error) => eprintln!("{}: {error}", server.label),
         }
@@ -186,8 +185,8 @@ fn measure(
             let before = server.child.cpu_time()?;
             let slice = match case.kind {
                 Kind::Churn => churn(server.child.port, CHURNED, *churned),
-                Kind::Latency => load.run(0..1, PING_PONG, Until::Over(effort.slice)),
-                Kind::Streams(traffic) => load.run(0..active, traffic, Until::Over(effort.slice)),
+                Kind::Latency => load.run(1, PING_PONG, effort.slice),
+                Kind::Streams(traffic) => load.run(case.active, traffic, effort.slice),
             };
             match slice {
                 Ok(slice) => server.note(case.kind, slice, server.child.cpu_time()? - before),
@@ -215,22 +214,6 @@ impl Server {
         });
         self.cpu.push(per(cpu));
     }
-}
-
-/// How many connections are idle and how many active, as far as the descriptors go.
-fn descriptors(case: &Case, servers: usize) -> io::Result<(usize, usize)> {
-    let wanted = (case.connections * servers) as u64 + 100;
-    let most = sys::raise_descriptors(wanted.max(DESCRIPTORS))?;
-    let each = ((most - 100) / servers as u64) as usize;
-    if each < case.connections {
-        eprintln!(
-            "with {most} descriptors, {each} connections a server, not {}",
-            case.connections
-        );
-    }
-    let connections = each.min(case.connections);
-    let active = case.active.min(connections);
-    Ok((connections - active, active))
 }
 
 /// A median, and how many times the base that is.

@@ -52,7 +52,7 @@ pub struct Slice {
 /// Bytes sent or received at once.
 const CHUNK: usize = 64 * 1024;
 /// A prime: the pattern's period has nothing in common with the size of a message or a buffer.
-const PERIOD: usize = 65_521;
+const PERIOD: usize = 65_537;
 /// Loopback addresses, each with 28,000 client ports (`ip_local_port_range`).
 const ADDRESSES: usize = 8;
 /// A server that has not answered for so long never will.
@@ -131,8 +131,8 @@ impl Load {
             waiting += self.connections[index].send(&self.pattern, traffic, &mut budget)?;
         }
         while waiting > 0 {
-            let mut events = self.epoll.wait(PATIENCE)?.peekable();
-            if events.peek().is_none() {
+            let reports = self.epoll.wait(PATIENCE)?;
+            if reports == 0 {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the server does not answer",
@@ -142,8 +142,8 @@ impl Load {
             if let Until::Over(duration) = until {
                 budget.over = now - began >= duration;
             }
-            for index in events {
-                let connection = &mut self.connections[index as usize];
+            for nth in 0..reports {
+                let connection = &mut self.connections[self.epoll.token(nth) as usize];
                 let n = connection.receive(&self.pattern, &mut self.buf)?;
                 if n > 0 && single {
                     round_trips.push((now - last).as_nanos() as f64);
@@ -230,7 +230,7 @@ impl Connection {
     }
 }
 
-/// Pseudo-random bytes, and the first [`CHUNK`] of them again behind the last: any piece is one slice.
+/// Pseudo-random bytes, and the first of them again behind the last: any piece of a message is one slice.
 fn pattern() -> Vec<u8> {
     let mut state = 1u64;
     let step = || {
@@ -240,11 +240,7 @@ fn pattern() -> Vec<u8> {
         (state >> 56) as u8
     };
     let mut bytes: Vec<u8> = std::iter::repeat_with(step).take(PERIOD).collect();
-    bytes.extend_from_within(..CHUNK.min(PERIOD));
-    bytes.resize(PERIOD + CHUNK, 0);
-    for index in PERIOD..bytes.len() {
-        bytes[index] = bytes[index - PERIOD];
-    }
+    bytes.extend_from_within(..CHUNK - 1);
     bytes
 }
 

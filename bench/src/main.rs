@@ -23,11 +23,13 @@ mod contenders;
 mod echo;
 mod executor;
 mod foreign_wakes;
+mod gate;
 mod load;
 mod operations;
 mod stats;
 mod sys;
 mod table;
+mod tools;
 
 /// How long to measure.
 #[derive(Clone, Copy)]
@@ -61,6 +63,9 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["serve", name, buffer] => child::serve(name, buffer),
         ["operate", name] => child::operate(name),
+        ["gate"] => gate::gate(false),
+        ["gate", "--bless"] => gate::gate(true),
+        ["load", port, connections] => child::load(port, connections),
         _ => parts(&words),
     };
     match result {

@@ -25,7 +25,12 @@ impl Quartiles {
                 sorted[place.floor() as usize],
                 sorted[place.ceil() as usize],
             );
-            below + (above - below) * place.fract()
+            // Equal ones may be infinite.
+            if below == above {
+                below
+            } else {
+                below + (above - below) * place.fract()
+            }
         };
         Some(Quartiles {
             low: at(0.25),

@@ -5,6 +5,7 @@
 //! Invariant: the only file with `unsafe`; each block is one call, and its note says why it holds.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::CStr;
 use std::io;
 use std::mem;
 use std::net::{TcpListener, TcpStream};
@@ -92,6 +93,15 @@ pub fn raise_descriptors(wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// The version of the C library: gnu_get_libc_version(3).
+pub fn libc_version() -> String {
+    // SAFETY: it takes nothing and reads nothing that changes.
+    let version = unsafe { libc::gnu_get_libc_version() };
+    // SAFETY: what it returned is a C string that lives as long as the program.
+    let version = unsafe { CStr::from_ptr(version) };
+    version.to_string_lossy().into_owned()
+}
+
 /// An epoll instance, edge-triggered: each socket is added once.
 pub struct Epoll {
     fd: OwnedFd,
@@ -123,14 +133,17 @@ impl Epoll {
         Ok(())
     }
 
-    /// The tokens of what is ready. None if `timeout`, in milliseconds (-1: never), is over first.
-    pub fn wait(&mut self, timeout: libc::c_int) -> io::Result<impl Iterator<Item = u64> + use<>> {
+    /// How many reports there are; 0 if `timeout`, in milliseconds (-1: never), is over first.
+    pub fn wait(&mut self, timeout: libc::c_int) -> io::Result<usize> {
         let (fd, room) = (self.fd.as_raw_fd(), self.events.len() as libc::c_int);
         // SAFETY: epoll_wait(2) writes at most `room` entries, and `events` has as many.
         let count = unsafe { libc::epoll_wait(fd, self.events.as_mut_ptr(), room, timeout) };
-        let count = check(count)? as usize;
-        let tokens: Vec<u64> = self.events[..count].iter().map(|event| event.u64).collect();
-        Ok(tokens.into_iter())
+        Ok(check(count)? as usize)
+    }
+
+    /// The token of the `nth` report of the last [`wait`](Epoll::wait).
+    pub fn token(&self, nth: usize) -> u64 {
+        self.events[nth].u64
     }
 }
 

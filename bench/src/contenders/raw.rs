@@ -32,7 +32,8 @@ impl Bench for Raw {
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut free = Vec::new();
         loop {
-            for token in epoll.wait(-1)? {
+            for nth in 0..epoll.wait(-1)? {
+                let token = epoll.token(nth);
                 if token == LISTENER {
                     while let Some(stream) = unless_blocked(accept(&listener))? {
                         let index = free.pop().unwrap_or(connections.len());
