@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::contenders::{self, Buffer};
@@ -22,6 +23,9 @@ pub const CPU: usize = 0;
 pub const LOAD_CPU: usize = 1;
 /// Descriptors of a server: as many connections as are made to it, and its own.
 pub const DESCRIPTORS: u64 = 20_000;
+
+/// A child that has said nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 pub struct Child {
     process: process::Child,
@@ -85,7 +89,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Has it do `operation` `n` times.
+    /// Has it do `operation` `n` times. `2 OPERATION`: on two threads, each with a runtime of its own.
     pub fn operate(&mut self, operation: &str, n: u64) -> io::Result<Sample> {
         let [wall, cpu] = self.ask(format_args!("{operation} {n}"))?;
         Ok(Sample { wall, cpu })
@@ -125,6 +129,9 @@ impl Child {
 
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
+        if self.stdout.buffer().is_empty() {
+            sys::wait_readable(self.stdout.get_ref(), PATIENCE)?;
+        }
         if self.stdout.read_line(&mut line)? == 0 {
             return Err(io::Error::other("it has ended"));
         }
@@ -156,11 +163,24 @@ pub fn serve(name: &str, buffer: &str) -> io::Result<()> {
 pub fn operate(name: &str) -> io::Result<()> {
     let contender = begin(name)?;
     answer(|question| {
-        let (operation, n) = question
-            .split_once(' ')
-            .ok_or("an operation and a number")?;
-        let Sample { wall, cpu } = contender.operate(operation.parse()?, n.parse()?)?;
-        Ok(format!("{wall} {cpu}"))
+        let words: Vec<&str> = question.split(' ').collect();
+        let (runtimes, operation, n) = match words[..] {
+            [operation, n] => (1, operation, n),
+            [runtimes, operation, n] => (runtimes.parse()?, operation, n),
+            _ => return Err("an operation and a number".into()),
+        };
+        let (operation, n) = (operation.parse()?, n.parse()?);
+        // The others are on CPUs of their own; what they take is in the clock of the process.
+        thread::scope(|scope| {
+            for cpu in 1..runtimes {
+                scope.spawn(move || {
+                    let _fewer_cpus = sys::pin(CPU + cpu);
+                    contenders::find(name).map(|contender| contender.operate(operation, n))
+                });
+            }
+            let Sample { wall, cpu } = contender.operate(operation, n)?;
+            Ok(format!("{wall} {cpu}"))
+        })
     })
 }
 

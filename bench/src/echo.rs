@@ -167,9 +167,10 @@ fn measure(
 ) -> io::Result<()> {
     eprintln!("echo: {}", case.title);
     for server in servers.iter_mut() {
-        (server.wall.clear(), server.cpu.clear());
+        server.forget();
         server.load = None;
-        match Child::load(server.child.port, case.connections) {
+        let connections = effort.at_most(case.connections);
+        match Child::load(server.child.port, connections) {
             Ok(load) => server.load = Some(load),
             Err(error) => eprintln!("{}: {error}", server.label),
         }
@@ -186,14 +187,16 @@ fn measure(
             let slice = match case.kind {
                 Kind::Churn => churn(server.child.port, CHURNED, *churned),
                 Kind::Latency => load.run(1, PING_PONG, effort.slice),
-                Kind::Streams(traffic) => load.run(case.active, traffic, effort.slice),
+                Kind::Streams(traffic) => {
+                    load.run(effort.at_most(case.active), traffic, effort.slice)
+                }
             };
             match slice {
                 Ok(slice) => server.note(case.kind, slice, server.child.cpu_time()? - before),
                 Err(error) => {
                     eprintln!("{}: {error}", server.label);
                     server.load = None;
-                    (server.wall.clear(), server.cpu.clear());
+                    server.forget();
                 }
             }
         }
@@ -205,6 +208,11 @@ fn measure(
 }
 
 impl Server {
+    fn forget(&mut self) {
+        self.wall.clear();
+        self.cpu.clear();
+    }
+
     fn note(&mut self, kind: Kind, slice: Slice, cpu: Duration) {
         let per = |time: Duration| time.as_nanos() as f64 / slice.messages as f64;
         self.wall.push(if kind == Kind::Latency {

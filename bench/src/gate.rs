@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::child::Child;
 use crate::contenders::Buffer;
@@ -79,7 +80,7 @@ fn instructions(name: &str) -> io::Result<f64> {
     if name == ECHO {
         let start = |tool: &[String]| Child::server(tool, "reveille", Buffer::Own);
         return Tool::Valgrind.count([1000, 11_000], start, |server, n| {
-            Load::connect(server.port, CONNECTIONS)?.in_turn(n)
+            Load::connect(server.port, CONNECTIONS)?.in_turn(n, Duration::ZERO)
         });
     }
     let start = |tool: &[String]| Child::operator(tool, "reveille");

@@ -101,9 +101,13 @@ impl Load {
         Ok(load)
     }
 
-    /// Messages one at a time, on one connection after the other.
-    pub fn in_turn(&mut self, messages: u64) -> io::Result<()> {
+    /// Messages one at a time, on one connection after the other. In a `pause` before each the server has
+    /// time to begin to wait.
+    pub fn in_turn(&mut self, messages: u64, pause: Duration) -> io::Result<()> {
         for nth in 0..messages {
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
             let index = nth as usize % self.connections.len();
             self.run(index..index + 1, PING_PONG, Until::Sent(1))?;
         }

@@ -13,19 +13,23 @@
 
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use table::Table;
 
 mod child;
 mod contenders;
+mod counts;
 mod echo;
 mod executor;
 mod foreign_wakes;
 mod gate;
 mod load;
 mod operations;
+mod plot;
+mod scaling;
+mod size;
 mod stats;
 mod sys;
 mod table;
@@ -39,23 +43,40 @@ pub struct Effort {
     pub slice: Duration,
     /// Operations are done so many times less.
     pub divisor: u64,
+    /// Whether what is drawn is kept.
+    pub draws: bool,
+}
+
+impl Effort {
+    /// As many connections or tasks as time allows.
+    pub fn at_most(self, count: usize) -> usize {
+        count.min(20_000 / self.divisor as usize)
+    }
 }
 
 const FULL: Effort = Effort {
     rounds: 15,
     slice: Duration::from_millis(120),
     divisor: 1,
+    draws: true,
 };
 const QUICK: Effort = Effort {
     rounds: 2,
     slice: Duration::from_millis(20),
     divisor: 20,
+    draws: false,
 };
 
 /// A part of the benchmark, and what it measures.
 type Part = (&'static str, fn(Effort) -> io::Result<Vec<(String, Table)>>);
 
-const PARTS: &[Part] = &[("echo", echo::echo), ("executor", executor::executor)];
+const PARTS: &[Part] = &[
+    ("echo", echo::echo),
+    ("executor", executor::executor),
+    ("counts", counts::counts),
+    ("scaling", scaling::scaling),
+    ("size", size::size),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -97,8 +118,14 @@ fn parts(words: &[&str]) -> io::Result<()> {
     } else {
         FULL
     };
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let machine = machine(&words.join(" "));
+    println!("{machine}\n");
     // With one CPU only, the load shares it.
     let _one_cpu = sys::pin(child::LOAD_CPU);
+    if options.contains(&"--write") {
+        table::write_section(&readme, "machine", &machine)?;
+    }
     for (name, part) in PARTS {
         if !names.is_empty() && !names.contains(name) {
             continue;
@@ -109,9 +136,42 @@ fn parts(words: &[&str]) -> io::Result<()> {
         }
         println!("{text}");
         if options.contains(&"--write") {
-            let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
             table::write_section(&readme, name, &text)?;
         }
     }
     Ok(())
+}
+
+/// What the figures depend on: machine, date, versions, command.
+fn machine(words: &str) -> String {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let date = Command::new("date").arg("+%F").output();
+    let date = date.map(|output| output.stdout).unwrap_or_default();
+    let (date, kernel) = (String::from_utf8_lossy(&date), kernel.trim());
+    format!(
+        "{}, {cpus} CPUs, Linux {kernel}; {}; {}; `bench {words}`.",
+        gate::cpu_model(),
+        date.trim(),
+        versions(),
+    )
+}
+
+/// Of the peers, as Cargo.lock has them.
+fn versions() -> String {
+    let names = [
+        "tokio",
+        "async-executor",
+        "async-io",
+        "monoio",
+        "compio",
+        "glommio",
+    ];
+    let lock = include_str!("../Cargo.lock");
+    let version = |name: &str| {
+        let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some(format!("{name} {}", rest.split('"').next()?))
+    };
+    let versions: Vec<_> = names.into_iter().filter_map(version).collect();
+    versions.join(", ")
 }

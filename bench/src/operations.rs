@@ -274,7 +274,11 @@ async fn channel<C: Contender>(n: u64) -> Sample {
 
 /// Polls once, whatever comes of it.
 async fn poll_once<F: Future>(mut future: Pin<&mut F>) {
-    poll_fn(|cx| Poll::Ready(drop(future.as_mut().poll(cx)))).await;
+    poll_fn(|cx| {
+        let _pending = future.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn timer<C: Contender>(n: u64) -> Sample {

@@ -43,6 +43,17 @@ pub fn cpu_time(pid: Option<u32>) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
+/// What the children that have been waited for, and theirs, have spent: getrusage(2).
+pub fn children_cpu_time() -> io::Result<Duration> {
+    let mut usage = mem::MaybeUninit::zeroed();
+    // SAFETY: getrusage(2) writes one `rusage` into `usage`, which outlives it.
+    check(unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) })?;
+    // SAFETY: it is a struct of numbers, and all its bytes were set to zero at first.
+    let usage: libc::rusage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
+}
+
 /// Binds the calling thread, and the children it starts later, to one CPU: sched_setaffinity(2).
 pub fn pin(cpu: usize) -> io::Result<()> {
     let mut set = [0u64; 16];
@@ -91,6 +102,20 @@ pub fn raise_descriptors(wanted: u64) -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
+}
+
+/// Waits until there is something to read, or the end of it: poll(2).
+pub fn wait_readable(file: &impl AsRawFd, timeout: Duration) -> io::Result<()> {
+    let mut wanted = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: poll(2) reads and writes one `pollfd`, `wanted`, which outlives the call.
+    match check(unsafe { libc::poll(&raw mut wanted, 1, timeout.as_millis() as libc::c_int) })? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The version of the C library: gnu_get_libc_version(3).

@@ -104,3 +104,9 @@ pub const PEERS: &[&str] = if cfg!(feature = "peers") {
 } else {
     &[]
 };
+
+/// Those that run on io_uring, which valgrind does not know: they hang there.
+pub const URING: &[&str] = &["monoio uring", "compio", "glommio"];
+
+/// Those that can serve with [`Buffer::Shared`].
+pub const SHARING: &[&str] = &["raw", "reveille", "tokio"];

@@ -36,24 +36,25 @@ impl Bench for Raw {
                 let token = epoll.token(nth);
                 if token == LISTENER {
                     while let Some(stream) = unless_blocked(accept(&listener))? {
-                        let index = free.pop().unwrap_or(connections.len());
-                        epoll.add(&stream, index as u64)?;
-                        let connection = Some(Connection {
+                        let mut connection = Connection {
                             stream,
                             left_over: Vec::new(),
-                        });
-                        if index == connections.len() {
-                            connections.push(connection);
-                        } else {
-                            connections[index] = connection;
+                            added: false,
+                        };
+                        // What is there already needs no epoll. A failed connection is forgotten.
+                        if let Ok(Open::Yes) = connection.echo(&mut buf) {
+                            let index = free.pop().unwrap_or(connections.len());
+                            epoll.add(&connection.stream, index as u64)?;
+                            connection.added = true;
+                            connections.resize_with(connections.len().max(index + 1), || None);
+                            connections[index] = Some(connection);
                         }
                     }
                     continue;
                 }
                 let index = token as usize;
-                let connection = connections[index]
-                    .as_mut()
-                    .expect("closed fds report nothing");
+                let connection = connections[index].as_mut();
+                let connection = connection.expect("a closed descriptor reports nothing");
                 if !matches!(connection.echo(&mut buf), Ok(Open::Yes)) {
                     // Closing takes it out of epoll: nobody has duplicated the descriptor.
                     connections[index] = None;
@@ -67,6 +68,8 @@ impl Bench for Raw {
 struct Connection {
     stream: TcpStream,
     left_over: Vec<u8>,
+    /// To epoll.
+    added: bool,
 }
 
 enum Open {
@@ -91,8 +94,9 @@ impl Connection {
             };
             let sent = unless_blocked(self.stream.write(&buf[..n]))?.unwrap_or(0);
             self.left_over.extend_from_slice(&buf[sent..n]);
-            // A short read has emptied the socket; what comes later, its end too, is a new edge.
-            if n < buf.len() && self.left_over.is_empty() {
+            // A short read has emptied the socket; what comes later, its end too, is a new edge. Before it
+            // is added a try costs less than an ADD, and may find the end.
+            if n < buf.len() && self.added && self.left_over.is_empty() {
                 return Ok(Open::Yes);
             }
         }
