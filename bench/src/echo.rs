@@ -227,7 +227,7 @@ impl Server {
 /// A median, and how many times the base that is.
 pub fn cell(samples: &[f64], base: &[f64]) -> String {
     match ratios(samples, base) {
-        Some(quartiles) => format!("{}<br>{}", time(median(samples)), ratio(quartiles)),
+        Some(quartiles) => format!("{}{}", time(median(samples)), ratio(quartiles)),
         None => String::new(),
     }
 }

@@ -35,8 +35,8 @@ pub enum Operation {
     WakeAsleep,
     /// The same while another task keeps the runtime awake.
     WakeAwake,
-    /// Makes a timer, polls it once, drops it.
-    Timer,
+    /// Makes a timer, polls it once, drops it; beside others: so many in all.
+    Timer(usize),
     /// So many tasks sleep at once, for 10 to 110 ms. What counts is the CPU.
     Sleeps(usize),
     /// A sleep of so many microseconds; how late it ends.
@@ -70,7 +70,7 @@ impl FromStr for Operation {
             "channel" => Operation::Channel,
             "wake-asleep" => Operation::WakeAsleep,
             "wake-awake" => Operation::WakeAwake,
-            "timer" => Operation::Timer,
+            "timer" => Operation::Timer(size),
             "sleeps" => Operation::Sleeps(size),
             "lateness" => Operation::Lateness(size),
             "memory" => Operation::Memory(size),
@@ -100,7 +100,7 @@ async fn operate<C: Contender>(operation: Operation, n: u64) -> Sample {
         Operation::Channel => channel::<C>(n).await,
         Operation::WakeAsleep => foreign_wakes::<C>(n, false).await,
         Operation::WakeAwake => foreign_wakes::<C>(n, true).await,
-        Operation::Timer => timer::<C>(n).await,
+        Operation::Timer(size) => timer::<C>(size, n).await,
         Operation::Sleeps(tasks) => sleeps::<C>(tasks).await,
         Operation::Lateness(micros) => lateness::<C>(Duration::from_micros(micros as u64), n).await,
         Operation::Memory(tasks) => memory::<C>(tasks).await,
@@ -281,22 +281,31 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) {
     .await;
 }
 
-async fn timer<C: Contender>(n: u64) -> Sample {
+async fn timer<C: Contender>(size: usize, n: u64) -> Sample {
+    let mut others = Vec::new();
+    for nth in 1..size as u64 {
+        let mut sleep = Box::pin(C::sleep(Duration::from_millis(3_600_000 + scattered(nth))));
+        poll_once(sleep.as_mut()).await;
+        others.push(sleep);
+    }
     let watch = Watch::start();
-    for _ in 0..n {
-        poll_once(pin!(C::sleep(Duration::from_secs(1)))).await;
+    for nth in 0..n {
+        poll_once(pin!(C::sleep(Duration::from_millis(
+            3_600_000 + scattered(nth)
+        ))))
+        .await;
     }
     watch.per(n)
 }
 
+/// Something below 100,000, the same for all contenders.
+fn scattered(nth: u64) -> u64 {
+    nth * 7919 % 100_000
+}
+
 async fn sleeps<C: Contender>(tasks: usize) -> Sample {
     let watch = Watch::start();
-    // A prime scatters the deadlines; the same for all contenders.
-    let sleep = |nth| {
-        C::spawn(C::sleep(Duration::from_micros(
-            10_000 + nth * 7919 % 100_000,
-        )))
-    };
+    let sleep = |nth| C::spawn(C::sleep(Duration::from_micros(10_000 + scattered(nth))));
     let handles: Vec<_> = (0..tasks as u64).map(sleep).collect();
     for handle in handles {
         handle.await;

@@ -21,11 +21,11 @@ const NAMES: &[&str] = if cfg!(feature = "peers") {
     &["reveille"]
 };
 
-/// An operation of a size, and how often at least.
+/// An operation of a size, and how often; at least once for each of its tasks.
 const OPERATIONS: &[(&str, &str, u64)] = &[
     ("self-wake, tasks", "self-wake", 200_000),
     ("spawn and await, tasks at once", "spawn-batch", 50_000),
-    ("sleep (CPU), sleeps at once", "sleeps", 1),
+    ("timer made, polled, dropped, timers", "timer", 100_000),
 ];
 const SIZES: &[usize] = &[10, 100, 1000, 10_000, 100_000, 1_000_000];
 
@@ -45,8 +45,7 @@ pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
         let mut chart = Chart::new(title, NAMES);
         for &size in SIZES.iter().filter(|size| **size <= most) {
             eprintln!("scaling: {size} of {title}");
-            let n = (n / effort.divisor).max(size as u64);
-            chart.column(size, &samples(operation, size, n, rounds)?);
+            chart.column(size, &samples(operation, size, n / effort.divisor, rounds)?);
         }
         charts.push(chart);
     }
@@ -92,11 +91,7 @@ fn samples(operation: &str, size: usize, n: u64, rounds: usize) -> io::Result<Ve
         for place in 0..NAMES.len() {
             let which = (round + place) % NAMES.len();
             let sample = operators[which].operate(&format!("{operation}:{size}"), n)?;
-            samples[which].push(if operation == "sleeps" {
-                sample.cpu
-            } else {
-                sample.wall
-            });
+            samples[which].push(sample.wall);
         }
     }
     Ok(samples.iter().map(|samples| median(samples)).collect())

@@ -53,13 +53,13 @@ pub fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// How many times the base, and the quartiles of that.
+/// How many times the base, and the quartiles of that; nothing if one of them never ended.
 pub fn ratio(quartiles: Quartiles) -> String {
     let Quartiles { low, median, high } = quartiles;
-    if median.is_nan() || median.is_infinite() {
+    if !median.is_finite() {
         return String::new();
     }
-    format!("×{median:.2} ({low:.2}–{high:.2})")
+    format!("<br>×{median:.2} ({low:.2}–{high:.2})")
 }
 
 /// Puts `text` between the markers of `name` in the file at `path`.
