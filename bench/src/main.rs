@@ -43,7 +43,7 @@ pub struct Effort {
     pub slice: Duration,
     /// Operations are done so many times less.
     pub divisor: u64,
-    /// Whether what is drawn is kept.
+    /// Whether the plot is drawn.
     pub draws: bool,
 }
 
@@ -58,7 +58,7 @@ const FULL: Effort = Effort {
     rounds: 15,
     slice: Duration::from_millis(120),
     divisor: 1,
-    draws: true,
+    draws: false,
 };
 const QUICK: Effort = Effort {
     rounds: 2,
@@ -113,11 +113,12 @@ fn parts(words: &[&str]) -> io::Result<()> {
     if let Some(word) = names.iter().find(|name| !known(name)) {
         return Err(io::Error::other(format!("no part `{word}`")));
     }
-    let effort = if options.contains(&"--quick") {
+    let mut effort = if options.contains(&"--quick") {
         QUICK
     } else {
         FULL
     };
+    effort.draws = options.contains(&"--write");
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let machine = machine(&words.join(" "));
     println!("{machine}\n");

@@ -43,7 +43,7 @@ const COLORS: [&str; 4] = ["#d9480f", "#4c8dd6", "#2f9e44", "#9c6ade"];
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 34.0;
 /// For the names of the contenders, below all.
