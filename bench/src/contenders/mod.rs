@@ -1,0 +1,112 @@
+//! The contenders: what the benchmarks ask of a runtime, and which runtimes answer.
+//!
+//! Interface: [`find`] by name; a [`Bench`] then operates or serves. [`Contender`] is what the file of a
+//! runtime implements.
+//! Invariant: the operations are written once, in `operations`, against [`Contender`]; a runtime's file
+//! holds nothing but its own idiom for spawning, sleeping and echoing. What is fair is to be judged there.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use ::reveille::Builder;
+
+use crate::operations::{self, Operation, Sample};
+
+#[cfg(feature = "peers")]
+mod peers;
+mod raw;
+mod reveille;
+
+/// A runtime. All that is timed runs in a task of it, because some are slower in the main future.
+pub trait Contender {
+    /// Runs `main` on a runtime made for it, with timers and sockets.
+    fn block_on<F: Future>(&self, main: F) -> io::Result<F::Output>;
+
+    /// Spawns a task; what is returned is its join handle.
+    fn spawn<F: Future<Output = ()> + 'static>(task: F) -> impl Future<Output = ()> + 'static;
+
+    /// As the runtime has it; else as futures-lite does: wake oneself, be polled again.
+    fn yield_now() -> impl Future<Output = ()> {
+        futures_lite::future::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static;
+
+    /// Listens on a free port of all addresses, tells `ready` which, and echoes for ever: a task for
+    /// each connection.
+    fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> impl Future<Output = io::Result<()>>;
+}
+
+/// What an echo server reads into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffer {
+    /// 4 KiB for each connection: what the first program of a user does.
+    Own,
+    /// 64 KiB for all, filled and emptied without awaiting in between: what examples/echo.rs does.
+    /// Not with io_uring, whose kernel fills a buffer while the task waits.
+    Shared,
+}
+
+/// In bytes.
+pub const OWN: usize = 4096;
+pub const SHARED: usize = 64 * 1024;
+
+/// What the processes of the benchmark do with a contender, whatever its type.
+pub trait Bench {
+    /// An error if the runtime does not start here, or cannot do that.
+    fn operate(&self, operation: Operation, n: u64) -> io::Result<Sample>;
+    fn serve(&self, buffer: Buffer, ready: &dyn Fn(u16)) -> io::Result<()>;
+}
+
+impl<C: Contender> Bench for C {
+    fn operate(&self, operation: Operation, n: u64) -> io::Result<Sample> {
+        operations::run(self, operation, n)
+    }
+
+    fn serve(&self, buffer: Buffer, ready: &dyn Fn(u16)) -> io::Result<()> {
+        self.block_on(C::echo(buffer, ready))?
+    }
+}
+
+/// The contender of this name; the words after the runtime's are the option that is set.
+pub fn find(name: &str) -> Option<Box<dyn Bench>> {
+    Some(match name {
+        "raw" => Box::new(raw::Raw),
+        "reveille" => Box::new(reveille::Reveille(Builder::new())),
+        "reveille slack" => {
+            let slack = Duration::from_nanos(1);
+            Box::new(reveille::Reveille(
+                Builder::new().timer_slack(slack).clone(),
+            ))
+        }
+        "reveille busy" => {
+            let spin = Duration::from_micros(100);
+            Box::new(reveille::Reveille(Builder::new().busy_poll(spin).clone()))
+        }
+        #[cfg(feature = "peers")]
+        name => return peers::find(name),
+        #[cfg(not(feature = "peers"))]
+        _ => return None,
+    })
+}
+
+/// The peers' names, in the order of the tables.
+pub const PEERS: &[&str] = if cfg!(feature = "peers") {
+    &[
+        "tokio",
+        "smol",
+        "monoio epoll",
+        "monoio uring",
+        "compio",
+        "glommio",
+    ]
+} else {
+    &[]
+};
+
+/// Those that run on io_uring, which valgrind does not know: they hang there.
+pub const URING: &[&str] = &["monoio uring", "compio", "glommio"];
+
+/// Those that can serve with [`Buffer::Shared`].
+pub const SHARING: &[&str] = &["raw", "reveille", "tokio"];

@@ -1,0 +1,178 @@
+//! reveille beside its peers, and beside an epoll loop written by hand.
+//!
+//! ```text
+//! cargo run --release --manifest-path bench/Cargo.toml             all tables, in about ten minutes
+//! ... -- echo                                                      one part: echo, executor, counts,
+//!                                                                  scaling, size
+//! ... -- --quick                                                   a smoke test: the figures mean nothing
+//! ... -- --write                                                   also into bench/README.md
+//! ```
+//!
+//! Read next: `contenders`, to judge what is fair; `load` and `operations`, what is measured; `echo` and
+//! `executor`, how.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use table::Table;
+
+mod child;
+mod contenders;
+mod counts;
+mod echo;
+mod executor;
+mod foreign_wakes;
+mod gate;
+mod load;
+mod operations;
+mod plot;
+mod scaling;
+mod size;
+mod stats;
+mod sys;
+mod table;
+mod tools;
+
+/// How long to measure.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    /// Of one contender in one round.
+    pub slice: Duration,
+    /// Operations are done so many times less.
+    pub divisor: u64,
+    /// Whether the plot is drawn.
+    pub draws: bool,
+}
+
+impl Effort {
+    /// As many connections or tasks as time allows.
+    pub fn at_most(self, count: usize) -> usize {
+        count.min(20_000 / self.divisor as usize)
+    }
+}
+
+const FULL: Effort = Effort {
+    rounds: 15,
+    slice: Duration::from_millis(120),
+    divisor: 1,
+    draws: false,
+};
+const QUICK: Effort = Effort {
+    rounds: 2,
+    slice: Duration::from_millis(20),
+    divisor: 20,
+    draws: false,
+};
+
+/// A part of the benchmark, and what it measures.
+type Part = (&'static str, fn(Effort) -> io::Result<Vec<(String, Table)>>);
+
+const PARTS: &[Part] = &[
+    ("echo", echo::echo),
+    ("executor", executor::executor),
+    ("counts", counts::counts),
+    ("scaling", scaling::scaling),
+    ("size", size::size),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["serve", name, buffer] => child::serve(name, buffer),
+        ["operate", name] => child::operate(name),
+        ["gate"] => gate::gate(false),
+        ["gate", "--bless"] => gate::gate(true),
+        ["load", port, connections] => child::load(port, connections),
+        _ => parts(&words),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench {}: {error}", words.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parts(words: &[&str]) -> io::Result<()> {
+    let (options, names): (Vec<&str>, Vec<&str>) = words
+        .iter()
+        .copied()
+        .partition(|word| word.starts_with("--"));
+    let known = |name: &str| PARTS.iter().any(|(part, _)| *part == name);
+    if let Some(word) = options
+        .iter()
+        .find(|word| !["--quick", "--write"].contains(word))
+    {
+        return Err(io::Error::other(format!("no option `{word}`")));
+    }
+    if let Some(word) = names.iter().find(|name| !known(name)) {
+        return Err(io::Error::other(format!("no part `{word}`")));
+    }
+    let mut effort = if options.contains(&"--quick") {
+        QUICK
+    } else {
+        FULL
+    };
+    effort.draws = options.contains(&"--write");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let machine = machine(&words.join(" "));
+    println!("{machine}\n");
+    // With one CPU only, the load shares it.
+    let _one_cpu = sys::pin(child::LOAD_CPU);
+    if options.contains(&"--write") {
+        table::write_section(&readme, "machine", &machine)?;
+    }
+    for (name, part) in PARTS {
+        if !names.is_empty() && !names.contains(name) {
+            continue;
+        }
+        let mut text = String::new();
+        for (title, table) in part(effort)? {
+            text += &format!("{title}:\n\n{table}\n");
+        }
+        println!("{text}");
+        if options.contains(&"--write") {
+            table::write_section(&readme, name, &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the figures depend on: machine, date, versions, command.
+fn machine(words: &str) -> String {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let date = Command::new("date").arg("+%F").output();
+    let date = date.map(|output| output.stdout).unwrap_or_default();
+    let (date, kernel) = (String::from_utf8_lossy(&date), kernel.trim());
+    format!(
+        "{}, {cpus} CPUs, Linux {kernel}; {}; {}; `bench {words}`.",
+        gate::cpu_model(),
+        date.trim(),
+        versions(),
+    )
+}
+
+/// Of the peers, as Cargo.lock has them.
+fn versions() -> String {
+    let names = [
+        "tokio",
+        "async-executor",
+        "async-io",
+        "monoio",
+        "compio",
+        "glommio",
+    ];
+    let lock = include_str!("../Cargo.lock");
+    let version = |name: &str| {
+        let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        Some(format!("{name} {}", rest.split('"').next()?))
+    };
+    let versions: Vec<_> = names.into_iter().filter_map(version).collect();
+    versions.join(", ")
+}
