@@ -1,8 +1,7 @@
 //! The budget: how much of one poll a task may spend on operations that are always ready.
 //!
 //! Interface: an operation asks [`Budget::poll`] before it tries and calls [`Budget::spend`] when
-//! it returns `Ready`, or before it tries, and [gives back](Budget::give_back) what it did not need;
-//! the executor [refills](Budget::refill) before each poll.
+//! it returns `Ready`; the executor [refills](Budget::refill) before each poll.
 //!
 //! A task whose socket always has data never returns `Pending` by itself, and no other task would
 //! run. So after [`OPERATIONS`] the next operation is `Pending` once, with a wake, and the count
@@ -36,12 +35,6 @@ impl Budget {
         self.refill();
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Gives one back: the operation waits, and what waits spends nothing.
-    #[inline]
-    pub(super) fn give_back(&self) {
-        self.0.set(self.0.get() + 1);
     }
 
     /// An operation was ready. What waits spends nothing.

@@ -132,7 +132,7 @@ impl<T: 'static> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let home = context::home_of(self.name);
+        let home = self.name().and_then(context::home_of);
         if let Some(shared) = &home {
             ready!(shared.budget.poll(cx));
         }

@@ -306,10 +306,8 @@ impl Reactor {
         self.events.set(Some(events));
         // All of them, whatever one does and whatever else went wrong (R9).
         let foreigners = woken.len();
-        if foreigners > 0 {
-            foreign::wake_all(&mut woken);
-            give_back_room(&mut woken, foreigners);
-        }
+        foreign::wake_all(&mut woken);
+        give_back_room(&mut woken, foreigners);
         self.woken.set(woken);
         waited.map(|()| full)
     }

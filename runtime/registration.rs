@@ -81,18 +81,18 @@ impl Registration {
                     self.would_block(interest)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return Poll::Ready(outcome),
+                outcome => {
+                    spend();
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
 
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
     fn would_block(&self, interest: Interest) -> io::Result<()> {
-        let cleared = self.at_home(|shared, name| {
-            shared.budget.give_back();
-            // Nothing can have become ready since the operation looked (R4).
-            shared.reactor.clear(name, interest);
-        });
+        // Nothing can have become ready since the operation looked (R4).
+        let cleared = self.at_home(|shared, name| shared.reactor.clear(name, interest));
         if cleared.is_none() {
             let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
             self.register(untried)?;
@@ -115,7 +115,6 @@ impl Registration {
             return Answer::Wait;
         }
         let Some(&name) = self.source.get() else {
-            shared.budget.spend();
             return Answer::Unregistered;
         };
         if !shared.is_home_of(name) {
@@ -125,7 +124,6 @@ impl Registration {
             Some(true) => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
-                shared.budget.spend();
                 Answer::Ready
             }
             Some(false) if shared.reactor.wait(&shared, name, interest, cx, key) => Answer::Wait,
@@ -146,6 +144,7 @@ impl Registration {
                 Answer::Ready => {
                     let observed = |shared: &Shared, name| shared.reactor.observe(name, interest);
                     let observed = self.at_home(observed).flatten();
+                    spend();
                     return Poll::Ready(observed.ok_or_else(not_at_home));
                 }
                 Answer::Unregistered => self.register(Ready::EMPTY)?,
@@ -230,7 +229,6 @@ impl Registration {
         let Some(shared) = context::current() else {
             return Err(self.nowhere_to_wait());
         };
-        shared.budget.give_back();
         // An operation that waited itself, inside the one that is waiting now, may have done it.
         if self.source.get().is_some() {
             return Ok(());
@@ -257,7 +255,7 @@ impl Registration {
         }
     }
 
-    /// Asks the runtime this is registered with, if it is current; see [`context::with_current`].
+    /// Asks the runtime this is registered with, if it is current.
     #[inline]
     fn at_home<R>(&self, f: impl FnOnce(&Shared, Name) -> R) -> Option<R> {
         let name = *self.source.get()?;
@@ -291,6 +289,13 @@ impl Registration {
     }
 }
 
+/// An operation was ready. Not before it is tried: one that polls another inside itself must find
+/// what the other will find, or take the other's refusal for an EAGAIN.
+#[inline]
+fn spend() {
+    context::with_current(|shared| shared.budget.spend());
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         let Some(&name) = self.source.get() else {
@@ -307,7 +312,8 @@ impl Drop for Registration {
     }
 }
 
-/// The waiter of an async fn: it is removed when the future is dropped, wherever that is.
+/// The waiter of an async fn: it is removed when the future is dropped, wherever that is. It waits
+/// for one interest in all its life.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     registration: &'a Registration,

@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     mail: Cell<Mail>,
-    /// The wakers of timers that are due, kept for their room.
+    /// The foreign wakers of timers that are due, kept for their room.
     due: Cell<Vec<Waker>>,
     /// How many slots the inbox has room for.
     pub(super) inbox_room: Cell<usize>,
@@ -111,10 +111,10 @@ impl Shared {
         if fired > 0 {
             self.counters.timers_fired.add(fired);
             foreign::trace(|| trace!(timers = fired, "fire"));
-            let foreigners = due.len();
-            foreign::wake_all(&mut due);
-            give_back_room(&mut due, foreigners);
         }
+        let foreigners = due.len();
+        foreign::wake_all(&mut due);
+        give_back_room(&mut due, foreigners);
         self.due.set(due);
     }
 

@@ -99,7 +99,7 @@ struct Slot<T> {
 }
 
 /// Memory for fewer slots is not given back.
-const SMALL: usize = 64;
+const SMALL: usize = 1024;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {

@@ -5,7 +5,8 @@
 //! says how long the thread may sleep.
 //! Invariant: `heap` is a 4-ary heap by (deadline, serial), and each timer knows its position in
 //! it, so removal is true removal: a cancelled timer leaves no trace, and equal deadlines fire in
-//! the order they were armed.
+//! the order they were armed. (Of those due at one look, the tasks of the runtime itself are queued
+//! before any foreign waker is woken.)
 //!
 //! Why not a wheel? A wheel rounds deadlines to its ticks and has to cascade; both are where
 //! wheels went wrong. Four children a node instead of two halve the height, and they lie in two
@@ -81,7 +82,8 @@ impl Timers {
     }
 
     /// Disarms all timers that are due at `now`, gives their wakers to `to`, earliest first, and
-    /// returns how many there were.
+    /// returns how many there were. `to` runs under the caller's borrow, so it runs nothing foreign
+    /// (R5): it queues the tasks of its own runtime, and keeps the other wakers for later.
     pub(crate) fn fire(&mut self, now: Instant, mut to: impl FnMut(Waker)) -> u64 {
         let mut fired = 0;
         while let Some(&Entry {

@@ -11,7 +11,8 @@
 //! [`CROWD`]. Who came back is counted when all have had their turn: judged any sooner, tasks that
 //! all wait would drive each other out for ever.
 //!
-//! Invariant (R5): a waker goes in and out by value; none is cloned, woken or dropped here.
+//! Invariant (R5): a waker goes in and out by value; no foreign one is cloned, woken or dropped here.
+//! What wakers are given to runs under the caller's borrow, and so runs nothing foreign either.
 
 use std::collections::VecDeque;
 use std::task::{RawWakerVTable, Waker};

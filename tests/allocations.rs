@@ -4,47 +4,53 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Runtime;
 use reveille::task::yield_now;
-use reveille::{block_on, spawn};
+use reveille::{block_on, spawn, time};
 use support::within;
 
-/// Counts each thread's allocations.
+/// Counts each thread's allocations, and the bytes it holds.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
-    // A thread may allocate after its thread-locals are gone.
-    let _counted = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+fn count(released: usize, taken: usize) {
+    // A thread may allocate after its thread-locals are gone, and free what another one allocated.
+    let _counted = ALLOCATIONS.try_with(|count| count.set(count.get() + usize::from(taken > 0)));
+    let _counted =
+        BYTES.try_with(|bytes| bytes.set(bytes.get().wrapping_add(taken).wrapping_sub(released)));
 }
 
 // SAFETY: every call is passed on to `System`, which upholds the contract; counting does not
 // allocate, because the thread-local needs neither a destructor nor an initializer.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(0, layout.size());
         // SAFETY: the caller's promise about `layout` is `System`'s.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(layout.size(), 0);
         // SAFETY: `block` came from `System`, as all blocks do here, and `layout` is the caller's.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(layout.size(), size);
         // SAFETY: as in `dealloc`; `size` is the caller's promise.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -184,4 +190,53 @@ fn reading_and_writing_allocate_nothing() {
             assert_eq!(ALLOCATIONS.get() - before, 0);
         });
     });
+}
+
+/// Fault B33, promise 13. Catches: a buffer of wakers that keeps the room of a burst, because the
+/// looks that follow bring it none.
+#[test]
+fn a_burst_of_foreign_wakers_leaves_nothing_behind() {
+    const BURST: u32 = 20_000;
+    within(20, || {
+        let runtime = Runtime::new().unwrap();
+        let foreign = Waker::from(Arc::new(Foreign));
+        let mut cx = Context::from_waker(&foreign);
+        runtime.turn().unwrap();
+        let before = BYTES.get();
+        runtime.block_on(async {
+            time::pause();
+            // Due at once, and one source that tells all at once.
+            let mut sleeps: Vec<_> = (1..=BURST)
+                .map(|_| Box::pin(time::sleep(Duration::from_secs(1))))
+                .collect();
+            for sleep in &mut sleeps {
+                assert!(sleep.as_mut().poll(&mut cx).is_pending());
+            }
+            time::advance(Duration::from_secs(1)).await;
+            drop(sleeps);
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = AsyncFd::new(ours).unwrap();
+            let mut waits: Vec<_> = (0..BURST / 4).map(|_| Box::pin(ours.readable())).collect();
+            for wait in &mut waits {
+                assert!(wait.as_mut().poll(&mut cx).is_pending());
+            }
+            theirs.write_all(b"x").unwrap();
+            waits.pop().unwrap().await.unwrap().retain_ready();
+        });
+        // What follows is for nobody foreign.
+        runtime.block_on(async {
+            for _ in 0..200 {
+                yield_now().await;
+            }
+        });
+        let kept = BYTES.get().wrapping_sub(before);
+        assert!(kept < 100_000, "{kept} bytes after {BURST} wakers");
+    });
+}
+
+struct Foreign;
+
+impl Wake for Foreign {
+    fn wake(self: Arc<Self>) {}
 }

@@ -18,6 +18,7 @@ use reveille::{block_on, spawn};
 use support::within;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// What was seen: a span that was made or closed, or an event.
@@ -411,7 +412,13 @@ fn a_subscriber_that_panics_strands_nobody() {
         }
     }
     impl Subscriber for Trap {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes() // So that it is asked each time.
+        }
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            if metadata.target() == "runtime::waker" {
+                self.spring("the question whether a wake is wanted");
+            }
             true
         }
         fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -457,7 +464,13 @@ fn a_subscriber_may_do_anything() {
         }
     }
     impl Subscriber for Charge {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes() // So that it is asked each time.
+        }
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            if metadata.target() == "runtime::waker" {
+                self.spring("the question whether a wake is wanted");
+            }
             true
         }
         fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -495,7 +508,8 @@ fn a_subscriber_may_do_anything() {
 }
 
 /// Where a subscriber is called: for the life of a span, or for the event with this message.
-const PLACES: [&str; 15] = [
+const PLACES: [&str; 16] = [
+    "the question whether a wake is wanted",
     "a new span",
     "the beginning of a span",
     "the end of a span",

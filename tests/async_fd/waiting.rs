@@ -2,14 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::{self, Read, Write};
 use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use reveille::Runtime;
 use reveille::io::{AsyncFd, Interest};
+use reveille::task::yield_now;
+use reveille::{Runtime, block_on};
 
 use crate::foreign::{Act, foreign};
 use crate::step::{Wakes, inside, poll};
@@ -374,5 +377,42 @@ fn a_waker_that_panics_silences_no_other() {
     assert_eq!(runtime.block_on(runtime.spawn(async { 5 })).unwrap(), 5);
     inside(&runtime, || {
         assert!(poll(&mut waits[1], &last).is_ready());
+    });
+}
+
+/// R10, fault B25. Catches: a budget that is spent before the try: a poll inside the operation then
+/// finds it spent, the operation takes that for EAGAIN, and what the kernel holds is waited for.
+#[test]
+fn an_operation_that_polls_the_same_descriptor_strands_nothing() {
+    const BYTES: usize = 600; // Some of them at the end of the budget, whatever it was at first.
+    within(10, || {
+        block_on(async {
+            for begun in [0, 1] {
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                ours.set_nonblocking(true).unwrap();
+                theirs.write_all(&[7; BYTES]).unwrap();
+                let ours = AsyncFd::new(ours).unwrap();
+                ours.readable().await.unwrap().retain_ready();
+                let read = |mut socket: &UnixStream| socket.read(&mut [0]);
+                yield_now().await;
+                for _ in 0..begun {
+                    let read = ours.async_io(Interest::READABLE, read);
+                    assert_eq!(read.await.unwrap(), 1);
+                }
+                let nested = |cx: &mut Context<'_>| {
+                    let waker = cx.waker().clone();
+                    ours.poll_io(cx, Interest::READABLE, |_| {
+                        let mut cx = Context::from_waker(&waker);
+                        match ours.poll_io(&mut cx, Interest::READABLE, read) {
+                            Poll::Ready(outcome) => outcome,
+                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                        }
+                    })
+                };
+                for _ in begun..BYTES {
+                    assert_eq!(poll_fn(nested).await.unwrap(), 1);
+                }
+            }
+        });
     });
 }

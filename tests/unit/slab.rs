@@ -23,7 +23,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => Just(Op::Insert(1)),
-        1 => (65..300usize).prop_map(Op::Insert),
+        1 => (900..1300usize).prop_map(Op::Insert),
         3 => any::<usize>().prop_map(Op::Remove),
         3 => any::<usize>().prop_map(Op::Get),
         1 => (0..4usize).prop_map(Op::Drain),
@@ -33,10 +33,10 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// R6. Catches: a look-up that ignores the serial; a vacant list that leads into a slot that
-    /// is occupied, or was given back; a length that is wrong.
+    /// R6. Catches: a look-up that ignores the serial; a vacant slot that is
+    /// listed although it is occupied, or was given back; a length that is wrong.
     #[test]
-    fn a_slab_is_a_map_from_names(ops in vec(op(), 1..400)) {
+    fn a_slab_is_a_map_from_names(ops in vec(op(), 1..100)) {
         let mut slab = Slab::new();
         let mut map: HashMap<(u32, u64), u64> = HashMap::new();
         let mut given: Vec<(u32, u64)> = Vec::new();
