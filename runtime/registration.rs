@@ -13,6 +13,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
@@ -27,10 +28,10 @@ use super::waiters::WaiterKey;
 
 /// What an operation may do now.
 enum Answer {
-    /// Be tried.
-    Ready,
-    /// Be tried, for nothing is known yet. If it has to wait, register first.
-    Unregistered,
+    /// Be tried, in this runtime.
+    Ready(Rc<Shared>),
+    /// Be tried in this runtime, for nothing is known yet. If it has to wait, register first.
+    Unregistered(Rc<Shared>),
     /// Nothing, as if it had been interrupted by a signal: chaos says so. Ask again.
     Interrupted,
     /// Come back when it is woken.
@@ -69,20 +70,22 @@ impl Registration {
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            match self.ask(cx, interest, key) {
-                Answer::Ready | Answer::Unregistered => {}
+            let shared = match self.ask(cx, interest, key) {
+                Answer::Ready(shared) | Answer::Unregistered(shared) => shared,
                 Answer::Interrupted => continue,
                 Answer::Wait => return Poll::Pending,
                 Answer::Elsewhere => return Poll::Ready(self.try_elsewhere(op)),
                 Answer::Error(error) => return Poll::Ready(Err(error)),
-            }
+            };
             match op() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.would_block(interest)?;
+                    self.would_block(&shared, interest)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => {
-                    spend();
+                    // Not before the try: an operation that polls another inside itself must find
+                    // what that will find, or take its refusal for an EAGAIN.
+                    shared.budget.spend();
                     return Poll::Ready(outcome);
                 }
             }
@@ -90,12 +93,16 @@ impl Registration {
     }
 
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
-    fn would_block(&self, interest: Interest) -> io::Result<()> {
-        // Nothing can have become ready since the operation looked (R4).
-        let cleared = self.at_home(|shared, name| shared.reactor.clear(name, interest));
-        if cleared.is_none() {
-            let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
-            self.register(untried)?;
+    fn would_block(&self, shared: &Shared, interest: Interest) -> io::Result<()> {
+        match self.source.get() {
+            // Nothing can have become ready since the operation looked (R4).
+            Some(&name) if shared.is_home_of(name) => shared.reactor.clear(name, interest),
+            // Meanwhile registered in another runtime, by an operation inside this one.
+            Some(_) => {}
+            None => {
+                let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
+                self.register(shared, untried)?;
+            }
         }
         Ok(())
     }
@@ -115,7 +122,7 @@ impl Registration {
             return Answer::Wait;
         }
         let Some(&name) = self.source.get() else {
-            return Answer::Unregistered;
+            return Answer::Unregistered(shared);
         };
         if !shared.is_home_of(name) {
             return Answer::Elsewhere;
@@ -124,7 +131,7 @@ impl Registration {
             Some(true) => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
-                Answer::Ready
+                Answer::Ready(shared)
             }
             Some(false) if shared.reactor.wait(&shared, name, interest, cx, key) => Answer::Wait,
             Some(false) | None => Answer::Error(not_at_home()),
@@ -141,13 +148,13 @@ impl Registration {
     ) -> Poll<io::Result<Observed>> {
         loop {
             match self.ask(cx, interest, key) {
-                Answer::Ready => {
-                    let observed = |shared: &Shared, name| shared.reactor.observe(name, interest);
-                    let observed = self.at_home(observed).flatten();
-                    spend();
+                Answer::Ready(shared) => {
+                    shared.budget.spend();
+                    let name = self.source.get();
+                    let observed = name.and_then(|&name| shared.reactor.observe(name, interest));
                     return Poll::Ready(observed.ok_or_else(not_at_home));
                 }
-                Answer::Unregistered => self.register(Ready::EMPTY)?,
+                Answer::Unregistered(shared) => self.register(&shared, Ready::EMPTY)?,
                 Answer::Interrupted => {}
                 Answer::Wait => return Poll::Pending,
                 Answer::Elsewhere => return Poll::Ready(Err(self.nowhere_to_wait())),
@@ -221,21 +228,18 @@ impl Registration {
         io::Error::new(io::ErrorKind::InvalidInput, text)
     }
 
-    /// Registers with the current runtime, whose task is about to wait.
-    fn register(&self, ready: Ready) -> io::Result<()> {
+    /// Registers with `shared`, whose task is about to wait.
+    fn register(&self, shared: &Shared, ready: Ready) -> io::Result<()> {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
         }
-        let Some(shared) = context::current() else {
-            return Err(self.nowhere_to_wait());
-        };
         // An operation that waited itself, inside the one that is waiting now, may have done it.
         if self.source.get().is_some() {
             return Ok(());
         }
         let name = shared
             .reactor
-            .register(&shared, self.fd, self.interest, ready)
+            .register(shared, self.fd, self.interest, ready)
             .map_err(explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread's runtime was faster: it is at home there.
@@ -287,13 +291,6 @@ impl Registration {
             )
         }
     }
-}
-
-/// An operation was ready. Not before it is tried: one that polls another inside itself must find
-/// what the other will find, or take the other's refusal for an EAGAIN.
-#[inline]
-fn spend() {
-    context::with_current(|shared| shared.budget.spend());
 }
 
 impl Drop for Registration {
