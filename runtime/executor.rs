@@ -1,6 +1,6 @@
 //! The executor: who is polled next.
 //!
-//! Interface: [`Executor::spawn`] adopts a cell, [`wake`](Executor::wake) queues a task,
+//! Interface: [`Executor::adopt`] takes a task in, [`wake`](Executor::wake) queues a task,
 //! [`pop`](Executor::pop) says what the loop does next and [`run`](Executor::run) does it.
 //!
 //! Invariants:
@@ -25,7 +25,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -37,7 +36,6 @@ use super::chaos::Chaos;
 use super::foreign;
 use super::join::Id;
 use super::slab::{Name, Slab};
-use super::spawn::task_span;
 use super::task;
 use super::waker::{self, Hint};
 
@@ -129,27 +127,19 @@ impl Executor {
         }
     }
 
-    /// Adopts a task and queues it.
-    pub(super) fn spawn(
-        &self,
-        shared: &Shared,
-        cell: TaskRef,
-        name: Option<&str>,
-        location: &'static Location<'static>,
-    ) -> Name {
-        let serial = shared.serials.take();
-        let span = task_span(serial, name, location);
-        shared.counters.spawned.add(1);
-        self.insert(shared, serial, Body::Spawned(cell), span)
-    }
-
     /// Gives the main future its slot.
     pub(super) fn insert_main(&self, shared: &Shared) -> Name {
-        self.insert(shared, shared.serials.take(), Body::Main, None)
+        self.adopt(shared, shared.serials.take(), Body::Main, None)
     }
 
-    #[inline]
-    fn insert(&self, shared: &Shared, serial: u64, body: Body, span: Option<Rc<Span>>) -> Name {
+    /// Adopts a task and queues it.
+    pub(super) fn adopt(
+        &self,
+        shared: &Shared,
+        serial: u64,
+        body: Body,
+        span: Option<Rc<Span>>,
+    ) -> Name {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
         let mut state = self.state.borrow_mut();

@@ -12,7 +12,7 @@ use tracing::{Span, trace};
 
 use super::Shared;
 use super::context;
-use super::executor::TaskRef;
+use super::executor::{Body, TaskRef};
 use super::foreign;
 use super::join::{Id, JoinHandle};
 use super::task::TaskCell;
@@ -129,7 +129,11 @@ impl Shared {
         T: 'static,
     {
         let cell: TaskRef = Rc::pin(TaskCell::new(future));
-        JoinHandle::new(self.executor.spawn(self, cell, name, location))
+        let serial = self.serials.take();
+        let span = task_span(serial, name, location);
+        self.counters.spawned.add(1);
+        let body = Body::Spawned(cell);
+        JoinHandle::new(self.executor.adopt(self, serial, body, span))
     }
 }
 

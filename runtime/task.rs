@@ -159,7 +159,7 @@ where
                 stage.project(),
                 into.downcast_mut::<Option<Result<F::Output, JoinError>>>(),
             ) {
-                *into = outcome.take();
+                mem::swap(into, outcome); // It is `None`, and need not be dropped.
             }
         });
     }
