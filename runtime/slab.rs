@@ -98,7 +98,8 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Memory for fewer slots is not given back.
+/// Memory for fewer slots is not given back, so that a batch of a thousand tasks, again and again,
+/// does not grow and shrink the slab each time.
 const SMALL: usize = 1024;
 
 impl<T> Slab<T> {

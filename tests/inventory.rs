@@ -142,7 +142,7 @@ const PANICS: [(&str, &str); 19] = [
         "documented at each public function that calls it, listed here too",
     ),
     (
-        "runtime/executor.rs Executor::insert",
+        "runtime/executor.rs Executor::adopt",
         "`spawn`: documented there",
     ),
     ("runtime/executor.rs Executor::pop", "nobody (R1)"),
