@@ -191,7 +191,7 @@ const PANICS: [(&str, &str); 19] = [
     ),
     (
         "runtime/waker.rs Hint::new",
-        "nobody, and in debug builds only: `Executor::insert` checks first",
+        "nobody, and in debug builds only: `Executor::adopt` checks first",
     ),
     ("runtime/waker.rs -", "nobody: while compiling"),
 ];
