@@ -404,49 +404,13 @@ fn a_subscriber_may_spawn_and_wake() {
 /// spawned or popped, or its joiner, or the rest of the mail, or the slot of a source.
 #[test]
 fn a_subscriber_that_panics_strands_nobody() {
-    /// Panics at this place, or at every event with this message.
-    struct Trap(&'static str);
-    impl Trap {
-        fn spring(&self, here: &str) {
-            assert_ne!(here, self.0, "the subscriber's own panic");
-        }
-    }
-    impl Subscriber for Trap {
-        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-            Interest::sometimes() // So that it is asked each time.
-        }
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            if metadata.target() == "runtime::waker" {
-                self.spring("the question whether a wake is wanted");
-            }
-            true
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            self.spring("a new span");
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, event: &Event<'_>) {
-            let mut seen = Seen::default();
-            event.record(&mut seen);
-            self.spring(seen.field("message"));
-        }
-        fn enter(&self, _: &Id) {
-            self.spring("the beginning of a span");
-        }
-        fn exit(&self, _: &Id) {
-            self.spring("the end of a span");
-        }
-        fn try_close(&self, _: Id) -> bool {
-            self.spring("a closed span");
-            true
-        }
-    }
     for place in PLACES {
         within(10, move || {
             let runtime = Runtime::new().unwrap();
-            tracing::subscriber::with_default(Trap(place), || everything_happens(&runtime));
+            let trap = Called(move |here: &str| {
+                assert_ne!(here, place, "the subscriber's own panic");
+            });
+            tracing::subscriber::with_default(trap, || everything_happens(&runtime));
         });
     }
 }
@@ -454,56 +418,56 @@ fn a_subscriber_that_panics_strands_nobody() {
 /// Fault B15, R5, promise 4. Catches: a borrow that is held while a subscriber runs.
 #[test]
 fn a_subscriber_may_do_anything() {
-    /// Explodes the first time it is called at this place.
-    struct Charge(&'static str, AtomicBool);
-    impl Charge {
-        fn spring(&self, here: &str) {
-            if here == self.0 && self.1.swap(false, Ordering::Relaxed) {
-                drop(bomb::Bomb);
-            }
-        }
-    }
-    impl Subscriber for Charge {
-        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-            Interest::sometimes() // So that it is asked each time.
-        }
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            if metadata.target() == "runtime::waker" {
-                self.spring("the question whether a wake is wanted");
-            }
-            true
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            self.spring("a new span");
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, event: &Event<'_>) {
-            let mut seen = Seen::default();
-            event.record(&mut seen);
-            self.spring(seen.field("message"));
-        }
-        fn enter(&self, _: &Id) {
-            self.spring("the beginning of a span");
-        }
-        fn exit(&self, _: &Id) {
-            self.spring("the end of a span");
-        }
-        fn try_close(&self, _: Id) -> bool {
-            self.spring("a closed span");
-            true
-        }
-    }
     for place in PLACES {
         within(30, move || {
             let runtime = Runtime::new().unwrap();
             runtime.block_on(bomb::lay_out(2));
-            let charge = Charge(place, AtomicBool::new(true));
+            let armed = AtomicBool::new(true);
+            let charge = Called(move |here: &str| {
+                if here == place && armed.swap(false, Ordering::Relaxed) {
+                    drop(bomb::Bomb);
+                }
+            });
             tracing::subscriber::with_default(charge, || everything_happens(&runtime));
             bomb::check(&runtime);
             bomb::assert_exploded(place);
         });
+    }
+}
+
+/// A subscriber that does this wherever it is called, and is told where that is.
+struct Called<F>(F);
+
+impl<F: Fn(&str) + Send + Sync + 'static> Subscriber for Called<F> {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes() // So that it is asked each time.
+    }
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        if metadata.target() == "runtime::waker" {
+            (self.0)("the question whether a wake is wanted");
+        }
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        (self.0)("a new span");
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut seen = Seen::default();
+        event.record(&mut seen);
+        (self.0)(seen.field("message"));
+    }
+    fn enter(&self, _: &Id) {
+        (self.0)("the beginning of a span");
+    }
+    fn exit(&self, _: &Id) {
+        (self.0)("the end of a span");
+    }
+    fn try_close(&self, _: Id) -> bool {
+        (self.0)("a closed span");
+        true
     }
 }
 
