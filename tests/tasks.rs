@@ -973,25 +973,34 @@ fn what_is_spawned_after_the_last_task_is_dropped_in_context_too() {
             pending::<()>().await;
         }));
     }
-    let runtime = Runtime::new().unwrap();
-    let mut sleep = sleep(Duration::from_secs(60));
-    runtime.block_on(async {
-        let waker = foreign(Foreign {
-            on_drop: Some(|| {
-                spawn_noting("by a waker");
-                let guard = on_drop(|| spawn_noting("by the mail"));
-                Handle::current().spawn(async move { drop(guard) });
-            }),
-            ..Foreign::default()
+    fn post_noting() {
+        let guard = on_drop(|| spawn_noting("by the mail"));
+        Handle::current().spawn(async move { drop(guard) });
+    }
+    fn at_the_end(on_drop: fn()) -> Vec<&'static str> {
+        let runtime = Runtime::new().unwrap();
+        let mut sleep = sleep(Duration::from_secs(60));
+        runtime.block_on(async {
+            let waker = foreign(Foreign {
+                on_drop: Some(on_drop),
+                ..Foreign::default()
+            });
+            let mut cx = Context::from_waker(&waker);
+            assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
+            std::mem::forget(waker);
         });
-        let mut cx = Context::from_waker(&waker);
-        assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
-        std::mem::forget(waker);
-    });
-    drop(runtime);
-    let mut seen = SEEN.take();
-    seen.sort_unstable();
-    assert_eq!(seen, ["by a waker", "by the mail"]);
+        drop(runtime);
+        let mut seen = SEEN.take();
+        seen.sort_unstable();
+        seen
+    }
+    let both = || {
+        spawn_noting("by a waker");
+        post_noting();
+    };
+    assert_eq!(at_the_end(both), ["by a waker", "by the mail"]);
+    // With no task about, nobody reads the mail any more: it is dropped where it lies.
+    assert_eq!(at_the_end(post_noting), ["by the mail"]);
 }
 
 /// Fault B22. Catches: a nested loop, or an outer one that is broken by the refusal.
