@@ -18,7 +18,7 @@ use reveille::{Runtime, block_on};
 use crate::foreign::{Act, foreign};
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
-use crate::{pair, read_one, reader, registrations, settle, sources, write_one};
+use crate::{fill, pair, read_one, reader, registrations, settle, sources, write_one};
 
 /// R4. Catches: readiness taken away by the report itself.
 #[test]
@@ -230,6 +230,98 @@ fn a_direction_polled_by_one_task_and_then_by_another_wakes_the_other() {
     write_one(&theirs, 1);
     runtime.turn().unwrap();
     assert_eq!(second_wakes.count(), 1);
+}
+
+/// Catches: a poll that is not known again by its waker, and waits as often as it was polled; one
+/// that found something once, and is taken for an async fn's from then on.
+#[test]
+fn who_polls_again_waits_once() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (wakes, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    let mut read = || ours.poll_io(&mut cx, Interest::READABLE, read_one);
+    for byte in 1..=3 {
+        let before = wakes.count();
+        inside(&runtime, || {
+            assert!(read().is_pending());
+            assert!(read().is_pending());
+        });
+        write_one(&theirs, byte);
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count() - before, 1);
+        inside(&runtime, || {
+            assert!(matches!(read(), Poll::Ready(Ok(read)) if read == byte));
+        });
+    }
+}
+
+/// Catches: a task that waits to read, and is taken to wait to write as well.
+#[test]
+fn a_task_that_polls_both_directions_is_woken_for_either() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, mut theirs) = pair();
+    fill(&ours);
+    let ours = AsyncFd::new(ours).unwrap();
+    let (wakes, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    inside(&runtime, || {
+        assert!(ours.poll_read_ready(&mut cx).is_pending());
+        assert!(ours.poll_write_ready(&mut cx).is_pending());
+    });
+    while theirs.read(&mut [0; 4096]).is_ok() {}
+    runtime.turn().unwrap();
+    assert_eq!(wakes.count(), 1);
+}
+
+/// Catches: an event that wakes who waits for something else, if he was not the first to wait.
+#[test]
+fn an_event_wakes_only_those_whom_it_concerns() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = pair();
+    fill(&ours);
+    let ours = AsyncFd::new(ours).unwrap();
+    let wakers: [_; 3] = std::array::from_fn(|_| Wakes::new());
+    let mut waits = [Interest::READABLE, Interest::WRITABLE, Interest::READABLE]
+        .map(|interest| Box::pin(ours.ready(interest)));
+    inside(&runtime, || {
+        for (wait, (_, waker)) in waits.iter_mut().zip(&wakers) {
+            assert!(poll(wait, waker).is_pending());
+        }
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(wakers.map(|(wakes, _)| wakes.count()), [1, 0, 1]);
+}
+
+/// Catches: a newcomer who takes the place of the first, who gave up, before those who waited longer.
+#[test]
+fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let woken = Rc::new(RefCell::new(Vec::new()));
+    let waker = |name: char| {
+        let woken = Rc::clone(&woken);
+        foreign(move |act| {
+            if act == Act::Wake {
+                woken.borrow_mut().push(name);
+            }
+        })
+    };
+    let wait = |name| {
+        let mut wait = Box::pin(ours.readable());
+        inside(&runtime, || {
+            assert!(poll(&mut wait, &waker(name)).is_pending())
+        });
+        wait
+    };
+    let first = wait('a');
+    let _others = ['b', 'c'].map(wait);
+    inside(&runtime, || drop(first));
+    let _newcomer = wait('d');
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(*woken.borrow(), ['b', 'c', 'd']);
 }
 
 /// Fault A11. Catches: polled waiters that are kept until an event which may never come, in a runtime
