@@ -193,7 +193,7 @@ fn reading_and_writing_allocate_nothing() {
 }
 
 /// Fault B33, promise 13. Catches: a buffer of wakers that keeps the room of a burst, because the
-/// looks that follow bring it none.
+/// looks that follow bring it none; a source that keeps the room of those who waited.
 #[test]
 fn a_burst_of_foreign_wakers_leaves_nothing_behind() {
     const BURST: u32 = 20_000;
@@ -202,6 +202,9 @@ fn a_burst_of_foreign_wakers_leaves_nothing_behind() {
         let foreign = Waker::from(Arc::new(Foreign));
         let mut cx = Context::from_waker(&foreign);
         runtime.turn().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = AsyncFd::new(ours).unwrap();
         let before = BYTES.get();
         runtime.block_on(async {
             time::pause();
@@ -214,9 +217,6 @@ fn a_burst_of_foreign_wakers_leaves_nothing_behind() {
             }
             time::advance(Duration::from_secs(1)).await;
             drop(sleeps);
-            let (ours, mut theirs) = UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            let ours = AsyncFd::new(ours).unwrap();
             let mut waits: Vec<_> = (0..BURST / 4).map(|_| Box::pin(ours.readable())).collect();
             for wait in &mut waits {
                 assert!(wait.as_mut().poll(&mut cx).is_pending());

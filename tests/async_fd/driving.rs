@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reveille::io::Interest;
+use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Builder;
 use reveille::task::yield_now;
 use reveille::time::sleep;
@@ -18,7 +19,7 @@ use reveille::{Runtime, spawn};
 
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
-use crate::{read_one, reader, registrations, settle, write_one};
+use crate::{pair, read_one, reader, registrations, settle, write_one};
 
 /// An epoll instance that watches `fd` for edges.
 fn outer_loop(fd: BorrowedFd<'_>) -> OwnedFd {
@@ -119,6 +120,30 @@ fn a_wake_from_a_thread_makes_a_runtime_at_rest_readable() {
         settle(&runtime);
         assert_eq!(runtime.handle().metrics().spawned, spawned);
     }
+}
+
+/// Catches: an operation that never waited, and yet has a waiter to be forgotten.
+#[test]
+fn what_is_tried_elsewhere_leaves_a_runtime_at_rest_alone() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = pair();
+    let ours = AsyncFd::new(ours).unwrap();
+    let (_, waker) = Wakes::new();
+    inside(&runtime, || {
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+    });
+    settle(&runtime);
+    assert!(!is_readable(&runtime), "nothing is left to be heard");
+    let written = poll(
+        &mut pin!(ours.async_io(Interest::WRITABLE, |stream| {
+            write_one(stream, 1);
+            Ok(())
+        })),
+        &waker,
+    );
+    assert!(matches!(written, Poll::Ready(Ok(()))));
+    assert_eq!(runtime.next_deadline(), None);
+    assert!(!is_readable(&runtime));
 }
 
 fn is_readable(runtime: &Runtime) -> bool {

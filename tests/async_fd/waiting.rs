@@ -1,7 +1,7 @@
 //! Who is woken: each who waits, by the latest waker, and nobody for ever.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use reveille::io::{AsyncFd, Interest};
+use reveille::runtime::Handle;
 use reveille::task::yield_now;
 use reveille::{Runtime, block_on};
 
 use crate::foreign::{Act, foreign};
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
-use crate::{pair, read_one, reader, registrations, settle, sources, write_one};
+use crate::{fill, pair, read_one, reader, registrations, settle, sources, write_one};
 
 /// R4. Catches: readiness taken away by the report itself.
 #[test]
@@ -231,23 +232,123 @@ fn a_direction_polled_by_one_task_and_then_by_another_wakes_the_other() {
     assert_eq!(second_wakes.count(), 1);
 }
 
-/// Fault A11. Catches: polled waiters that are kept until an event which may never come.
+/// Catches: a poll that is not known again by its waker, and waits as often as it was polled; one
+/// that found something once, and is taken for an async fn's from then on.
+#[test]
+fn who_polls_again_waits_once() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (wakes, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    let mut read = || ours.poll_io(&mut cx, Interest::READABLE, read_one);
+    for byte in 1..=3 {
+        let before = wakes.count();
+        inside(&runtime, || {
+            assert!(read().is_pending());
+            assert!(read().is_pending());
+        });
+        write_one(&theirs, byte);
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count() - before, 1);
+        inside(&runtime, || {
+            assert!(matches!(read(), Poll::Ready(Ok(read)) if read == byte));
+        });
+    }
+}
+
+/// Catches: a task that waits to read, and is taken to wait to write as well.
+#[test]
+fn a_task_that_polls_both_directions_is_woken_for_either() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, mut theirs) = pair();
+    fill(&ours);
+    let ours = AsyncFd::new(ours).unwrap();
+    let (wakes, waker) = Wakes::new();
+    let mut cx = Context::from_waker(&waker);
+    inside(&runtime, || {
+        assert!(ours.poll_read_ready(&mut cx).is_pending());
+        assert!(ours.poll_write_ready(&mut cx).is_pending());
+    });
+    while theirs.read(&mut [0; 4096]).is_ok() {}
+    runtime.turn().unwrap();
+    assert_eq!(wakes.count(), 1);
+}
+
+/// Catches: an event that wakes who waits for something else, if he was not the first to wait.
+#[test]
+fn an_event_wakes_only_those_whom_it_concerns() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = pair();
+    fill(&ours);
+    let ours = AsyncFd::new(ours).unwrap();
+    let wakers: [_; 3] = std::array::from_fn(|_| Wakes::new());
+    let mut waits = [Interest::READABLE, Interest::WRITABLE, Interest::READABLE]
+        .map(|interest| Box::pin(ours.ready(interest)));
+    inside(&runtime, || {
+        for (wait, (_, waker)) in waits.iter_mut().zip(&wakers) {
+            assert!(poll(wait, waker).is_pending());
+        }
+    });
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(wakers.map(|(wakes, _)| wakes.count()), [1, 0, 1]);
+}
+
+/// Catches: a newcomer who takes the place of the first, who gave up, before those who waited longer.
+#[test]
+fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let woken = Rc::new(RefCell::new(Vec::new()));
+    let waker = |name: char| {
+        let woken = Rc::clone(&woken);
+        foreign(move |act| {
+            if act == Act::Wake {
+                woken.borrow_mut().push(name);
+            }
+        })
+    };
+    let wait = |name| {
+        let mut wait = Box::pin(ours.readable());
+        inside(&runtime, || {
+            assert!(poll(&mut wait, &waker(name)).is_pending())
+        });
+        wait
+    };
+    let first = wait('a');
+    let _others = ['b', 'c'].map(wait);
+    inside(&runtime, || drop(first));
+    let _newcomer = wait('d');
+    write_one(&theirs, 1);
+    runtime.turn().unwrap();
+    assert_eq!(*woken.borrow(), ['b', 'c', 'd']);
+}
+
+/// Fault A11. Catches: polled waiters that are kept until an event which may never come, in a runtime
+/// that has nothing else to do or much.
 #[test]
 fn wakers_of_tasks_that_are_gone_do_not_pile_up() {
-    let runtime = Runtime::new().unwrap();
-    let (ours, _theirs) = reader();
-    let mut kept = Vec::new();
-    for _ in 0..1000 {
-        let (wakes, waker) = Wakes::new();
-        inside(&runtime, || {
-            let mut cx = Context::from_waker(&waker);
-            assert!(ours.poll_read_ready(&mut cx).is_pending());
-        });
-        drop(waker);
-        kept.push(Arc::downgrade(&wakes));
+    for (tasks, limit) in [(0, 32), (100, 132)] {
+        let runtime = Runtime::new().unwrap();
+        for _ in 0..tasks {
+            drop(runtime.spawn(pending::<()>()));
+        }
+        settle(&runtime);
+        let (ours, _theirs) = reader();
+        let mut kept = Vec::new();
+        for _ in 0..1000 {
+            let (wakes, waker) = Wakes::new();
+            inside(&runtime, || {
+                let mut cx = Context::from_waker(&waker);
+                assert!(ours.poll_read_ready(&mut cx).is_pending());
+            });
+            drop(waker);
+            kept.push(Arc::downgrade(&wakes));
+        }
+        let kept = kept.iter().filter(|waker| waker.strong_count() > 0);
+        let kept = kept.count();
+        assert!(kept <= limit, "{kept} of 1000 are kept");
     }
-    let kept = kept.iter().filter(|waker| waker.strong_count() > 0).count();
-    assert!(kept <= 32, "{kept} of 1000 are kept");
 }
 
 /// Fault A11. Catches: a crowd judged before those who were woken had a chance to come back: each
@@ -276,6 +377,58 @@ fn many_tasks_that_poll_one_direction_come_to_rest_and_are_all_woken() {
         write_one(&theirs, 1);
         settle(&runtime);
         assert_eq!(done.get(), tasks);
+    }
+}
+
+/// Fault A11. Catches: a crowd judged before those inside one task, which all come back in its next
+/// poll, had their chance.
+#[test]
+fn many_that_poll_one_direction_inside_one_task_come_to_rest() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let children: Vec<_> = (0..300).map(|_| Wakes::new()).collect();
+    let mut heard = vec![0; children.len()];
+    let mut due: Vec<_> = (0..children.len()).collect();
+    for _poll in 0..10 {
+        inside(&runtime, || {
+            for &child in &due {
+                let mut cx = Context::from_waker(&children[child].1);
+                assert!(ours.poll_read_ready(&mut cx).is_pending());
+            }
+        });
+        let counts: Vec<_> = children.iter().map(|(wakes, _)| wakes.count()).collect();
+        due = (0..counts.len())
+            .filter(|&child| counts[child] > heard[child])
+            .collect();
+        heard = counts;
+    }
+    assert_eq!(due, [], "they are woken again and again");
+}
+
+/// Fault A11. Catches: a crowd whose size is forgotten: each who joins it drives the others out.
+#[test]
+fn who_joins_a_crowd_that_came_back_disturbs_nobody() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let ours = Rc::new(ours);
+    let join = |tasks: usize| {
+        let before = runtime.handle().metrics().polls;
+        for _ in 0..tasks {
+            let ours = Rc::clone(&ours);
+            drop(runtime.spawn(async move {
+                let _ready = poll_fn(|cx| ours.poll_read_ready(cx).map(drop)).await;
+            }));
+        }
+        settle(&runtime);
+        runtime.handle().metrics().polls - before
+    };
+    join(300);
+    // Meanwhile they are driven out for the last time, and counted as they come back.
+    for _ in 0..20 {
+        join(1);
+    }
+    for _ in 0..100 {
+        assert_eq!(join(1), 1);
     }
 }
 
@@ -415,4 +568,26 @@ fn an_operation_that_polls_the_same_descriptor_strands_nothing() {
             }
         });
     });
+}
+
+/// R5. Catches: the wakers of those who still wait, left to the drop of what they lie in, when there
+/// is no runtime any more.
+#[test]
+fn the_wakers_of_those_who_wait_are_dropped_inside_the_runtime_that_ends() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let drops = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&drops);
+    let waker = foreign(move |act| {
+        if act == Act::Drop {
+            seen.borrow_mut().push(Handle::try_current().is_ok());
+        }
+    });
+    inside(&runtime, || {
+        let mut cx = Context::from_waker(&waker);
+        assert!(ours.poll_read_ready(&mut cx).is_pending());
+    });
+    assert_eq!(*drops.borrow(), []);
+    drop(runtime);
+    assert_eq!(*drops.borrow(), [true]);
 }
