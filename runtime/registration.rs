@@ -95,10 +95,9 @@ impl Registration {
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
     fn would_block(&self, shared: &Shared, interest: Interest) -> io::Result<()> {
         match self.source.get() {
-            // Nothing can have become ready since the operation looked (R4).
-            Some(&name) if shared.is_home_of(name) => shared.reactor.clear(name, interest),
-            // Meanwhile registered in another runtime, by an operation inside this one.
-            Some(_) => {}
+            // Nothing can have become ready since the operation looked (R4). If an operation inside
+            // this one has registered it in another runtime, the name finds nothing here (R6).
+            Some(&name) => shared.reactor.clear(name, interest),
             None => {
                 let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
                 self.register(shared, untried)?;

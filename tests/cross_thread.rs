@@ -675,6 +675,57 @@ fn two_threads_race_to_register_one_async_fd() {
     });
 }
 
+/// Fault B36. Catches: a waker of another runtime's task taken for one of this runtime's own by the
+/// reactor, the timers or the end of a task.
+#[test]
+fn what_happens_in_one_runtime_wakes_the_task_of_another() {
+    within(LIMIT, || {
+        let (here, there) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+        let polls = Rc::new(Cell::new(0));
+        let waker: Rc<Cell<Option<Waker>>> = Rc::default();
+        drop(there.spawn({
+            let (polls, waker) = (Rc::clone(&polls), Rc::clone(&waker));
+            poll_fn(move |cx| {
+                polls.set(polls.get() + 1);
+                waker.set(Some(cx.waker().clone()));
+                Poll::<()>::Pending
+            })
+        }));
+        there.turn().unwrap();
+        let waker = waker.take().unwrap();
+        let mut cx = Context::from_waker(&waker);
+        let is_polled_once_more = || {
+            let before = polls.get();
+            there.turn().unwrap();
+            assert_eq!(polls.get(), before + 1);
+        };
+
+        let (fd, mut theirs) = pair();
+        here.block_on(async {
+            let asked = fd.poll_read_ready(&mut cx);
+            assert!(asked.is_pending());
+        });
+        theirs.write_all(b"x").unwrap();
+        here.turn().unwrap();
+        is_polled_once_more();
+
+        here.block_on(async {
+            let mut short = sleep(Duration::from_millis(1));
+            assert!(Pin::new(&mut short).poll(&mut cx).is_pending());
+            sleep(Duration::from_millis(2)).await;
+        });
+        is_polled_once_more();
+
+        here.block_on(async {
+            let mut ends = spawn(async {});
+            assert!(Pin::new(&mut ends).poll(&mut cx).is_pending());
+            yield_now().await;
+            assert!(ends.is_finished());
+        });
+        is_polled_once_more();
+    });
+}
+
 /// Promise: each thread its own runtime. Catches: state that runtimes share.
 #[test]
 fn runtimes_on_two_threads_wake_each_others_tasks() {

@@ -955,6 +955,38 @@ fn tasks_are_dropped_in_the_context_of_their_runtime() {
     }
 }
 
+/// Fault B12. Catches: the panic of the drop reported in place of that of the poll.
+#[test]
+fn of_a_poll_and_a_drop_that_panic_the_poll_is_reported() {
+    struct Bad;
+    impl Future for Bad {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            panic!("the poll");
+        }
+    }
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("the drop");
+        }
+    }
+    let error = block_on(async { spawn(Bad).await }).unwrap_err();
+    assert_eq!(error.into_panic().downcast_ref(), Some(&"the poll"));
+}
+
+/// Catches: a handle whose drop queues a task that waits.
+#[test]
+fn dropping_the_handle_of_a_task_that_waits_costs_no_poll() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.spawn(pending::<()>());
+    runtime.turn().unwrap();
+    let before = runtime.handle().metrics().polls;
+    runtime.block_on(async { drop(handle) });
+    runtime.turn().unwrap();
+    // That of the main future.
+    assert_eq!(runtime.handle().metrics().polls, before + 1);
+}
+
 /// Fault B19, promise 7. Catches: tasks that are spawned by the destructors of wakers or of the
 /// last mail, and then dropped outside their runtime, or not at all.
 #[test]

@@ -241,6 +241,32 @@ fn a_wake_is_an_event_with_the_id_of_the_tasks_span() {
     assert_eq!(of_second[0].level, Some(Level::TRACE));
 }
 
+/// Catches: tasks queued by the reactor, the timers or the end of a task without an event.
+#[test]
+fn a_wake_by_a_socket_a_timer_or_the_end_of_a_task_is_an_event_too() {
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let seen = Recorder::default().during(|| {
+        block_on(async move {
+            let reads = spawn(async move {
+                let ours = reveille::io::AsyncFd::new(ours).unwrap();
+                ours.readable().await.unwrap().retain_ready();
+            });
+            let sleeps = spawn(reveille::time::sleep(std::time::Duration::from_millis(1)));
+            let joins = spawn(async move { sleeps.await.unwrap() });
+            yield_now().await;
+            std::io::Write::write_all(&mut theirs, b"x").unwrap();
+            reads.await.unwrap();
+            joins.await.unwrap();
+        });
+    });
+    for task in ["1", "2", "3"] {
+        let wakes = wakes(&seen);
+        let wakes = wakes.iter().filter(|wake| wake.field("task.id") == task);
+        assert_eq!(wakes.count(), 1, "of task {task}");
+    }
+}
+
 /// Catches: a wake from elsewhere that nobody sees.
 #[test]
 fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
