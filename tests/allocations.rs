@@ -192,6 +192,25 @@ fn reading_and_writing_allocate_nothing() {
     });
 }
 
+/// Fault B33, promise 13. Catches: a run queue, an inbox or a slab that keeps the room of a burst.
+#[test]
+fn a_burst_of_tasks_leaves_little_behind() {
+    const BURST: usize = 100_000;
+    within(20, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.turn().unwrap();
+        let before = BYTES.get();
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..BURST).map(|_| spawn(yield_now())).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let kept = BYTES.get().wrapping_sub(before);
+        assert!(kept < 300_000, "{kept} bytes after {BURST} tasks");
+    });
+}
+
 /// Fault B33, promise 13. Catches: a buffer of wakers that keeps the room of a burst, because the
 /// looks that follow bring it none; a source that keeps the room of those who waited.
 #[test]
