@@ -58,6 +58,7 @@ pub(crate) fn is_traced() -> bool {
 }
 
 /// As [`trace`], for what is of any level.
+#[cold]
 pub(crate) fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
     contain("a tracing subscriber panicked", event)
 }

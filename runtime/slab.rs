@@ -153,7 +153,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes out what was inserted at `index` under `serial`, unless it has gone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
         let slot = self.slots.get_mut(index as usize)?;
         if slot.serial != serial {

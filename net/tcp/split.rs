@@ -7,6 +7,7 @@
 //! although the read half keeps the socket open.
 
 use std::fmt;
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -48,32 +49,35 @@ impl<S: Deref<Target = TcpStream>> Reader<S> {
     ///
     /// # Errors
     /// As [`TcpStream::read`].
-    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf).await
+    pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.stream.read(buf)
     }
 
     /// See [`TcpStream::read_vectored`].
     ///
     /// # Errors
     /// As [`TcpStream::read`].
-    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.stream.read_vectored(bufs).await
+    pub fn read_vectored(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        self.stream.read_vectored(bufs)
     }
 
     /// See [`TcpStream::read_exact`], which is not cancel safe.
     ///
     /// # Errors
     /// As [`TcpStream::read_exact`].
-    pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read_exact(buf).await
+    pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.stream.read_exact(buf)
     }
 
     /// See [`TcpStream::peek`].
     ///
     /// # Errors
     /// As [`TcpStream::read`].
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.peek(buf).await
+    pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.stream.peek(buf)
     }
 
     /// See [`TcpStream::readable`].
@@ -129,24 +133,24 @@ impl<S: Deref<Target = TcpStream>> Writer<S> {
     ///
     /// # Errors
     /// As [`TcpStream::write`].
-    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.write(buf).await
+    pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        self.stream.write(buf)
     }
 
     /// See [`TcpStream::write_vectored`].
     ///
     /// # Errors
     /// As [`TcpStream::write`].
-    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.write_vectored(bufs).await
+    pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
+        self.stream.write_vectored(bufs)
     }
 
     /// See [`TcpStream::write_all`], which is not cancel safe.
     ///
     /// # Errors
     /// As [`TcpStream::write`].
-    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
-        self.stream.write_all(buf).await
+    pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
+        self.stream.write_all(buf)
     }
 
     /// See [`TcpStream::writable`].

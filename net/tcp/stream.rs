@@ -5,10 +5,13 @@
 //! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
 //! byte from it could make a read short that left something behind.
 //!
-//! Over 400 lines because each operation is there as an async fn, `try_` and `poll_`, with its docs.
+//! Operations return a future that is one `poll_fn`. An async fn would be the same to its caller, but
+//! for its size: it keeps each argument twice, once as it came and once in the body.
+//!
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -150,13 +153,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
-    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv(buf))
-            .await
+    pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.receive(buf.len(), move || self.recv(buf))
     }
 
     /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
@@ -167,13 +165,11 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe, as [`read`](TcpStream::read).
-    pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if sys::offered(bufs) == 0 {
-            return Ok(0);
-        }
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv_vectored(bufs))
-            .await
+    pub fn read_vectored(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        self.receive(sys::offered(bufs), move || self.recv_vectored(bufs))
     }
 
     /// Fills `buf` and returns its length.
@@ -184,9 +180,9 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: bytes read so far are in `buf`, and how many is lost.
-    pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
+    pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let (mut wait, mut filled) = (self.io.wait(), 0);
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             while filled < buf.len() {
                 let rest = &mut buf[filled..];
                 match ready!(wait.poll_io(cx, Interest::READABLE, || self.recv(rest)))? {
@@ -196,7 +192,6 @@ impl TcpStream {
             }
             Poll::Ready(Ok(filled))
         })
-        .await
     }
 
     /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
@@ -206,13 +201,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: it takes nothing.
-    pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.io
-            .async_io(Interest::READABLE, |_| self.recv_peek(buf))
-            .await
+    pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.receive(buf.len(), move || self.recv_peek(buf))
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -223,10 +213,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: no byte is sent but by the poll that returns.
-    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io
-            .async_io(Interest::WRITABLE, |_| self.send(buf))
-            .await
+    pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        self.io.async_io(Interest::WRITABLE, |_| self.send(buf))
     }
 
     /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). At most
@@ -237,10 +225,9 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe, as [`write`](TcpStream::write).
-    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
         self.io
             .async_io(Interest::WRITABLE, |_| self.send_vectored(bufs))
-            .await
     }
 
     /// Writes all of `buf`, waiting for room as often as need be.
@@ -250,16 +237,15 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: how much was written is lost.
-    pub async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
+    pub fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         let mut wait = self.io.wait();
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             while !buf.is_empty() {
                 let n = ready!(wait.poll_io(cx, Interest::WRITABLE, || self.send(buf)))?;
                 buf = &buf[n..];
             }
             Poll::Ready(Ok(()))
         })
-        .await
     }
 
     /// Waits until a read may succeed. It is a hint; see the [contract](AsyncFd#contract).
@@ -524,8 +510,23 @@ impl TcpStream {
         self.ours_alone.store(false, Ordering::Relaxed);
     }
 
-    /// Polls a read by `op` into so much `room`. For none there is nothing to wait for: 0, at once,
-    /// as of recv(2).
+    /// Reads by `op` into so much `room`. For none there is nothing to wait for: 0, at once, as of
+    /// recv(2).
+    #[inline]
+    fn receive(
+        &self,
+        room: usize,
+        mut op: impl FnMut() -> io::Result<usize>,
+    ) -> impl Future<Output = io::Result<usize>> {
+        let mut wait = self.io.wait();
+        poll_fn(move |cx| {
+            if room == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            wait.poll_io(cx, Interest::READABLE, &mut op)
+        })
+    }
+
     fn poll_receive(
         &self,
         cx: &mut Context<'_>,
