@@ -48,6 +48,21 @@ impl Child {
         Child::start(tool, &["serve", name, buffer])
     }
 
+    /// Starts an echo server that has a runtime on a thread of its own for each of `cpus`, and returns
+    /// where they listen, too.
+    pub fn servers(name: &str, cpus: &[usize]) -> io::Result<(Child, Vec<u16>)> {
+        let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+        let arguments = ["serve", name, "own"].into_iter();
+        let arguments: Vec<&str> = arguments.chain(cpus.iter().map(String::as_str)).collect();
+        let mut child = Child::start(&[], &arguments)?;
+        let mut ports = vec![child.port];
+        while ports.len() < cpus.len() {
+            let [_pid, port] = numbers(&child.line()?)?;
+            ports.push(port as u16);
+        }
+        Ok((child, ports))
+    }
+
     /// Starts a process that does operations.
     pub fn operator(tool: &[String], name: &str) -> io::Result<Child> {
         Child::start(tool, &["operate", name])
@@ -147,8 +162,8 @@ impl Drop for Child {
     }
 }
 
-/// The child's side of [`Child::server`].
-pub fn serve(name: &str, buffer: &str) -> io::Result<()> {
+/// The child's side of [`Child::server`] and [`Child::servers`].
+pub fn serve(name: &str, buffer: &str, cpus: &[&str]) -> io::Result<()> {
     let contender = begin(name)?;
     sys::raise_descriptors(DESCRIPTORS)?;
     let buffer = if buffer == "own" {
@@ -156,7 +171,21 @@ pub fn serve(name: &str, buffer: &str) -> io::Result<()> {
     } else {
         Buffer::Shared
     };
-    contender.serve(buffer, &|port| println!("{} {port}", process::id()))
+    let say = |port| println!("{} {port}", process::id());
+    let Some((first, others)) = cpus.split_first() else {
+        return contender.serve(buffer, &say);
+    };
+    let pin = |cpu: &str| sys::pin(cpu.parse().map_err(io::Error::other)?);
+    pin(first)?;
+    thread::scope(|scope| {
+        for cpu in others {
+            scope.spawn(move || {
+                pin(cpu)?;
+                contenders::find(name).map_or(Ok(()), |contender| contender.serve(buffer, &say))
+            });
+        }
+        contender.serve(buffer, &say)
+    })
 }
 
 /// The child's side of [`Child::operator`].

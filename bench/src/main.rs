@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["serve", name, buffer] => child::serve(name, buffer),
+        ["serve", name, buffer, ref cpus @ ..] => child::serve(name, buffer, cpus),
         ["operate", name] => child::operate(name),
         ["gate"] => gate::gate(false),
         ["gate", "--bless"] => gate::gate(true),

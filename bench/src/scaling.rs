@@ -5,9 +5,11 @@
 
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::Effort;
-use crate::child::Child;
+use crate::child::{CPU, Child, LOAD_CPU};
 use crate::contenders::Buffer;
 use crate::load::PING_PONG;
 use crate::plot::{Chart, draw};
@@ -36,6 +38,8 @@ const CONNECTIONS: &[usize] = &[10, 100, 1000, 10_000];
 const BURST: usize = 1_000_000;
 /// Operations of one thread beside another.
 const PAIRED: u64 = 500_000;
+/// Connections to each of two runtimes.
+const PAIRED_CONNECTIONS: usize = 50;
 
 pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     let rounds = effort.rounds.div_ceil(3);
@@ -63,7 +67,11 @@ pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
         .iter()
         .map(|chart| (chart.title.to_owned(), table(chart)));
     Ok(tables
-        .chain([burst(most.min(BURST))?, pair(effort)?])
+        .chain([
+            burst(most.min(BURST))?,
+            pair(effort)?,
+            pair_of_servers(effort)?,
+        ])
         .collect())
 }
 
@@ -156,4 +164,60 @@ fn pair(effort: Effort) -> io::Result<(String, Table)> {
     }
     let title = "CPU of a ping-pong through a cell, of one runtime and of two on two threads";
     Ok((title.to_owned(), table))
+}
+
+/// The CPU of a message: of one server alone; of two at once, on a CPU each, which the load shares: in
+/// a process each, and on two threads of one.
+fn pair_of_servers(effort: Effort) -> io::Result<(String, Table)> {
+    const LAYOUTS: [&[&[usize]]; 3] = [&[&[CPU]], &[&[CPU], &[LOAD_CPU]], &[&[CPU, LOAD_CPU]]];
+    let mut table = Table::new(["", "one", "two processes", "two threads"]);
+    for name in NAMES {
+        let mut samples = LAYOUTS.map(|_| Vec::new());
+        let mut sets = Vec::new();
+        for layout in LAYOUTS {
+            let (mut servers, mut loads) = (Vec::new(), Vec::new());
+            for cpus in layout {
+                let (server, ports) = Child::servers(name, cpus)?;
+                servers.push(server);
+                for port in ports {
+                    loads.push(Child::load(port, PAIRED_CONNECTIONS)?);
+                }
+            }
+            sets.push((servers, loads));
+        }
+        for round in 0..effort.rounds {
+            for place in 0..LAYOUTS.len() {
+                let which = (round + place) % LAYOUTS.len();
+                let (servers, loads) = &mut sets[which];
+                samples[which].push(cpu_of_a_message(servers, loads, effort)?);
+            }
+        }
+        let medians = samples.iter().map(|samples| time(median(samples)));
+        table.row([(*name).to_owned()].into_iter().chain(medians));
+    }
+    let title = format!("Server CPU of a message, {PAIRED_CONNECTIONS} connections a runtime");
+    Ok((title, table))
+}
+
+/// Of all `servers`, while all `loads` run at once.
+fn cpu_of_a_message(servers: &[Child], loads: &mut [Child], effort: Effort) -> io::Result<f64> {
+    let cpu_time = || {
+        servers
+            .iter()
+            .map(Child::cpu_time)
+            .sum::<io::Result<Duration>>()
+    };
+    let before = cpu_time()?;
+    let messages = thread::scope(|scope| {
+        let run = |load: &mut Child| load.run(PAIRED_CONNECTIONS, PING_PONG, effort.slice);
+        let runs = loads.iter_mut().map(|load| scope.spawn(move || run(load)));
+        let runs: Vec<_> = runs.collect();
+        let slices = runs
+            .into_iter()
+            .map(|run| run.join().expect("no load panics"));
+        slices
+            .map(|slice| Ok(slice?.messages))
+            .sum::<io::Result<u64>>()
+    })?;
+    Ok((cpu_time()? - before).as_nanos() as f64 / messages as f64)
 }
