@@ -25,6 +25,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -71,6 +72,15 @@ pub(super) struct Task {
     pub(super) body: Body,
     /// There only if a subscriber wants spans (a `Span` is 40 bytes), and shared, because cloning
     /// the `Span` itself would run the subscriber under the borrow.
+    pub(super) span: Option<Rc<Span>>,
+}
+
+/// What was in the slot of a task that is freed: foreign, so it is to be dropped when nothing is
+/// borrowed (R5).
+pub(super) struct Remains {
+    pub(super) life: Life,
+    pub(super) joiner: Option<Waker>,
+    pub(super) body: Body,
     pub(super) span: Option<Rc<Span>>,
 }
 
@@ -375,13 +385,18 @@ impl Drop for CurrentTask<'_> {
 }
 
 impl State {
-    /// Frees the slot of a task. All of what was in it is foreign: it is to be dropped when nothing
-    /// is borrowed (R5).
-    // Inlined, so that the caller takes what it needs from where it lies: moved as a whole, what
-    // was just written in parts would stall the processor.
+    /// Frees the slot of a task, and returns what was in it.
     #[inline(always)]
-    pub(super) fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Task> {
-        let removed = self.tasks.remove(index, serial);
+    pub(super) fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Remains> {
+        let task = self.tasks.get_mut(index, serial)?;
+        // Part by part: moved as a whole, what was just written in parts would stall the processor.
+        let remains = Remains {
+            life: task.life,
+            joiner: task.joiner.take(),
+            body: mem::replace(&mut task.body, Body::Main),
+            span: task.span.take(),
+        };
+        self.tasks.free(index, serial);
         // The slab gives memory back; so do the queue and the inbox, but only when half of the
         // room that is left is spare, so that one task which comes and goes resizes nothing.
         let (slots, room) = (self.tasks.slots(), shared.inbox_room.get());
@@ -390,7 +405,7 @@ impl State {
             self.queue.shrink_to(room);
             shared.resize_inbox(room);
         }
-        removed
+        Some(remains)
     }
 }
 

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use tracing::error;
 
 use super::Shared;
-use super::executor::{Body, Executor, Life, State, Task};
+use super::executor::{Body, Executor, Life, Remains, State};
 use super::foreign;
 use super::slab::Name;
 use super::task::Finished;
@@ -63,12 +63,11 @@ impl Executor {
     /// Frees the slot of a task that is done and not queued, and drops what it still holds.
     pub(super) fn clear_away(&self, shared: &Shared, index: u32, serial: u64) {
         let removed = self.state.borrow_mut().remove(shared, index, serial);
-        let Some(Task {
+        let Some(Remains {
             life,
             body,
             joiner,
             span,
-            ..
         }) = removed
         else {
             return;
@@ -137,6 +136,7 @@ impl Executor {
         self.take_outcome(shared, self.state.borrow_mut(), name, into);
     }
 
+    #[inline(always)]
     fn take_outcome(
         &self,
         shared: &Shared,
@@ -153,10 +153,10 @@ impl Executor {
             let body = task.body.clone();
             drop(state);
             body.take(into);
-        } else if let Some(task) = state.remove(shared, name.index(), name.serial) {
-            let Task {
+        } else if let Some(remains) = state.remove(shared, name.index(), name.serial) {
+            let Remains {
                 body, joiner, span, ..
-            } = task;
+            } = remains;
             drop(state);
             body.take(into);
             foreign::discard_any(joiner);

@@ -153,13 +153,23 @@ impl<T> Slab<T> {
     }
 
     /// Takes out what was inserted at `index` under `serial`, unless it has gone.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
         let slot = self.slots.get_mut(index as usize)?;
-        if slot.serial != serial {
-            return None;
-        }
-        let value = slot.value.take()?;
+        let value = slot.value.take_if(|_| slot.serial == serial);
+        self.free(index, serial);
+        value
+    }
+
+    /// Frees the slot of what was inserted at `index` under `serial`, unless it has gone. What the
+    /// caller has left there is dropped where it lies.
+    #[inline]
+    pub(crate) fn free(&mut self, index: u32, serial: u64) {
+        let slot = self.slots.get_mut(index as usize);
+        let Some(slot) = slot.filter(|slot| slot.serial == serial) else {
+            return;
+        };
+        slot.value = None;
         slot.serial = 0;
         self.len -= 1;
         if (index as usize) < self.len {
@@ -170,7 +180,6 @@ impl<T> Slab<T> {
         if self.slots.len() > SMALL {
             self.trim();
         }
-        Some(value)
     }
 
     /// Everything that lives here, in the order of the slots.
