@@ -46,7 +46,7 @@ pub fn counts(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     let mut instructions = Table::new(
         [""].into_iter()
             .chain(operations)
-            .chain(["echo, 50 in turn"]),
+            .chain(["echo, 50 in turn", "echo, bursts on 50"]),
     );
     let mut memory = Table::new([
         "",
@@ -62,7 +62,7 @@ pub fn counts(effort: Effort) -> io::Result<Vec<(String, Table)>> {
         if !URING.contains(name) {
             let operations = OPERATIONS.iter();
             let counts = operations.map(|(_, operation)| operate(name, operation, effort));
-            let counts = counts.chain([echo(name, effort)]);
+            let counts = counts.chain(echo(name, effort));
             instructions.row(label().chain(counts.map(|count| shown(count.map(f64::round)))));
         }
         memory.row(label().chain(bytes(name, effort).map(shown)));
@@ -108,12 +108,19 @@ fn operate(name: &str, operation: &str, effort: Effort) -> io::Result<f64> {
     })
 }
 
-fn echo(name: &str, effort: Effort) -> io::Result<f64> {
+fn echo(name: &str, effort: Effort) -> [io::Result<f64>; 2] {
     let start = |tool: &[String]| Child::server(tool, name, Buffer::Own);
     let counts = [1000, 1000 + 10_000 / effort.divisor];
-    Tool::Valgrind.count(counts, start, |server, n| {
-        Load::connect(server.port, CONNECTIONS)?.in_turn(n, Duration::ZERO)
-    })
+    [
+        Tool::Valgrind.count(counts, start, |server, n| {
+            Load::connect(server.port, CONNECTIONS)?.in_turn(n, Duration::ZERO)
+        }),
+        Tool::Valgrind.count(counts, start, |server, n| {
+            let mut load = Load::connect(server.port, CONNECTIONS)?;
+            load.run(0..CONNECTIONS, PING_PONG, Until::Sent(n))
+                .map(drop)
+        }),
+    ]
 }
 
 fn bytes(name: &str, effort: Effort) -> [io::Result<f64>; 4] {

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release --manifest-path bench/Cargo.toml             all tables, in about ten minutes
 //! ... -- echo                                                      one part: echo, executor, counts,
-//!                                                                  scaling, size
+//!                                                                  profile, scaling, size
 //! ... -- --quick                                                   a smoke test: the figures mean nothing
 //! ... -- --write                                                   also into bench/README.md
 //! ```
@@ -28,6 +28,7 @@ mod gate;
 mod load;
 mod operations;
 mod plot;
+mod profile;
 mod scaling;
 mod size;
 mod stats;
@@ -74,6 +75,7 @@ const PARTS: &[Part] = &[
     ("echo", echo::echo),
     ("executor", executor::executor),
     ("counts", counts::counts),
+    ("profile", profile::profile),
     ("scaling", scaling::scaling),
     ("size", size::size),
 ];

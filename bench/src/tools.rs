@@ -2,7 +2,8 @@
 //!
 //! Interface: [`Tool::count`] what one more of something costs.
 //! Invariant: what is counted is the difference of a long run and a short one of the same process, so that
-//! starting and ending cancel. One message or connection at a time, so that nothing depends on the clock.
+//! starting and ending cancel. Mostly one message or connection at a time, so that nothing depends on the
+//! clock; bursts of messages repeat to one in a hundred.
 
 use std::io;
 use std::process::{Command, id};
