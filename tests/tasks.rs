@@ -1627,6 +1627,28 @@ fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
     assert_eq!(seen.take(), [id]);
 }
 
+/// Catches: a task that is taken for the current one when its poll is over: what a look wakes is woken
+/// in nobody's name.
+#[test]
+fn between_two_polls_no_task_is_the_current_one() {
+    #[derive(Default)]
+    struct Asks(Mutex<Vec<Option<task::Id>>>);
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().push(task::try_id());
+        }
+    }
+    let asks = Arc::new(Asks::default());
+    let waker = Waker::from(Arc::clone(&asks));
+    block_on(async {
+        let mut foreign = pin!(sleep(Duration::from_millis(1)));
+        let polled = foreign.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        sleep(Duration::from_millis(2)).await;
+    });
+    assert_eq!(*asks.0.lock().unwrap(), [None]);
+}
+
 /// Fault B12, R9. Catches: a joiner's waker that panics in the destructor of the task's future:
 /// a task that was cancelled would seem to have panicked, and one whose future panics as it is
 /// dropped would abort the process.
