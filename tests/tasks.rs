@@ -898,6 +898,30 @@ fn what_is_spawned_during_shutdown_is_dropped_unpolled() {
     assert_eq!(outcomes.iter().filter(|&polled| polled).count(), 0);
 }
 
+/// Fault B19, R1. Catches: tasks that stay in the queue when a shutdown frees their slots. It would
+/// be longer than the slab then, and the room that a spawn asks for less than none.
+#[test]
+fn a_burst_may_be_spawned_after_many_rounds_of_shutdown() {
+    fn respawn(mut bursts: Vec<usize>, drops: &Drops) {
+        let (guard, drops) = (drops.guard(), drops.clone());
+        let again = on_drop(move || {
+            for nth in 0..bursts.pop().unwrap_or(0) {
+                let bursts = if nth == 0 { bursts.clone() } else { Vec::new() };
+                respawn(bursts, &drops);
+            }
+        });
+        drop(spawn(async move {
+            let _guards = (guard, again);
+            pending::<()>().await;
+        }));
+    }
+    let drops = Drops::default();
+    let mut bursts = vec![1_000];
+    bursts.resize(21, 100);
+    block_on(async { respawn(bursts, &drops) });
+    drops.assert_here(1 + 20 * 100 + 1_000);
+}
+
 /// Fault B19. Catches: a shutdown without an end.
 #[test]
 fn a_task_that_respawns_itself_for_ever_does_not_hold_up_the_end() {
