@@ -519,6 +519,17 @@ fn handles_spawn_for_futures_task() {
     });
 }
 
+/// Catches: misuse that passes, or an error that does not say what to do.
+#[test]
+fn outside_a_runtime_there_is_no_current_handle() {
+    let error = Handle::try_current().unwrap_err();
+    assert!(error.to_string().contains("inside `block_on`"), "{error}");
+    let text = panic_text(|| {
+        let _handle = Handle::current();
+    });
+    assert!(text.contains("outside a runtime: call it inside"), "{text}");
+}
+
 // Panics.
 
 /// Fault B11. Catches: a panic that ends the loop, or that takes another task's outcome with it.
