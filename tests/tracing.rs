@@ -365,6 +365,25 @@ fn timers_that_fire_are_one_event_and_no_timer_is_none() {
     assert_eq!(fired(&seen), 1);
 }
 
+/// Catches: a thread that is said to go to sleep whenever the runtime looks at epoll.
+#[test]
+fn while_tasks_are_queued_nobody_parks() {
+    let parked = |seen: &[Seen]| messages(seen, None).contains(&"park");
+    let recorder = Recorder::default();
+    let spinning = recorder.during(|| {
+        block_on(async {
+            for _ in 0..200 {
+                yield_now().await;
+            }
+        });
+    });
+    assert!(!parked(&spinning));
+    let sleeping = recorder.during(|| {
+        block_on(reveille::time::sleep(std::time::Duration::from_millis(1)));
+    });
+    assert!(parked(&sleeping));
+}
+
 /// Catches: a span made, and memory spent on it, that nobody wants.
 #[test]
 fn without_a_subscriber_that_wants_spans_there_are_none() {
