@@ -701,3 +701,26 @@ fn wakes_from_elsewhere_are_served_in_their_order() {
         ]
     );
 }
+
+/// R8, fault B33. Catches: an inbox that is left with less room than there are slots when the slab
+/// gives memory back, and so ignores the wakes of those who live high up.
+#[test]
+fn who_stays_after_a_burst_can_be_woken_from_elsewhere() {
+    let runtime = Runtime::new().unwrap();
+    let probe = Probe::default();
+    for nth in 0..10_000 {
+        if nth == 500 {
+            drop(runtime.spawn(probe.clone()));
+        } else {
+            drop(runtime.spawn(async {}));
+        }
+    }
+    turn(&runtime);
+    assert_eq!(probe.polls.get(), 1);
+
+    // Outside `turn`, so elsewhere.
+    probe.wake();
+    turn(&runtime);
+
+    assert_eq!(probe.polls.get(), 2);
+}

@@ -339,12 +339,45 @@ fn a_signal_is_heard_from_the_moment_its_former_action_is_gone() {
     );
 }
 
+/// Catches: a handler that makes foreign code's slow system calls fail (no SA_RESTART), or that needs
+/// room on the stack of whichever thread it interrupts (no SA_ONSTACK).
+#[test]
+fn the_handler_restarts_slow_calls_and_runs_on_the_alternate_stack() {
+    in_child(
+        "the_handler_restarts_slow_calls_and_runs_on_the_alternate_stack",
+        || {
+            reveille::block_on(async {
+                let _listener = signal(USR1).unwrap();
+                let both = libc::SA_RESTART | libc::SA_ONSTACK;
+                assert_eq!(action_on(USR1).sa_flags & both, both);
+            });
+        },
+    );
+}
+
+/// Catches: a table of counts that ends before the signals do.
+#[test]
+fn the_last_signal_is_heard() {
+    in_child("the_last_signal_is_heard", || {
+        let runtime = Runtime::new().unwrap();
+        let last = SignalKind::from_raw(libc::SIGRTMAX());
+        let mut listener = inside(&runtime, || signal(last).unwrap());
+        assert!(!has_come(&runtime, &mut listener));
+        raise(last);
+        assert!(has_come(&runtime, &mut listener));
+    });
+}
+
 fn is_ignored(kind: SignalKind) -> bool {
+    action_on(kind).sa_sigaction == libc::SIG_IGN
+}
+
+fn action_on(kind: SignalKind) -> libc::sigaction {
     // SAFETY: all zeroes is a valid `sigaction`.
     let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
     let signal = kind.as_raw_value();
     // SAFETY: sigaction(2) reads nothing for a null action, and writes one to the last pointer.
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
     assert_eq!(asked, 0);
-    action.sa_sigaction == libc::SIG_IGN
+    action
 }

@@ -519,6 +519,17 @@ fn handles_spawn_for_futures_task() {
     });
 }
 
+/// Catches: misuse that passes, or an error that does not say what to do.
+#[test]
+fn outside_a_runtime_there_is_no_current_handle() {
+    let error = Handle::try_current().unwrap_err();
+    assert!(error.to_string().contains("inside `block_on`"), "{error}");
+    let text = panic_text(|| {
+        let _handle = Handle::current();
+    });
+    assert!(text.contains("outside a runtime: call it inside"), "{text}");
+}
+
 // Panics.
 
 /// Fault B11. Catches: a panic that ends the loop, or that takes another task's outcome with it.
@@ -896,6 +907,30 @@ fn what_is_spawned_during_shutdown_is_dropped_unpolled() {
     drops.assert_here(50 * (1 + 2 + 4));
     drop(sender);
     assert_eq!(outcomes.iter().filter(|&polled| polled).count(), 0);
+}
+
+/// Fault B19, R1. Catches: tasks that stay in the queue when a shutdown frees their slots. It would
+/// be longer than the slab then, and the room that a spawn asks for less than none.
+#[test]
+fn a_burst_may_be_spawned_after_many_rounds_of_shutdown() {
+    fn respawn(mut bursts: Vec<usize>, drops: &Drops) {
+        let (guard, drops) = (drops.guard(), drops.clone());
+        let again = on_drop(move || {
+            for nth in 0..bursts.pop().unwrap_or(0) {
+                let bursts = if nth == 0 { bursts.clone() } else { Vec::new() };
+                respawn(bursts, &drops);
+            }
+        });
+        drop(spawn(async move {
+            let _guards = (guard, again);
+            pending::<()>().await;
+        }));
+    }
+    let drops = Drops::default();
+    let mut bursts = vec![1_000];
+    bursts.resize(21, 100);
+    block_on(async { respawn(bursts, &drops) });
+    drops.assert_here(1 + 20 * 100 + 1_000);
 }
 
 /// Fault B19. Catches: a shutdown without an end.
@@ -1625,6 +1660,28 @@ fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
     }));
     assert!(id.is_some());
     assert_eq!(seen.take(), [id]);
+}
+
+/// Catches: a task that is taken for the current one when its poll is over: what a look wakes is woken
+/// in nobody's name.
+#[test]
+fn between_two_polls_no_task_is_the_current_one() {
+    #[derive(Default)]
+    struct Asks(Mutex<Vec<Option<task::Id>>>);
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().push(task::try_id());
+        }
+    }
+    let asks = Arc::new(Asks::default());
+    let waker = Waker::from(Arc::clone(&asks));
+    block_on(async {
+        let mut foreign = pin!(sleep(Duration::from_millis(1)));
+        let polled = foreign.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        sleep(Duration::from_millis(2)).await;
+    });
+    assert_eq!(*asks.0.lock().unwrap(), [None]);
 }
 
 /// Fault B12, R9. Catches: a joiner's waker that panics in the destructor of the task's future:

@@ -267,11 +267,12 @@ fn a_wake_by_a_socket_a_timer_or_the_end_of_a_task_is_an_event_too() {
     }
 }
 
-/// Catches: a wake from elsewhere that nobody sees.
+/// Catches: a wake from elsewhere that nobody sees, or that tells of another task.
 #[test]
 fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
     let seen = Recorder::default().during(|| {
         let runtime = Runtime::new().unwrap();
+        drop(runtime.spawn(pending::<()>()));
         let waker = Arc::new(Mutex::new(None));
         let stored = Arc::clone(&waker);
         drop(runtime.spawn(poll_fn(move |cx| {
@@ -288,7 +289,7 @@ fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
         .iter()
         .map(|wake| wake.field("task.id"))
         .collect();
-    assert_eq!(ids, ["1"]);
+    assert_eq!(ids, ["2"]);
 }
 
 /// Catches: a panic that only stderr hears of, whichever comes first, the panic or the drop.
@@ -343,6 +344,44 @@ fn giving_up_on_tasks_that_respawn_for_ever_is_an_error_event() {
         assert_eq!(errors.len(), 1);
         assert!(errors[0].contains("spawning tasks while they are dropped"));
     });
+}
+
+/// Catches: timers that are said to fire in every look.
+#[test]
+fn timers_that_fire_are_one_event_and_no_timer_is_none() {
+    let fired = |seen: &[Seen]| {
+        messages(seen, None)
+            .iter()
+            .filter(|&&it| it == "fire")
+            .count()
+    };
+    let recorder = Recorder::default();
+    let runtime = Runtime::new().unwrap();
+    let seen = recorder.during(|| runtime.turn().unwrap());
+    assert_eq!(fired(&seen), 0);
+    let seen = recorder.during(|| {
+        runtime.block_on(reveille::time::sleep(std::time::Duration::from_millis(1)));
+    });
+    assert_eq!(fired(&seen), 1);
+}
+
+/// Catches: a thread that is said to go to sleep whenever the runtime looks at epoll.
+#[test]
+fn while_tasks_are_queued_nobody_parks() {
+    let parked = |seen: &[Seen]| messages(seen, None).contains(&"park");
+    let recorder = Recorder::default();
+    let spinning = recorder.during(|| {
+        block_on(async {
+            for _ in 0..200 {
+                yield_now().await;
+            }
+        });
+    });
+    assert!(!parked(&spinning));
+    let sleeping = recorder.during(|| {
+        block_on(reveille::time::sleep(std::time::Duration::from_millis(1)));
+    });
+    assert!(parked(&sleeping));
 }
 
 /// Catches: a span made, and memory spent on it, that nobody wants.

@@ -212,6 +212,12 @@ fn tasks_are_polled_for_nothing_now_and_then() {
     assert!(polls.contains(&true), "never");
 }
 
+/// Catches: a wake for nothing that is drawn among no slots.
+#[test]
+fn a_runtime_without_tasks_can_be_turned_under_every_seed() {
+    outcomes(|runtime| (0..20).for_each(|_| runtime.turn().unwrap()));
+}
+
 /// A wait that was interrupted is begun again. Catches: EINTR that is never played, or passed on.
 #[test]
 fn waits_are_interrupted_now_and_then() {

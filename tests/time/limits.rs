@@ -299,6 +299,25 @@ fn the_greatest_timer_slack_is_put_back_too() {
     });
 }
 
+/// Catches: a slack of one nanosecond that counts as an error.
+#[test]
+fn the_least_timer_slack_is_put_back_too() {
+    within(10, || {
+        let mut options = reveille::runtime::Builder::new();
+        let least = options.timer_slack(Duration::ZERO).build().unwrap();
+        let nested = options
+            .timer_slack(Duration::from_nanos(77))
+            .build()
+            .unwrap();
+        let seen = nested.spawn(async { timer_slack() });
+        inside(&least, || {
+            nested.turn().unwrap();
+            assert_eq!(timer_slack(), 1);
+        });
+        assert_eq!(nested.block_on(seen).unwrap(), 77);
+    });
+}
+
 /// The slack of this thread, in nanoseconds.
 fn timer_slack() -> i64 {
     // SAFETY: PR_GET_TIMERSLACK takes no argument and writes nothing.

@@ -1,6 +1,6 @@
 //! The slab against a `HashMap`, and what becomes of its memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
 use proptest::collection::vec;
@@ -124,6 +124,51 @@ fn memory_returns_after_a_burst_whatever_its_length_and_order() {
     }
 }
 
+/// Fault B33. Catches: a slab that takes a high vacant slot before a low one, or does not tell them
+/// apart: a few survivors of a burst, and those that take their places one by one, would hold all
+/// of its memory for ever.
+#[test]
+fn memory_returns_when_others_take_the_places_of_those_who_stayed() {
+    let (burst, stay) = (20_000, 500);
+    for reversed in [false, true] {
+        let mut slab = Slab::new();
+        let names: Vec<_> = (1..=burst)
+            .map(|serial| (slab.insert(serial, ()), serial))
+            .collect();
+        let (stayed, mut gone): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|(_, serial)| serial % (burst / stay) == 0);
+        if reversed {
+            gone.reverse();
+        }
+        for (index, serial) in gone {
+            assert_eq!(slab.remove(index, serial), Some(()));
+        }
+        let mut living = VecDeque::from(stayed);
+        for serial in burst + 1..3 * burst {
+            living.push_back((slab.insert(serial, ()), serial));
+            let (index, serial) = living.pop_front().unwrap();
+            assert_eq!(slab.remove(index, serial), Some(()));
+        }
+        assert_eq!(slab.len(), stay as usize);
+        let slots = slab.slots();
+        assert!(slots <= 4 * 1_024, "{slots} slots for {stay} after {burst}");
+    }
+}
+
+/// Catches: vacant slots that are forgotten when the slab shrinks, and so stay vacant for ever.
+#[test]
+fn a_slab_that_shrank_uses_its_vacant_slots_before_it_grows() {
+    for keep in [0, 3, 100] {
+        let mut slab = after_a_burst(keep, 20_000, |_| {});
+        let slots = slab.slots();
+        for serial in 30_000..30_000 + slots - slab.len() {
+            slab.insert(serial as u64, 0);
+        }
+        assert_eq!((slab.len(), slab.slots()), (slots, slots));
+    }
+}
+
 /// Catches: a shrink that walks the whole slab for each removal: 5 * 10^10 steps here, which is a
 /// hang.
 #[test]
@@ -160,4 +205,14 @@ fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 4 * TAKEN);
+}
+
+/// R6. Catches: a fresh block for each serial. All serials would then agree in their lowest twelve
+/// bits, and a hint, which keeps twenty, would tell apart 256 of them.
+#[test]
+fn a_runtimes_serials_differ_in_their_lowest_bits() {
+    let serials = Serials::new();
+    let taken: Vec<u64> = (0..4_096).map(|_| serials.take()).collect();
+    let low_bits: HashSet<u64> = taken.iter().map(|serial| serial % 4_096).collect();
+    assert_eq!(low_bits.len(), 4_096);
 }
