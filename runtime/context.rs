@@ -93,6 +93,7 @@ impl Drop for Running {
         if let Some(slack) = self.slack {
             let _restored = sys::set_timer_slack(slack);
         }
+        self.shared.give_back_room();
         // At rest a runtime is asleep (R8): whoever brings mail rings, and a foreign loop hears it.
         self.shared.inbox.rest();
         self.shared.running.set(false);

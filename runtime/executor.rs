@@ -25,7 +25,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -72,15 +71,6 @@ pub(super) struct Task {
     pub(super) body: Body,
     /// There only if a subscriber wants spans (a `Span` is 40 bytes), and shared, because cloning
     /// the `Span` itself would run the subscriber under the borrow.
-    pub(super) span: Option<Rc<Span>>,
-}
-
-/// What was in the slot of a task that is freed: foreign, so it is to be dropped when nothing is
-/// borrowed (R5).
-pub(super) struct Remains {
-    pub(super) life: Life,
-    pub(super) joiner: Option<Waker>,
-    pub(super) body: Body,
     pub(super) span: Option<Rc<Span>>,
 }
 
@@ -255,7 +245,7 @@ impl Executor {
             (Life::Done, _) if !task.detached => Next::Cleared,
             (Life::Done | Life::Taken, _) => {
                 drop(state);
-                self.clear_away(shared, index, serial);
+                self.clear_away(index, serial);
                 Next::Cleared
             }
         }
@@ -287,7 +277,7 @@ impl Executor {
         };
         foreign::discard_all(entered.flatten());
         if let Poll::Ready(finished) = polled {
-            self.finish(shared, index, serial, finished);
+            self.finish(index, serial, finished);
         }
         foreign::discard_all(span);
     }
@@ -321,6 +311,20 @@ impl Executor {
             .map(Id)
     }
 
+    /// Gives back the room that a burst of tasks has left, in the slab and, by its length, in the
+    /// queue and the inbox (R1): there only when half of what remains is spare, so that one task
+    /// which comes and goes resizes nothing.
+    pub(super) fn give_back_room(&self, shared: &Shared) {
+        let state = &mut *self.state.borrow_mut();
+        state.tasks.give_back_room();
+        let (slots, room) = (state.tasks.slots(), shared.inbox_room.get());
+        if room > 64 && slots <= room / 4 {
+            let room = (2 * slots).next_power_of_two().max(64);
+            state.queue.shrink_to(room);
+            shared.resize_inbox(room);
+        }
+    }
+
     /// The id of the span of the task that `hint` names, if it has one.
     pub(super) fn span_id(&self, hint: Hint) -> Option<u64> {
         let mut state = self.state.borrow_mut();
@@ -350,9 +354,9 @@ impl Executor {
     }
 
     /// The main future has been dropped: its slot goes, now or with its pop.
-    pub(super) fn remove_main(&self, shared: &Shared, name: Name) {
+    pub(super) fn remove_main(&self, name: Name) {
         let mut nothing = ();
-        self.take(shared, name, &mut nothing);
+        self.take(name, &mut nothing);
     }
 
     /// From here on `serial` is the task that runs, until the guard is dropped.
@@ -381,31 +385,6 @@ impl Drop for CurrentTask<'_> {
     #[inline]
     fn drop(&mut self) {
         self.executor.current.set(self.outer);
-    }
-}
-
-impl State {
-    /// Frees the slot of a task, and returns what was in it.
-    #[inline(always)]
-    pub(super) fn remove(&mut self, shared: &Shared, index: u32, serial: u64) -> Option<Remains> {
-        let task = self.tasks.get_mut(index, serial)?;
-        // Part by part: moved as a whole, what was just written in parts would stall the processor.
-        let remains = Remains {
-            life: task.life,
-            joiner: task.joiner.take(),
-            body: mem::replace(&mut task.body, Body::Main),
-            span: task.span.take(),
-        };
-        self.tasks.free(index, serial);
-        // The slab gives memory back; so do the queue and the inbox, but only when half of the
-        // room that is left is spare, so that one task which comes and goes resizes nothing.
-        let (slots, room) = (self.tasks.slots(), shared.inbox_room.get());
-        if room > 64 && slots <= room / 4 {
-            let room = (2 * slots).next_power_of_two().max(64);
-            self.queue.shrink_to(room);
-            shared.resize_inbox(room);
-        }
-        Some(remains)
     }
 }
 

@@ -170,7 +170,7 @@ impl<T: 'static> JoinHandle<T> {
             .expect("a `JoinHandle` was polled after it gave its output");
         let mut outcome: Option<Result<T, JoinError>> = None;
         match home {
-            Some(shared) => ready!(shared.executor.poll_join(shared, name, cx, &mut outcome)),
+            Some(shared) => ready!(shared.executor.poll_join(name, cx, &mut outcome)),
             None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
         }
         self.on_drop = OnDrop::Nothing;

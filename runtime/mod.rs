@@ -236,7 +236,7 @@ impl Runtime {
             let _current = shared.executor.set_current(name.serial);
             catch_unwind(AssertUnwindSafe(|| main.set(None)))
         };
-        shared.executor.remove_main(shared, name);
+        shared.executor.remove_main(name);
         // The first panic is the one to report. What it displaces may panic as it is dropped.
         match (outcome, dropped) {
             (Ok(output), Err(payload)) => {
@@ -401,6 +401,7 @@ impl Shared {
             return Err(sys::forked_child_error());
         }
         self.counters.looks.add(1);
+        self.give_back_room();
         let turned = self.reactor.turn(self, timeout);
         self.read_mail();
         self.fire_timers();

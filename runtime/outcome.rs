@@ -10,12 +10,13 @@
 
 use std::any::Any;
 use std::cell::RefMut;
-use std::task::{Context, Poll};
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use tracing::error;
+use tracing::{Span, error};
 
-use super::Shared;
-use super::executor::{Body, Executor, Life, Remains, State};
+use super::executor::{Body, Executor, Life, State};
 use super::foreign;
 use super::slab::Name;
 use super::task::Finished;
@@ -24,9 +25,9 @@ impl Executor {
     /// The future has been dropped and the outcome stands: tells the joiner, or, if there never
     /// will be one, clears the task away.
     #[inline]
-    pub(super) fn finish(&self, shared: &Shared, index: u32, serial: u64, finished: Finished) {
+    pub(super) fn finish(&self, index: u32, serial: u64, finished: Finished) {
         if self.end(index, serial, finished) == Claim::Nobody {
-            self.clear_away(shared, index, serial);
+            self.clear_away(index, serial);
         }
     }
 
@@ -61,8 +62,8 @@ impl Executor {
     }
 
     /// Frees the slot of a task that is done and not queued, and drops what it still holds.
-    pub(super) fn clear_away(&self, shared: &Shared, index: u32, serial: u64) {
-        let removed = self.state.borrow_mut().remove(shared, index, serial);
+    pub(super) fn clear_away(&self, index: u32, serial: u64) {
+        let removed = self.state.borrow_mut().remove(index, serial);
         let Some(Remains {
             life,
             body,
@@ -98,13 +99,7 @@ impl Executor {
 
     /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
     /// stale name gives `Ready` and leaves `into` as it is.
-    pub(super) fn poll_join(
-        &self,
-        shared: &Shared,
-        name: Name,
-        cx: &Context<'_>,
-        into: &mut dyn Any,
-    ) -> Poll<()> {
+    pub(super) fn poll_join(&self, name: Name, cx: &Context<'_>, into: &mut dyn Any) -> Poll<()> {
         let mut clone = None;
         loop {
             let mut state = self.state.borrow_mut();
@@ -112,7 +107,7 @@ impl Executor {
                 return Poll::Ready(());
             };
             if task.life != Life::Running {
-                self.take_outcome(shared, state, name, into);
+                self.take_outcome(state, name, into);
                 return Poll::Ready(());
             }
             let joiner = task.joiner.as_ref();
@@ -132,18 +127,12 @@ impl Executor {
     }
 
     /// Takes the outcome of a task, or forgets the main future, which has none.
-    pub(super) fn take(&self, shared: &Shared, name: Name, into: &mut dyn Any) {
-        self.take_outcome(shared, self.state.borrow_mut(), name, into);
+    pub(super) fn take(&self, name: Name, into: &mut dyn Any) {
+        self.take_outcome(self.state.borrow_mut(), name, into);
     }
 
     #[inline(always)]
-    fn take_outcome(
-        &self,
-        shared: &Shared,
-        mut state: RefMut<'_, State>,
-        name: Name,
-        into: &mut dyn Any,
-    ) {
+    fn take_outcome(&self, mut state: RefMut<'_, State>, name: Name, into: &mut dyn Any) {
         let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
             return;
         };
@@ -153,7 +142,7 @@ impl Executor {
             let body = task.body.clone();
             drop(state);
             body.take(into);
-        } else if let Some(remains) = state.remove(shared, name.index(), name.serial) {
+        } else if let Some(remains) = state.remove(name.index(), name.serial) {
             let Remains {
                 body, joiner, span, ..
             } = remains;
@@ -198,6 +187,32 @@ impl Body {
         if let Body::Spawned(cell) = self {
             cell.as_ref().take(into);
         }
+    }
+}
+
+/// What was in the slot of a task that is freed: foreign, so it is to be dropped when nothing is
+/// borrowed (R5).
+struct Remains {
+    life: Life,
+    joiner: Option<Waker>,
+    body: Body,
+    span: Option<Rc<Span>>,
+}
+
+impl State {
+    /// Frees the slot of a task, and returns what was in it.
+    #[inline(always)]
+    fn remove(&mut self, index: u32, serial: u64) -> Option<Remains> {
+        let task = self.tasks.get_mut(index, serial)?;
+        // Part by part: moved as a whole, what was just written in parts would stall the processor.
+        let remains = Remains {
+            life: task.life,
+            joiner: task.joiner.take(),
+            body: mem::replace(&mut task.body, Body::Main),
+            span: task.span.take(),
+        };
+        self.tasks.free(index, serial);
+        Some(remains)
     }
 }
 

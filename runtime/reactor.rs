@@ -168,6 +168,10 @@ impl Reactor {
         foreign::discard_all(wakers);
     }
 
+    pub(super) fn give_back_room(&self) {
+        self.sources.borrow_mut().give_back_room();
+    }
+
     /// True if what `interest` stands for was reported, or never tried, and is not disproved.
     /// `None`: the source has gone.
     #[inline]

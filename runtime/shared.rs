@@ -167,6 +167,13 @@ impl Shared {
         }
     }
 
+    /// Gives back what a burst of tasks, sources or timers has left.
+    pub(super) fn give_back_room(&self) {
+        self.executor.give_back_room(self);
+        self.reactor.give_back_room();
+        self.timers.borrow_mut().give_back_room();
+    }
+
     /// Makes room in the inbox for the wakes of `slots` tasks.
     pub(crate) fn resize_inbox(&self, slots: usize) {
         if self.inbox_room.replace(slots) != slots {

@@ -37,7 +37,7 @@ impl Executor {
             for (serial, index, _) in tasks {
                 // Each time, for the drop before may have queued this one (R1).
                 self.unqueue_all();
-                self.clear_away(shared, index, serial);
+                self.clear_away(index, serial);
             }
         }
         foreign::tell(|| {

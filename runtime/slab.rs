@@ -1,7 +1,8 @@
 //! Names, and the slab that finds the thing by its name, or nothing.
 //!
 //! Interface: [`Slab::insert`] puts a value under a fresh serial; [`Slab::get`] finds it by index
-//! and serial; [`Slab::occupant`] tells who lives at an index now.
+//! and serial; [`Slab::occupant`] tells who lives at an index now;
+//! [`Slab::give_back_room`] is for after a burst.
 //! Invariant (R6): a slot's serial is compared on every look-up, and a serial is used once in the
 //! life of the process, so an exact name that went stale finds nothing.
 //! Read next: `waker` and `reactor`, which truncate names to hints.
@@ -177,9 +178,6 @@ impl<T> Slab<T> {
         } else {
             self.high.push(index);
         }
-        if self.slots.len() > SMALL {
-            self.trim();
-        }
     }
 
     /// Everything that lives here, in the order of the slots.
@@ -206,10 +204,11 @@ impl<T> Slab<T> {
         self.slots.len()
     }
 
-    /// Gives back the vacant slots at the end, if most of the slab is vacant. Each was pushed once
-    /// for each time it is popped, so this costs nothing that was not paid for, and memory returns
-    /// whatever the order of removal.
-    fn trim(&mut self) {
+    /// Gives back the vacant slots at the end, if most of the slab is vacant: each turn of the loop
+    /// asks for this, so memory returns whatever the order of removal, but not in the middle of a
+    /// batch, after which the next one would take it again. A slot was pushed once for each time it
+    /// is popped, so this costs nothing that was not paid for.
+    pub(crate) fn give_back_room(&mut self) {
         if self.slots.len() / 4 < self.len {
             return;
         }

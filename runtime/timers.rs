@@ -17,6 +17,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
+use super::shared::give_back_room;
 use super::slab::Slab;
 
 pub(crate) struct Timers {
@@ -117,6 +118,13 @@ impl Timers {
         self.heap.len()
     }
 
+    /// Gives back what a burst of timers has left.
+    pub(crate) fn give_back_room(&mut self) {
+        let armed = self.heap.len();
+        give_back_room(&mut self.heap, armed);
+        self.timers.give_back_room();
+    }
+
     /// Puts the last entry in the place of the removed one, then where it belongs.
     fn remove_entry(&mut self, position: usize) {
         self.heap.swap_remove(position);
@@ -125,9 +133,6 @@ impl Timers {
             // It came from another branch, so it may be too small for its new place or too great.
             self.sift_down(position);
             self.sift_up(position);
-        }
-        if self.heap.len() < self.heap.capacity() / 4 && self.heap.capacity() > 64 {
-            self.heap.shrink_to(2 * self.heap.len());
         }
     }
 

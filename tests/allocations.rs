@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -208,6 +208,54 @@ fn a_burst_of_tasks_leaves_little_behind() {
         });
         let kept = BYTES.get().wrapping_sub(before);
         assert!(kept < 300_000, "{kept} bytes after {BURST} tasks");
+    });
+}
+
+/// Fault B33, promise 13. Catches: memory that is given back only when nothing is left to do.
+#[test]
+fn a_burst_leaves_little_behind_in_a_runtime_that_goes_on() {
+    const BURST: usize = 100_000;
+    /// More polls than there are from one look to the next.
+    const MORE: usize = 200;
+    within(20, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.turn().unwrap();
+        let before = BYTES.get();
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..BURST).map(|_| spawn(yield_now())).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            for _ in 0..MORE {
+                yield_now().await;
+            }
+            let kept = BYTES.get().wrapping_sub(before);
+            assert!(kept < 300_000, "{kept} bytes after {BURST} tasks");
+        });
+    });
+}
+
+/// Fault B33, promise 13. Catches: a slab of sources that keeps the room of a burst.
+#[test]
+fn a_burst_of_sources_leaves_little_behind() {
+    const BURST: usize = 3_000;
+    within(20, || {
+        rlimit::increase_nofile_limit(2 * BURST as u64).unwrap();
+        let runtime = Runtime::new().unwrap();
+        runtime.turn().unwrap();
+        let before = BYTES.get();
+        runtime.block_on(poll_fn(|cx| {
+            let sources: Vec<_> = (0..BURST)
+                .map(|_| AsyncFd::new(UnixDatagram::unbound().unwrap()).unwrap())
+                .collect();
+            for source in &sources {
+                assert!(source.poll_read_ready(cx).is_pending());
+            }
+            assert!(BYTES.get().wrapping_sub(before) > 50 * BURST);
+            Poll::Ready(())
+        }));
+        let kept = BYTES.get().wrapping_sub(before);
+        assert!(kept < 150_000, "{kept} bytes after {BURST} sources");
     });
 }
 
