@@ -500,6 +500,32 @@ fn a_subscriber_may_do_anything() {
     }
 }
 
+/// R8. Catches: a thread that goes to sleep although a subscriber queued a task when it was told so.
+#[test]
+fn whom_a_subscriber_wakes_when_the_thread_parks_is_polled_at_once() {
+    within(10, || {
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let stored = Arc::clone(&waker);
+        let wakes_at_park = Called(move |here: &str| {
+            if here == "park" {
+                let waker = stored.lock().unwrap().take();
+                waker.expect("it has parked before").wake();
+            }
+        });
+        tracing::subscriber::with_default(wakes_at_park, || {
+            let mut polls = 0;
+            block_on(poll_fn(|cx| {
+                polls += 1;
+                if polls == 2 {
+                    return Poll::Ready(());
+                }
+                *waker.lock().unwrap() = Some(cx.waker().clone());
+                Poll::Pending
+            }));
+        });
+    });
+}
+
 /// A subscriber that does this wherever it is called, and is told where that is.
 struct Called<F>(F);
 
