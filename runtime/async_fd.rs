@@ -196,17 +196,20 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.
+    ///
+    /// # Panics
+    /// When the future is polled after it was ready.
     #[inline]
     pub fn async_io<R>(
         &self,
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> impl Future<Output = io::Result<R>> {
-        let mut wait = self.wait();
-        poll_fn(move |cx| wait.poll_io(cx, interest, || op(&self.inner)))
+        self.wait()
+            .until_ready(move |wait, cx| wait.poll_io(cx, interest, || op(&self.inner)))
     }
 
-    /// For an async fn that does several operations, and waits for one after the other.
+    /// For a future that does several operations, and waits for one after the other.
     #[inline]
     pub(crate) fn wait(&self) -> Wait<'_> {
         Wait::new(&self.registration)

@@ -58,7 +58,6 @@ pub(crate) fn is_traced() -> bool {
 }
 
 /// As [`trace`], for what is of any level.
-#[cold]
 pub(crate) fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
     contain("a tracing subscriber panicked", event)
 }

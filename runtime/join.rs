@@ -55,9 +55,7 @@ pub struct JoinHandle<T> {
 }
 
 /// What is to be done when a handle is dropped.
-// As wide as its place: written as a byte, and moved as a word, it would stall the processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
 enum OnDrop {
     Detach,
     Abort,

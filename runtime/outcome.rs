@@ -12,7 +12,7 @@ use std::any::Any;
 use std::cell::RefMut;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tracing::{Span, error};
 
@@ -64,18 +64,12 @@ impl Executor {
     /// Frees the slot of a task that is done and not queued, and drops what it still holds.
     pub(super) fn clear_away(&self, index: u32, serial: u64) {
         let removed = self.state.borrow_mut().remove(index, serial);
-        let Some(Remains {
-            life,
-            body,
-            joiner,
-            span,
-        }) = removed
-        else {
+        let Some((body, span)) = removed else {
             return;
         };
         // Also when a pop does this, long after the task's last poll.
         let _current = self.set_current(serial);
-        if let (Body::Spawned(cell), Life::Done) = (&body, life) {
+        if let Body::Spawned(cell) = &body {
             // Here and not at its end, for the handle may be dropped before that or after it.
             match cell.as_ref().discard() {
                 Finished::Quietly => {}
@@ -93,7 +87,6 @@ impl Executor {
                 }
             }
         }
-        foreign::discard_any(joiner);
         foreign::discard_any(span);
     }
 
@@ -142,13 +135,9 @@ impl Executor {
             let body = task.body.clone();
             drop(state);
             body.take(into);
-        } else if let Some(remains) = state.remove(name.index(), name.serial) {
-            let Remains {
-                body, joiner, span, ..
-            } = remains;
+        } else if let Some((body, span)) = state.remove(name.index(), name.serial) {
             drop(state);
             body.take(into);
-            foreign::discard_any(joiner);
             foreign::discard_any(span);
         }
     }
@@ -190,29 +179,19 @@ impl Body {
     }
 }
 
-/// What was in the slot of a task that is freed: foreign, so it is to be dropped when nothing is
-/// borrowed (R5).
-struct Remains {
-    life: Life,
-    joiner: Option<Waker>,
-    body: Body,
-    span: Option<Rc<Span>>,
-}
-
 impl State {
-    /// Frees the slot of a task, and returns what was in it.
+    /// Frees the slot of a task that is done, and returns its cell and its span, which are foreign:
+    /// to be dropped when nothing is borrowed (R5). Whoever waited for it was told at its end.
+    // Inlined, and part by part: moved as a whole, what was just written in parts stalls the
+    // processor. That was 9 % of the time of a spawn, and 7 % of its instructions.
     #[inline(always)]
-    fn remove(&mut self, index: u32, serial: u64) -> Option<Remains> {
+    fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, Option<Rc<Span>>)> {
         let task = self.tasks.get_mut(index, serial)?;
-        // Part by part: moved as a whole, what was just written in parts would stall the processor.
-        let remains = Remains {
-            life: task.life,
-            joiner: task.joiner.take(),
-            body: mem::replace(&mut task.body, Body::Main),
-            span: task.span.take(),
-        };
+        debug_assert!(task.joiner.is_none(), "nobody waits for what is done");
+        let body = mem::replace(&mut task.body, Body::Main);
+        let span = task.span.take();
         self.tasks.free(index, serial);
-        Some(remains)
+        Some((body, span))
     }
 }
 

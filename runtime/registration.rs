@@ -1,8 +1,8 @@
 //! A registration: a descriptor and the name of its source, given when it first has to wait.
 //!
 //! Interface: [`Registration::poll_io`] tries an operation and waits only if it would block;
-//! [`poll_ready`](Registration::poll_ready) waits for a report; [`Wait`] owns the waiter of an
-//! async fn; dropping the registration deregisters.
+//! [`poll_ready`](Registration::poll_ready) waits for a report; [`Wait`] owns the waiter of a
+//! future; dropping the registration deregisters.
 //!
 //! Invariant: a descriptor has one home, the runtime in which it first had to wait, and a
 //! registration is plain data, so it may be sent and shared. Elsewhere its operations are tried
@@ -11,6 +11,7 @@
 //!
 //! Read before: `reactor`. Read next: `async_fd`, the public door.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -308,8 +309,8 @@ impl Drop for Registration {
     }
 }
 
-/// The waiter of an async fn: it is removed when the future is dropped, wherever that is. It waits
-/// for one interest in all its life.
+/// The waiter of a future: it is removed when the future is dropped, wherever that is. It waits for
+/// one interest in all its life.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     registration: &'a Registration,
@@ -322,6 +323,26 @@ impl<'a> Wait<'a> {
             registration,
             key: WaiterKey::UNSET,
         }
+    }
+
+    /// The future that polls `poll` until that is ready. An async fn would do the same, but it keeps
+    /// each argument twice, once as it came and once in its body.
+    ///
+    /// # Panics
+    /// When it is polled after it was ready, as an async fn does: what was read or written once is
+    /// not to be read or written again.
+    #[inline]
+    pub(crate) fn until_ready<R>(
+        mut self,
+        mut poll: impl FnMut(&mut Wait<'a>, &mut Context<'_>) -> Poll<R>,
+    ) -> impl Future<Output = R> {
+        let mut done = false;
+        poll_fn(move |cx| {
+            assert!(!done, "a read or write was polled after it was ready");
+            let polled = poll(&mut self, cx);
+            done = polled.is_ready();
+            polled
+        })
     }
 
     /// See [`Registration::poll_io`].

@@ -157,19 +157,24 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
         let slot = self.slots.get_mut(index as usize)?;
-        let value = slot.value.take_if(|_| slot.serial == serial);
-        self.free(index, serial);
-        value
+        let value = slot.value.take_if(|_| slot.serial == serial)?;
+        self.vacate(index);
+        Some(value)
     }
 
     /// Frees the slot of what was inserted at `index` under `serial`, unless it has gone. What the
     /// caller has left there is dropped where it lies.
     #[inline]
     pub(crate) fn free(&mut self, index: u32, serial: u64) {
-        let slot = self.slots.get_mut(index as usize);
-        let Some(slot) = slot.filter(|slot| slot.serial == serial) else {
-            return;
-        };
+        if self.get(index, serial).is_some() {
+            self.vacate(index);
+        }
+    }
+
+    /// Empties a slot in which somebody lives.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
         slot.value = None;
         slot.serial = 0;
         self.len -= 1;
@@ -209,7 +214,7 @@ impl<T> Slab<T> {
     /// batch, after which the next one would take it again. A slot was pushed once for each time it
     /// is popped, so this costs nothing that was not paid for.
     pub(crate) fn give_back_room(&mut self) {
-        if self.slots.len() / 4 < self.len {
+        if self.slots.capacity() <= SMALL || self.slots.len() / 4 < self.len {
             return;
         }
         while self.slots.len() > SMALL && self.slots.last().is_some_and(|slot| slot.serial == 0) {

@@ -3,7 +3,7 @@
 //! Interface: [`Waiters::add`] stores a waiter, [`take`](Waiters::take) hands out the wakers of
 //! those an event concerns, [`forget`](Waiters::forget) removes one that gave up.
 //!
-//! There are two kinds. An async fn *owns* its waiter, under a key, and removes it when it is
+//! There are two kinds. A future *owns* its waiter, under a key, and removes it when it is
 //! dropped. A `poll_*` method has nobody to remove it: it may be called by one task today and by
 //! another tomorrow, and the first may be gone or may be still waiting. So polled waiters are kept
 //! side by side, one a waker, and when they become a crowd all are woken and forgotten: who still
@@ -31,7 +31,7 @@ pub(crate) struct WaiterKey(pub(super) u64);
 impl WaiterKey {
     /// A `poll_*` call: it owns none.
     pub(crate) const POLLED: WaiterKey = WaiterKey(0);
-    /// An async fn that does not wait.
+    /// A future that does not wait.
     pub(crate) const UNSET: WaiterKey = WaiterKey(u64::MAX);
 
     /// The key of the same operation when it waits no longer.

@@ -2,8 +2,8 @@
 //!
 //! Interface: the parent starts a [`Child::server`], [`Child::operator`] or [`Child::load`]; the child runs
 //! [`serve`], [`operate`] or [`load`].
-//! Invariant: a child is pinned to one CPU, says all it has to say in lines on stdout, and ends with its
-//! parent, or when the parent drops it.
+//! Invariant: each thread of a child is pinned to one CPU. A child says all it has to say in lines on stdout,
+//! and ends with its parent, or when the parent drops it.
 
 use std::error::Error;
 use std::fmt;
@@ -176,12 +176,15 @@ pub fn serve(name: &str, buffer: &str, cpus: &[&str]) -> io::Result<()> {
         return contender.serve(buffer, &say);
     };
     let pin = |cpu: &str| sys::pin(cpu.parse().map_err(io::Error::other)?);
-    pin(first)?;
+    // With one CPU only, all share it.
+    let _one_cpu = pin(first);
     thread::scope(|scope| {
         for cpu in others {
             scope.spawn(move || {
-                pin(cpu)?;
-                contenders::find(name).map_or(Ok(()), |contender| contender.serve(buffer, &say))
+                let _one_cpu = pin(cpu);
+                let served = contenders::find(name).map(|other| other.serve(buffer, &say));
+                // A line that is no number is an error to the parent.
+                println!("a second {name} ended: {served:?}");
             });
         }
         contender.serve(buffer, &say)

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`profile`] returns the tables.
 //! Invariant: as in `tools`, the difference of a long run and a short one. What the compiler has inlined
-//! counts as the function it was inlined into.
+//! counts as the function it was inlined into, and all instances of a generic function are one.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,8 +16,8 @@ use crate::table::Table;
 use crate::tools::Tool;
 
 const OPERATIONS: &[(&str, &str)] = &[
-    ("spawn and await, 1,000 at once", "spawn-batch:1000"),
-    ("self-wake", "self-wake:1"),
+    ("spawn, 1,000 at once", "spawn-batch:1000"),
+    ("self-wake", "self-wake:1000"),
     ("ping-pong, cell", "cell"),
     ("timer", "timer"),
 ];

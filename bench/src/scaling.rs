@@ -166,11 +166,11 @@ fn pair(effort: Effort) -> io::Result<(String, Table)> {
     Ok((title.to_owned(), table))
 }
 
-/// The CPU of a message: of one server alone; of two at once, on a CPU each, which the load shares: in
-/// a process each, and on two threads of one.
+/// The CPU of a message of two servers at once, on a CPU each, which the load shares: in a process each,
+/// and on two threads of one.
 fn pair_of_servers(effort: Effort) -> io::Result<(String, Table)> {
-    const LAYOUTS: [&[&[usize]]; 3] = [&[&[CPU]], &[&[CPU], &[LOAD_CPU]], &[&[CPU, LOAD_CPU]]];
-    let mut table = Table::new(["", "one", "two processes", "two threads"]);
+    const LAYOUTS: [&[&[usize]]; 2] = [&[&[CPU], &[LOAD_CPU]], &[&[CPU, LOAD_CPU]]];
+    let mut table = Table::new(["", "a process each", "two threads of one"]);
     for name in NAMES {
         let mut samples = LAYOUTS.map(|_| Vec::new());
         let mut sets = Vec::new();
@@ -195,7 +195,8 @@ fn pair_of_servers(effort: Effort) -> io::Result<(String, Table)> {
         let medians = samples.iter().map(|samples| time(median(samples)));
         table.row([(*name).to_owned()].into_iter().chain(medians));
     }
-    let title = format!("Server CPU of a message, {PAIRED_CONNECTIONS} connections a runtime");
+    let title =
+        format!("CPU of a message of two servers at once, {PAIRED_CONNECTIONS} connections each");
     Ok((title, table))
 }
 

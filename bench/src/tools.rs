@@ -3,7 +3,7 @@
 //! Interface: [`Tool::count`] what one more of something costs.
 //! Invariant: what is counted is the difference of a long run and a short one of the same process, so that
 //! starting and ending cancel. Mostly one message or connection at a time, so that nothing depends on the
-//! clock; bursts of messages repeat to one in a hundred.
+//! clock; bursts of messages repeat, in a full run, to one in a hundred.
 
 use std::io;
 use std::process::{Command, id};

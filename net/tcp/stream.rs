@@ -5,13 +5,10 @@
 //! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
 //! byte from it could make a read short that left something behind.
 //!
-//! Operations return a future that is one `poll_fn`. An async fn would be the same to its caller, but
-//! for its size: it keeps each argument twice, once as it came and once in the body.
-//!
 //! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -32,6 +29,8 @@ use crate::io::{AsyncFd, Interest, Ready};
 ///
 /// A read or write of several tasks at once is not interleaved within one call, but which bytes go
 /// to whom is not defined.
+///
+/// A future of a read or write panics when it is polled after it was ready, as any async fn does.
 ///
 /// # Examples
 /// ```
@@ -154,7 +153,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
     pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.receive(buf.len(), move || self.recv(buf))
+        self.receive(buf.len(), |stream| stream.recv(buf))
     }
 
     /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
@@ -169,7 +168,7 @@ impl TcpStream {
         &self,
         bufs: &mut [IoSliceMut<'_>],
     ) -> impl Future<Output = io::Result<usize>> {
-        self.receive(sys::offered(bufs), move || self.recv_vectored(bufs))
+        self.receive(sys::offered(bufs), |stream| stream.recv_vectored(bufs))
     }
 
     /// Fills `buf` and returns its length.
@@ -181,8 +180,8 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: bytes read so far are in `buf`, and how many is lost.
     pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let (mut wait, mut filled) = (self.io.wait(), 0);
-        poll_fn(move |cx| {
+        let mut filled = 0;
+        self.io.wait().until_ready(move |wait, cx| {
             while filled < buf.len() {
                 let rest = &mut buf[filled..];
                 match ready!(wait.poll_io(cx, Interest::READABLE, || self.recv(rest)))? {
@@ -202,7 +201,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.receive(buf.len(), move || self.recv_peek(buf))
+        self.receive(buf.len(), |stream| stream.recv_peek(buf))
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -238,8 +237,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: how much was written is lost.
     pub fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
-        let mut wait = self.io.wait();
-        poll_fn(move |cx| {
+        self.io.wait().until_ready(move |wait, cx| {
             while !buf.is_empty() {
                 let n = ready!(wait.poll_io(cx, Interest::WRITABLE, || self.send(buf)))?;
                 buf = &buf[n..];
@@ -516,17 +514,17 @@ impl TcpStream {
     fn receive(
         &self,
         room: usize,
-        mut op: impl FnMut() -> io::Result<usize>,
+        mut op: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> impl Future<Output = io::Result<usize>> {
-        let mut wait = self.io.wait();
-        poll_fn(move |cx| {
+        self.io.wait().until_ready(move |wait, cx| {
             if room == 0 {
                 return Poll::Ready(Ok(0));
             }
-            wait.poll_io(cx, Interest::READABLE, &mut op)
+            wait.poll_io(cx, Interest::READABLE, || op(self))
         })
     }
 
+    /// Polls what [`receive`](TcpStream::receive) waits for.
     fn poll_receive(
         &self,
         cx: &mut Context<'_>,

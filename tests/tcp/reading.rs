@@ -1,7 +1,10 @@
 //! Reading: whatever lies in the kernel is read without any further traffic (R10).
 
-use std::io::{IoSliceMut, Write};
+use std::future::Future;
+use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use reveille::io::Interest;
@@ -328,6 +331,44 @@ fn a_read_into_no_room_is_zero_at_once_in_any_state() {
         assert_eq!(reader.rest(9), End::Eof);
         check_no_room(runtime, &ours, "is at its end");
     });
+}
+
+/// Fault C13. Catches: a future that begins anew when it is polled once more, as a `select!` in a loop
+/// may do: it would send twice, or take what nobody sees.
+#[test]
+fn what_was_read_or_written_once_is_not_read_or_written_again() {
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        theirs.write_all(b"abc").unwrap();
+        delivered(&theirs);
+        let mut buf = [0; 1];
+        let polled_twice = [
+            twice(runtime, ours.read(&mut buf)),
+            twice(runtime, ours.write(b"x")),
+        ];
+        assert!(polled_twice.iter().all(Result::is_err));
+        twice(runtime, ours.write_all(b"y")).unwrap_err();
+        let mut reader = Reader::new(runtime, &ours);
+        assert_eq!((reader.rest(9), &*reader.take()), (End::Waits, "bc"));
+        drop(ours);
+        let mut sent = String::new();
+        theirs.read_to_string(&mut sent).unwrap();
+        assert_eq!(sent, "xy");
+    });
+}
+
+/// Polls a future that is ready at once, and once more.
+fn twice<T>(
+    runtime: &reveille::Runtime,
+    future: impl Future<Output = std::io::Result<T>>,
+) -> std::thread::Result<()> {
+    let (_wakes, waker) = Wakes::new();
+    let mut future = pin!(future);
+    inside(runtime, || {
+        let mut poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(matches!(poll(), Poll::Ready(Ok(_))));
+        catch_unwind(AssertUnwindSafe(|| drop(poll())))
+    })
 }
 
 #[track_caller]
