@@ -347,6 +347,28 @@ fn a_storm_of_signals_ends_no_sleep_early_and_breaks_no_wait() {
     );
 }
 
+/// Fault A24. Catches: waits that are rounded up to milliseconds where epoll_pwait2(2) is to be had, or
+/// as soon as one was interrupted.
+#[test]
+fn after_a_storm_of_signals_a_sleep_need_not_take_a_millisecond() {
+    in_child(
+        "faults::after_a_storm_of_signals_a_sleep_need_not_take_a_millisecond",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let storm = Storm::begin();
+            (0..20).for_each(|_| runtime.block_on(sleep(Duration::from_millis(3))));
+            storm.end();
+            let sleeps = (0..200).map(|_| {
+                let start = Instant::now();
+                runtime.block_on(sleep(Duration::from_micros(100)));
+                start.elapsed()
+            });
+            let shortest = sleeps.min().unwrap();
+            assert!(shortest < Duration::from_millis(1), "{shortest:?}");
+        },
+    );
+}
+
 /// SIGALRM, again and again. By a thread and not setitimer(2), which may choose any thread: this
 /// must interrupt the one that waits.
 struct Storm {
