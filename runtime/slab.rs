@@ -211,12 +211,16 @@ impl<T> Slab<T> {
 
     /// Gives back the vacant slots at the end, if most of the slab is vacant: each turn of the loop
     /// asks for this, so memory returns whatever the order of removal, but not in the middle of a
-    /// batch, after which the next one would take it again. A slot was pushed once for each time it
-    /// is popped, so this costs nothing that was not paid for.
+    /// batch, after which the next one would take it again.
+    #[inline]
     pub(crate) fn give_back_room(&mut self) {
-        if self.slots.capacity() <= SMALL || self.slots.len() / 4 < self.len {
-            return;
+        if self.slots.capacity() > SMALL && self.slots.len() / 4 >= self.len {
+            self.trim();
         }
+    }
+
+    /// A slot was pushed once for each time it is popped, so this costs nothing that was not paid for.
+    fn trim(&mut self) {
         while self.slots.len() > SMALL && self.slots.last().is_some_and(|slot| slot.serial == 0) {
             self.slots.pop();
         }
