@@ -395,7 +395,8 @@ impl Shared {
         }
     }
 
-    /// One look: at epoll, at the inbox, at the clock. Returns true if the kernel may hold more.
+    /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
+    /// Returns true if the kernel may hold more.
     fn look(&self, timeout: Option<Duration>) -> io::Result<bool> {
         if sys::is_forked_child() {
             return Err(sys::forked_child_error());
