@@ -131,7 +131,9 @@ pub mod signal {
     pub mod unix {
         //! Listeners for any kind of signal.
 
-        pub use crate::runtime::signal::{Signal, SignalKind, restore_default, signal};
+        pub use crate::runtime::signal::{
+            Signal, SignalKind, restore_default, signal, signal_keep_mask,
+        };
     }
 }
 

@@ -91,9 +91,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Errors
     /// As [`new`](AsyncFd::new).
     pub fn with_interest(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-        if sys::is_forked_child() {
-            return Err(sys::forked_child_error());
-        }
+        sys::refuse_in_forked_child()?;
         let registration = Registration::new(inner.as_fd().as_raw_fd(), interest);
         Ok(AsyncFd {
             registration,
@@ -325,6 +323,9 @@ impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
         &mut self,
         op: impl FnOnce(&'a AsyncFd<T>) -> io::Result<R>,
     ) -> Result<io::Result<R>, TryIoError> {
+        if let Err(error) = sys::refuse_in_forked_child() {
+            return Ok(Err(error));
+        }
         match op(self.fd) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.clear_ready();

@@ -194,7 +194,8 @@ impl Runtime {
     /// - Inside a runtime, this one or another: the thread would stop polling the outer one's
     ///   tasks. Await the future, or spawn it.
     /// - With the panic of `future`, after it was dropped.
-    /// - If epoll_wait(2) fails, as it does in a forked child.
+    /// - In the child of a process that had a runtime before it forked, before anything is polled
+    ///   there; and if epoll_wait(2) fails.
     /// - As [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -296,6 +297,8 @@ impl Runtime {
         }
         shared.look(Some(Duration::ZERO))?;
         for _ in 0..shared.executor.queued() {
+            // Before each poll, for the one before may have forked.
+            sys::refuse_in_forked_child()?;
             match shared.executor.pop(shared) {
                 Next::Run(task) => shared.executor.run(shared, task),
                 Next::Idle => break,
@@ -368,6 +371,10 @@ impl Shared {
         loop {
             while self.polls_until_look.get() > 0 {
                 self.polls_until_look.set(self.polls_until_look.get() - 1);
+                // Before each poll, for the one before may have forked.
+                if let Err(error) = sys::refuse_in_forked_child() {
+                    panic!("the runtime cannot go on: {error}");
+                }
                 self.read_mail();
                 match self.executor.pop(self) {
                     Next::Main => return,
@@ -398,9 +405,7 @@ impl Shared {
     /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
     /// Returns true if the kernel may hold more.
     fn look(&self, timeout: Option<Duration>) -> io::Result<bool> {
-        if sys::is_forked_child() {
-            return Err(sys::forked_child_error());
-        }
+        sys::refuse_in_forked_child()?;
         self.counters.looks.add(1);
         self.give_back_room();
         let turned = self.reactor.turn(self, timeout);

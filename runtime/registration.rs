@@ -109,6 +109,10 @@ impl Registration {
 
     /// Asks whether an operation may be tried. If not, its waker is stored or woken.
     fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
+        // First of all: what the operation would read or write is the parent's.
+        if let Err(error) = sys::refuse_in_forked_child() {
+            return Answer::Error(error);
+        }
         let Some(shared) = context::current() else {
             return Answer::Elsewhere;
         };
@@ -170,6 +174,7 @@ impl Registration {
         interest: Interest,
         op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
+        sys::refuse_in_forked_child()?;
         if !self.is_awaitable(interest) {
             return Err(self.never_reported(interest));
         }
@@ -230,9 +235,7 @@ impl Registration {
 
     /// Registers with `shared`, whose task is about to wait.
     fn register(&self, shared: &Shared, ready: Ready) -> io::Result<()> {
-        if sys::is_forked_child() {
-            return Err(sys::forked_child_error());
-        }
+        sys::refuse_in_forked_child()?;
         // An operation that waited itself, inside the one that is waiting now, may have done it.
         if self.source.get().is_some() {
             return Ok(());
@@ -280,9 +283,7 @@ impl Registration {
     }
 
     fn nowhere_to_wait(&self) -> io::Error {
-        if sys::is_forked_child() {
-            sys::forked_child_error()
-        } else if self.source.get().is_some() {
+        if self.source.get().is_some() {
             not_at_home()
         } else {
             io::Error::other(

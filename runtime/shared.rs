@@ -62,9 +62,7 @@ impl Shared {
     /// # Errors
     /// As [`Builder::build`].
     pub(super) fn new(options: Builder) -> io::Result<Shared> {
-        if sys::is_forked_child() {
-            return Err(sys::forked_child_error());
-        }
+        sys::refuse_in_forked_child()?;
         sys::watch_for_fork()?;
         let bell = place::Arc::new(place::Bell::new()?);
         let reactor = Reactor::new(&bell)?;

@@ -1,6 +1,6 @@
 //! Signals: a count for each number, and an eventfd that says that some count has changed.
 //!
-//! Interface: [`signal`] makes a listener, [`ctrl_c`] waits for SIGINT, [`restore_default`] gives a
+//! Interface: [`signal`] makes a listener, [`signal_keep_mask`] one that leaves the thread's mask alone, [`ctrl_c`] waits for SIGINT, [`restore_default`] gives a
 //! signal's former action back.
 //! Invariant: the handler only adds to a static counter and writes one eventfd, both of which
 //! signal-safety(7) allows. A listener keeps the count it last saw and has a duplicate of the
@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use libc::c_int;
+use tracing::warn;
 
 use super::async_fd::AsyncFd;
 use super::interest::Interest;
@@ -111,13 +112,28 @@ pub struct Signal {
 
 /// Makes a listener. From the first one on, the signal's former action, by default most often the
 /// end of the process, is replaced by counting; it does not come back when the listener is
-/// dropped, but see [`restore_default`]. Code that installs a handler of its own for the same signal
-/// takes it away from all listeners.
+/// dropped, but see [`restore_default`].
+///
+/// # What was there before
+/// - *Blocked*: whoever started the process may have blocked the signal, and then it would never
+///   arrive. So this unblocks it in the calling thread, and only there; threads and programs that
+///   are started from there inherit that (pthread_sigmask(3)). [`signal_keep_mask`] does not.
+/// - *Ignored*: a signal that was ignored, as nohup(1) ignores SIGHUP and a shell SIGINT of what it
+///   runs in the background, is caught from here on. The example shows how to ask first.
+/// - *Another's handler*, installed before the listener or since an earlier one, is replaced and not
+///   called, and a tracing event of level WARN says so. Code that installs its own after this takes
+///   the signal away from all listeners, until the next one is made. Of two copies of this library
+///   in one process (two versions, say) the last to make a listener hears.
+///
+/// No other signal interrupts the handler, so any number of kinds may be pending at once. Handlers
+/// of other code that run on the alternate stack (SA_ONSTACK) may still be stacked there by the
+/// kernel, with each other and this one: a small `sa_mask` of theirs is for them to mend.
 ///
 /// # Errors
 /// EINVAL for SIGKILL, SIGSTOP and what is no signal; `InvalidInput` for those that report a fault
 /// of the program (SIGSEGV, SIGBUS, SIGFPE, SIGILL), after which there is nothing to go on with;
-/// EMFILE, for each listener holds one descriptor.
+/// EMFILE, for each listener holds one descriptor; an error in the child of a process that had a
+/// runtime before it forked.
 ///
 /// # Examples
 /// ```no_run
@@ -133,7 +149,44 @@ pub struct Signal {
 /// })
 /// # }
 /// ```
+/// A program that is to survive its terminal if it was started by nohup(1), and only then:
+/// ```
+/// use reveille::signal::unix::{SignalKind, signal};
+///
+/// fn is_ignored(kind: SignalKind) -> bool {
+///     // SAFETY: all zeroes is a valid `sigaction`.
+///     let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
+///     // SAFETY: nothing is read for a null action, and `action` outlives the call.
+///     unsafe { libc::sigaction(kind.as_raw_value(), std::ptr::null(), &mut action) };
+///     action.sa_sigaction == libc::SIG_IGN
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let hangup = match is_ignored(SignalKind::hangup()) {
+///     true => None,
+///     false => Some(signal(SignalKind::hangup())?),
+/// };
+/// # drop(hangup);
+/// # Ok(())
+/// # }
+/// ```
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
+    let listener = signal_keep_mask(kind)?;
+    // After the handler is there: what was pending is delivered at once. A sandbox that refuses this
+    // leaves the mask as it is, and the signal is heard unless it was blocked.
+    if let Err(error) = sys::unblock_signal(kind.0) {
+        warn!(signal = kind.0, %error, "cannot unblock a signal: it is heard unless it is blocked");
+    }
+    Ok(listener)
+}
+
+/// As [`signal`], but a signal that is blocked in the calling thread stays so: for a program that
+/// chooses by masks which of its threads is interrupted. It must be unblocked in some thread, or
+/// nothing is heard.
+///
+/// # Errors
+/// As [`signal`].
+pub fn signal_keep_mask(kind: SignalKind) -> io::Result<Signal> {
     if matches!(
         kind.0,
         libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL
@@ -213,20 +266,34 @@ pub async fn ctrl_c() -> io::Result<()> {
     Ok(())
 }
 
-/// The actions that listeners replaced, to be given back.
+/// What was done on each signal before its first listener, to be given back.
 static REPLACED: Mutex<BTreeMap<c_int, SignalAction>> = Mutex::new(BTreeMap::new());
 
-/// Installs the handler, once a signal.
+/// Installs the handler, for each listener anew: another may have come in between. The other is
+/// never called from ours, because two copies of this library would call each other without end.
 fn catch(kind: SignalKind) -> io::Result<()> {
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let std::collections::btree_map::Entry::Vacant(vacant) = replaced.entry(kind.0) {
-        vacant.insert(sys::catch_signal(kind.0)?);
+    let before = sys::catch_signal(kind.0)?;
+    if before.is_ours() {
+        return Ok(());
+    }
+    // What was there first is what is given back. Were it what was there last, two copies that
+    // listen in turn would keep each other's handlers, and the default action would be gone.
+    replaced.entry(kind.0).or_insert(before);
+    // A subscriber is foreign code, and the lock is not held while it runs (R5).
+    drop(replaced);
+    if before.is_handler() {
+        warn!(
+            signal = kind.0,
+            "a signal handler of other code was replaced"
+        );
     }
     Ok(())
 }
 
 /// Gives a signal the action back that it had before the first listener: for SIGINT and SIGTERM,
-/// by default, the end of the process. Its listeners hear nothing more, unless another is made.
+/// by default, the end of the process. Its listeners hear nothing more, unless another is made. If
+/// other code has installed a handler since, that one is left where it is.
 ///
 /// A program that ends gracefully on the first Ctrl-C calls this then, so that the second one ends
 /// it at once.
@@ -236,12 +303,12 @@ fn catch(kind: SignalKind) -> io::Result<()> {
 /// error that says so (exec restores all actions by itself).
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
     // Before the lock, which a thread may hold that does not exist in the child.
-    if sys::is_forked_child() {
-        return Err(sys::forked_child_error());
-    }
+    sys::refuse_in_forked_child()?;
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(action) = replaced.get(&kind.0) {
-        let _ours = sys::set_signal_action(kind.0, *action)?;
+        if sys::signal_action(kind.0)?.is_ours() {
+            sys::set_signal_action(kind.0, *action)?;
+        }
         replaced.remove(&kind.0);
     }
     Ok(())

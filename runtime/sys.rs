@@ -3,6 +3,7 @@
 //! Interface: [`Epoll`] and its [`Events`], the [`Bell`] other threads ring, [`is_forked_child`],
 //! the thread's timer slack, and the signal hooks.
 //! Invariant: nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
+//! Over 400 lines because a proof is best read beside its call and what the call relies on.
 //! Read next: `place` (who rings), `reactor` (who waits), `signal` (who listens).
 
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use libc::{c_int, c_ulong};
+use libc::{c_int, c_ulong, c_void};
 
 use super::chaos::Chaos;
 
@@ -94,12 +95,14 @@ impl Epoll {
         check(unsafe { libc::epoll_wait(self.raw(), buffer, room, millis) })
     }
 
-    /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. Where it does not exist (ENOSYS) or
-    /// is forbidden (EPERM from seccomp), milliseconds are used from then on, rounded up: rounded
-    /// down, a wait of 900 µs would spin until its deadline.
+    /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. Where it does not exist or a sandbox
+    /// refuses it, with whatever errno, milliseconds are used from then on, rounded up: rounded
+    /// down, a wait of 900 µs would spin until its deadline. It counts as refused only if
+    /// epoll_wait(2) succeeds in its place; else it was the wait that failed, and not the call.
     fn wait_nanos(&self, events: &mut Events, timeout: Duration) -> io::Result<c_int> {
         static REFUSED: AtomicBool = AtomicBool::new(false);
-        if !REFUSED.load(Ordering::Relaxed) {
+        let refused = REFUSED.load(Ordering::Relaxed);
+        if !refused {
             let timeout = libc::timespec {
                 tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
                 tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
@@ -123,16 +126,17 @@ impl Epoll {
                 )
             };
             // At most `room`, or -1.
-            let waited = check(waited as c_int);
-            match waited {
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-                    REFUSED.store(true, Ordering::Relaxed);
-                }
+            match check(waited as c_int) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
                 waited => return waited,
             }
         }
         let millis = timeout.as_nanos().div_ceil(1_000_000);
-        self.wait_millis(events, c_int::try_from(millis).unwrap_or(c_int::MAX))
+        let waited = self.wait_millis(events, c_int::try_from(millis).unwrap_or(c_int::MAX));
+        if !refused && waited.is_ok() {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+        waited
     }
 
     fn raw(&self) -> RawFd {
@@ -218,9 +222,9 @@ impl AsFd for Bell {
     }
 }
 
-/// The page that the kernel wipes in a forked child: its first byte is 1 in the process that
-/// mapped it and 0 in every child. Null until the first runtime.
-static FORK_PAGE: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
+/// The byte that is 1 in the process that made it and 0 in every child: [`watch_for_fork`] says
+/// how. Null until the first runtime.
+static FORK_GUARD: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
 
 /// True in the child of a process that had a runtime before it forked.
 ///
@@ -228,60 +232,101 @@ static FORK_PAGE: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
 /// removes or waits for there, it takes from the parent (fork(2), epoll(7) Q&A). So every entry
 /// point that reaches beyond the thread asks here first, before it takes any lock (a lock may
 /// have been held by a thread the child does not have). Two loads; getpid(2) would take 120 ns.
+#[inline]
 pub(crate) fn is_forked_child() -> bool {
-    match NonNull::new(FORK_PAGE.load(Ordering::Acquire)) {
+    match NonNull::new(FORK_GUARD.load(Ordering::Acquire)) {
         None => false,
-        // SAFETY: the pointer is that of a page `watch_for_fork` mapped and stored for good: it
-        // is aligned, initialised, never unmapped, and only ever accessed as this atomic.
-        Some(page) => unsafe { page.as_ref() }.load(Ordering::Relaxed) == 0,
+        // SAFETY: the pointer is one that `watch_for_fork` stored for good: that of a page which
+        // is aligned, initialised and never unmapped, or that of a static. Either is only ever
+        // accessed as this atomic.
+        Some(byte) => unsafe { byte.as_ref() }.load(Ordering::Relaxed) == 0,
     }
 }
 
 /// Makes [`is_forked_child`] work from here on.
 ///
+/// The byte lies in a page that the kernel wipes in every child, however that was made: Linux 4.14
+/// and MADV_WIPEONFORK, madvise(2). Where the kernel has no such thing or a sandbox refuses it, the
+/// C library's fork(3) clears a byte in the child instead, and a child made without it (by a raw
+/// clone(2), or by `_Fork`) is not known for one.
+///
 /// # Errors
-/// ENOMEM, and EINVAL before Linux 4.14, which brought MADV_WIPEONFORK: madvise(2).
+/// ENOMEM: pthread_atfork(3).
 pub(crate) fn watch_for_fork() -> io::Result<()> {
     // Not a `OnceLock`: a child forked while another thread initialises it would hang.
-    if !FORK_PAGE.load(Ordering::Acquire).is_null() {
+    if !FORK_GUARD.load(Ordering::Acquire).is_null() {
         return Ok(());
     }
-    const SIZE: usize = 4096;
-    let (access, kind) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-    );
-    // SAFETY: mmap(2) of fresh anonymous memory at an address of the kernel's choice touches no
-    // existing mapping.
-    let page = unsafe { libc::mmap(ptr::null_mut(), SIZE, access, kind, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let unmap = || {
-        // SAFETY: `page` was mapped above with this size, and no reference to it was handed out.
-        let _unmapped = unsafe { libc::munmap(page, SIZE) };
+    let page = wiped_page();
+    let byte = match page {
+        Some(page) => page.cast::<AtomicU8>().as_ptr(),
+        None => byte_cleared_by_fork()?,
     };
-    // SAFETY: the range is the mapping made above, whole.
-    if let Err(error) = check(unsafe { libc::madvise(page, SIZE, libc::MADV_WIPEONFORK) }) {
-        unmap();
-        return Err(error);
-    }
-    let byte = page.cast::<AtomicU8>();
-    // SAFETY: the page is ours, mapped readable and writable, zeroed (a valid AtomicU8) and
-    // aligned; nobody else has its address yet.
-    unsafe { &*byte }.store(1, Ordering::Relaxed);
     let (null, order) = (ptr::null_mut(), Ordering::AcqRel);
-    if FORK_PAGE
-        .compare_exchange(null, byte, order, Ordering::Acquire)
-        .is_err()
-    {
-        unmap();
+    let stored = FORK_GUARD.compare_exchange(null, byte, order, Ordering::Acquire);
+    if let (Err(_), Some(page)) = (stored, page) {
+        // Another thread was faster, and nobody knows of this one.
+        unmap(page);
     }
     Ok(())
 }
 
-/// The error of everything that would reach the parent's runtime from a forked child.
-pub(crate) fn forked_child_error() -> io::Error {
+const PAGE: usize = 4096;
+
+/// A page whose first byte is 1, and 0 in every child; `None` if the kernel refuses.
+fn wiped_page() -> Option<NonNull<c_void>> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: mmap(2) of fresh anonymous memory at an address of the kernel's choice touches no
+    // existing mapping.
+    let page = unsafe { libc::mmap(ptr::null_mut(), PAGE, access, kind, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    let page = NonNull::new(page)?;
+    // SAFETY: the range is the mapping made above, whole.
+    let wiped = check(unsafe { libc::madvise(page.as_ptr(), PAGE, libc::MADV_WIPEONFORK) });
+    if wiped.is_err() {
+        unmap(page);
+        return None;
+    }
+    // SAFETY: the page is ours, mapped readable and writable, zeroed (a valid AtomicU8) and
+    // aligned; nobody else has its address yet.
+    unsafe { page.cast::<AtomicU8>().as_ref() }.store(1, Ordering::Relaxed);
+    Some(page)
+}
+
+fn unmap(page: NonNull<c_void>) {
+    // SAFETY: the page was mapped by `wiped_page` with this size, and no reference to it is left.
+    let _unmapped = unsafe { libc::munmap(page.as_ptr(), PAGE) };
+}
+
+/// A static byte that is 1, and that fork(3) clears in every child: pthread_atfork(3).
+fn byte_cleared_by_fork() -> io::Result<*mut AtomicU8> {
+    static BYTE: AtomicU8 = AtomicU8::new(1);
+    extern "C" fn clear() {
+        BYTE.store(0, Ordering::Relaxed);
+    }
+    // SAFETY: the handler lives as long as the program and does nothing but one atomic store, which
+    // a child may do in any state. Registered twice, by two threads at once, it does so twice.
+    match unsafe { libc::pthread_atfork(None, None, Some(clear)) } {
+        0 => Ok(ptr::from_ref(&BYTE).cast_mut()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// An error in a forked child, for all that would reach the parent's runtime or descriptors.
+#[inline]
+pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
+    if is_forked_child() {
+        Err(forked_child_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cold]
+fn forked_child_error() -> io::Error {
     io::Error::other(
         "this process was forked from one that has a runtime and shares its epoll instance: \
          exec first, or fork before the first runtime is made",
@@ -369,29 +414,86 @@ extern "C" fn on_signal(signal: c_int) {
     unsafe { errno.write(before) };
 }
 
-/// What was done on a signal before the handler came.
+/// What is done on a signal.
 #[derive(Clone, Copy)]
 pub(crate) struct SignalAction(libc::sigaction);
+
+impl SignalAction {
+    /// True if it is the handler of this copy of the library.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.0.sa_sigaction == handler()
+    }
+
+    /// True if it is a handler of somebody's, and not the default action or none.
+    pub(crate) fn is_handler(&self) -> bool {
+        !matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+    }
+}
+
+fn handler() -> libc::sighandler_t {
+    on_signal as extern "C" fn(c_int) as libc::sighandler_t
+}
 
 /// Installs the handler for `signal` and returns what was done on it before.
 ///
 /// # Errors
 /// EINVAL for SIGKILL, SIGSTOP and what is no signal: sigaction(2).
 pub(crate) fn catch_signal(signal: c_int) -> io::Result<SignalAction> {
-    // SAFETY: all zeroes is a valid `sigaction`: no flags, SIG_DFL, an empty mask.
-    let mut action = unsafe { std::mem::zeroed::<libc::sigaction>() };
-    action.sa_sigaction = on_signal as extern "C" fn(c_int) as libc::sighandler_t;
+    let mut action = no_action();
+    action.sa_sigaction = handler();
     // SA_RESTART, so that foreign code's slow system calls go on; epoll_wait(2) is never restarted.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-    set_signal_action(signal, SignalAction(action))
+    // No signal interrupts the handler. Otherwise all that are pending are delivered at once, each
+    // with a frame of 1 to 12 KiB on the alternate stack, of which std makes 8 KiB: the third or
+    // fourth kind would overflow it (sigaction(2), "sa_mask"; sigaltstack(2)).
+    // SAFETY: sigfillset(3) writes the set it is given, a field of a local, and cannot fail.
+    let _filled = unsafe { libc::sigfillset(&raw mut action.sa_mask) };
+    change_signal_action(signal, Some(&action))
+}
+
+/// What is done on `signal`.
+///
+/// # Errors
+/// As [`catch_signal`].
+pub(crate) fn signal_action(signal: c_int) -> io::Result<SignalAction> {
+    change_signal_action(signal, None)
 }
 
 /// Puts back what [`catch_signal`] returned.
-pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<SignalAction> {
-    // SAFETY: all zeroes is a valid `sigaction`, see `catch_signal`.
-    let mut before = unsafe { std::mem::zeroed::<libc::sigaction>() };
-    // SAFETY: the kernel reads `action` and writes `before`, both of which outlive the call; the
-    // handler is `on_signal`, which is async-signal-safe, or what the process had before.
-    check(unsafe { libc::sigaction(signal, &raw const action.0, &raw mut before) })?;
+pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<()> {
+    change_signal_action(signal, Some(&action.0)).map(drop)
+}
+
+fn change_signal_action(
+    signal: c_int,
+    action: Option<&libc::sigaction>,
+) -> io::Result<SignalAction> {
+    let mut before = no_action();
+    let action = action.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the kernel reads `action`, unless it is null, and writes `before`, both of which
+    // outlive the call; the handler is `on_signal`, which is async-signal-safe, or what the process
+    // had before.
+    check(unsafe { libc::sigaction(signal, action, &raw mut before) })?;
     Ok(SignalAction(before))
+}
+
+fn no_action() -> libc::sigaction {
+    // SAFETY: all zeroes is a valid `sigaction`: no flags, SIG_DFL, an empty mask.
+    unsafe { std::mem::zeroed::<libc::sigaction>() }
+}
+
+/// Lets `signal` be delivered to this thread, whatever its mask was: pthread_sigmask(3).
+pub(crate) fn unblock_signal(signal: c_int) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid `sigset_t`, and it is emptied below.
+    let mut set = unsafe { std::mem::zeroed::<libc::sigset_t>() };
+    // SAFETY: sigemptyset(3) writes the set it is given, a local.
+    check(unsafe { libc::sigemptyset(&raw mut set) })?;
+    // SAFETY: sigaddset(3) writes the set it is given, a local; a wrong number is an error.
+    check(unsafe { libc::sigaddset(&raw mut set, signal) })?;
+    let (unblock, none) = (libc::SIG_UNBLOCK, ptr::null_mut());
+    // SAFETY: the set is read and outlives the call; the former mask is not asked for.
+    match unsafe { libc::pthread_sigmask(unblock, &raw const set, none) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }

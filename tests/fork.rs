@@ -1,17 +1,20 @@
 //! The child of a fork: it shares the parent's epoll instances, and must not touch them.
 //!
-//! Each test runs in a process of its own (`alone`), and its children end by `_exit`, so that no
+//! Each test runs in processes of its own: in one whose children are known by a page that the kernel
+//! wipes, and in one where that is refused (`alone`). Its children end by `_exit`, so that no
 //! destructor of the test harness runs in them.
 
+use std::env;
 use std::fs;
 use std::future::{Future, pending, poll_fn};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -20,16 +23,232 @@ use futures_lite::future::poll_once;
 use reveille::io::{AsyncFd, Interest};
 use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, signal};
+use reveille::task::yield_now;
 use reveille::time::sleep;
 use reveille::{Runtime, block_on};
 
-use support::{alone, set_alarm};
+use seccomp::refuse;
+use support::{alone_with, set_alarm};
 
+#[path = "support/seccomp.rs"]
+mod seccomp;
 #[path = "support/alone.rs"]
 mod support;
 
 /// Seconds after which a child that hangs is ended by SIGALRM.
 const CHILD_LIMIT: u32 = 20;
+
+/// Runs `body` in a process of its own, and in another one whose kernel wipes no page in a child.
+#[track_caller]
+fn alone(test: &str, body: impl FnOnce()) {
+    const REFUSED: &str = "REVEILLE_TEST_REFUSED";
+    let body = || {
+        if env::var_os(REFUSED).is_some() {
+            let advice = libc::MADV_WIPEONFORK as u32;
+            refuse(libc::SYS_madvise, Some((2, advice)), libc::EINVAL);
+        }
+        body();
+    };
+    let mut body = Some(body);
+    // In the process of its own, which comes by here too, the first takes it.
+    let mut run = || body.take().into_iter().for_each(|body| body());
+    support::alone(test, &mut run);
+    alone_with(&[(REFUSED, "yes")], test, &mut run);
+}
+
+/// True if the kernel is to wipe some page of this process in a child: proc(5), smaps.
+fn has_a_wiped_page() -> bool {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    maps.lines()
+        .any(|line| line.starts_with("VmFlags:") && line.contains(" wf"))
+}
+
+/// Faults A3, E5. Catches: a runtime that cannot be made where madvise(2) refuses; a guard that
+/// stays the page though it was refused, or is never the page.
+#[test]
+fn where_no_page_can_be_wiped_a_child_is_known_all_the_same() {
+    alone(
+        "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
+        || {
+            // SAFETY: all three arguments are good for a range of no length.
+            let advised = unsafe { libc::madvise(std::ptr::null_mut(), 0, libc::MADV_WIPEONFORK) };
+            let runtime = Runtime::new().unwrap();
+            assert_eq!(has_a_wiped_page(), advised == 0);
+            in_a_child(|| {
+                assert_says_exec_first(&runtime.turn().unwrap_err().to_string());
+                in_a_child(|| assert!(Runtime::new().is_err(), "nor a grandchild"));
+            });
+            runtime.turn().unwrap();
+        },
+    );
+}
+
+/// Fault E5; promise 12. Catches: a child that goes on with the loop of its parent and polls what
+/// is queued there; a `block_on` that polls its future before it is refused.
+#[test]
+fn a_child_polls_nothing_of_its_parents_runtime() {
+    alone("a_child_polls_nothing_of_its_parents_runtime", || {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let count = |polls: &Arc<AtomicUsize>| {
+            let polls = Arc::clone(polls);
+            async move {
+                polls.fetch_add(1, SeqCst);
+            }
+        };
+        let runtime = Runtime::new().unwrap();
+        let refused = |panic: thread::Result<()>| {
+            assert_says_exec_first(panic.unwrap_err().downcast_ref::<String>().unwrap());
+        };
+        // From outside, with a task queued.
+        let task = runtime.spawn(count(&polls));
+        in_a_child(|| {
+            let main = AssertUnwindSafe(|| runtime.block_on(count(&polls)));
+            refused(catch_unwind(main));
+            assert!(runtime.turn().is_err());
+            assert_eq!(polls.load(SeqCst), 0);
+        });
+        runtime.block_on(task).unwrap();
+        assert_eq!(polls.load(SeqCst), 1);
+        // By a task, in the middle of a turn, and of `block_on`: the next in the queue is not polled.
+        for by_turns in [true, false] {
+            polls.store(0, SeqCst);
+            let is_child = Arc::new(AtomicBool::new(false));
+            let forks = Arc::clone(&is_child);
+            drop(runtime.spawn(async move { forks.store(fork_off(), SeqCst) }));
+            drop(runtime.spawn(count(&polls)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                if by_turns {
+                    let turned = runtime.turn();
+                    if is_child.load(SeqCst) {
+                        assert_says_exec_first(&turned.unwrap_err().to_string());
+                    }
+                } else {
+                    runtime.block_on(yield_now());
+                }
+            }));
+            if is_child.load(SeqCst) {
+                end_child(|| {
+                    if !by_turns {
+                        refused(outcome);
+                    }
+                    assert_eq!(polls.load(SeqCst), 0);
+                });
+            }
+            join_child();
+            outcome.unwrap();
+            assert_eq!(polls.load(SeqCst), 1);
+        }
+    });
+}
+
+/// Fault E5; promise 12. Catches: an operation of a child that takes its parent's bytes, writes among
+/// them, ends its connection or changes it.
+#[test]
+fn no_operation_of_a_child_touches_its_parents_connection() {
+    alone(
+        "no_operation_of_a_child_touches_its_parents_connection",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let (client, server, fd, mut peer) = runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let at = listener.local_addr().unwrap();
+                let client = TcpStream::connect(at).await.unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                let (fd, peer) = pair();
+                (client, server, fd, peer)
+            });
+            runtime
+                .block_on(client.write_all(b"for the parent"))
+                .unwrap();
+            peer.write_all(b"p").unwrap();
+            let nodelay = server.nodelay().unwrap();
+            let guard = runtime.block_on(fd.readable()).unwrap();
+            let in_child = |what: &str, outcome: io::Result<()>| {
+                let error = outcome.expect_err(what);
+                assert_says_exec_first(&error.to_string());
+            };
+            let mut guard = Some(guard);
+            runtime.block_on(async {
+                in_a_child(|| {
+                    let buf = &mut [0; 64];
+                    let mut part = [0; 8];
+                    let parts = &mut [IoSliceMut::new(&mut part)];
+                    in_child("try_read", server.try_read(buf).map(drop));
+                    in_child("try_write", server.try_write(b"x").map(drop));
+                    in_child(
+                        "try_read_vectored",
+                        server.try_read_vectored(parts).map(drop),
+                    );
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    for (what, polled) in [
+                        ("poll_read", server.poll_read(cx, buf).map_ok(drop)),
+                        ("poll_peek", server.poll_peek(cx, buf).map_ok(drop)),
+                        ("poll_write", server.poll_write(cx, b"x").map_ok(drop)),
+                        ("poll_read_ready", server.poll_read_ready(cx)),
+                        ("poll_write_ready", server.poll_write_ready(cx)),
+                    ] {
+                        let Poll::Ready(outcome) = polled else {
+                            panic!("{what} waits");
+                        };
+                        in_child(what, outcome);
+                    }
+                    in_child("shutdown", server.shutdown(Shutdown::Both));
+                    in_child("set_nodelay", server.set_nodelay(!nodelay));
+                    in_child("set_ttl", server.set_ttl(3));
+                    in_child("set_zero_linger", server.set_zero_linger());
+                    in_child("take_error", server.take_error().map(drop));
+                    in_child("try_clone", server.try_clone().map(drop));
+                    let theirs = server.as_fd().try_clone_to_owned().unwrap();
+                    in_child("from_std", TcpStream::from_std(theirs.into()).map(drop));
+                    let read = |fd: &AsyncFd<UnixStream>| fd.get_ref().read(&mut [0]).map(drop);
+                    in_child(
+                        "AsyncFd::try_io",
+                        fd.try_io(Interest::READABLE, |mut socket| {
+                            socket.read(&mut [0]).map(drop)
+                        }),
+                    );
+                    let mut guard = guard.take().unwrap();
+                    in_child("a guard's try_io", guard.try_io(read).unwrap());
+                });
+            });
+            let mut buf = [0; 64];
+            assert_eq!(runtime.block_on(server.read(&mut buf)).unwrap(), 14);
+            runtime.block_on(server.write_all(b"x")).unwrap();
+            assert_eq!(runtime.block_on(client.read(&mut buf)).unwrap(), 1);
+            assert_eq!(server.nodelay().unwrap(), nodelay);
+            assert_ne!(server.ttl().unwrap(), 3);
+            assert_eq!(runtime.block_on(read(&fd)).unwrap(), b'p');
+        },
+    );
+}
+
+/// Forks in the middle of something; true in the child.
+fn fork_off() -> bool {
+    // SAFETY: as in `in_a_child`.
+    let child = unsafe { libc::fork() };
+    assert_ne!(child, -1);
+    if child == 0 {
+        set_alarm(CHILD_LIMIT);
+    }
+    child == 0
+}
+
+/// What a child made by [`fork_off`] does last.
+fn end_child(f: impl FnOnce()) -> ! {
+    let failed = catch_unwind(AssertUnwindSafe(f)).is_err();
+    // SAFETY: _exit(2) takes an integer and does not return.
+    unsafe { libc::_exit(i32::from(failed)) }
+}
+
+/// Waits for the only child, which must have succeeded.
+#[track_caller]
+fn join_child() {
+    let mut status = 0;
+    // SAFETY: wait(2) writes one integer to the pointer, which is that of a local.
+    let waited = unsafe { libc::wait(&raw mut status) };
+    assert_ne!(waited, -1);
+    assert_eq!(status, 0, "the child failed, or hung until SIGALRM (14)");
+}
 
 /// Forks, and runs `f` in the child, which must come to its end without a panic.
 #[track_caller]

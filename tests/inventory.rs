@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 32] = [
+const EXERCISED: [(&str, &str); 36] = [
     (
         "net/sys.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
@@ -98,8 +98,28 @@ const EXERCISED: [(&str, &str); 32] = [
         "in_a_child_everything_that_reaches_epoll_says_exec_first",
     ),
     (
-        "runtime/sys.rs watch_for_fork",
+        "runtime/sys.rs wiped_page",
         "a_child_forked_before_the_first_runtime_is_free",
+    ),
+    (
+        "runtime/sys.rs unmap",
+        "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
+    ),
+    (
+        "runtime/sys.rs byte_cleared_by_fork",
+        "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
+    ),
+    (
+        "runtime/sys.rs change_signal_action",
+        "after_restore_default_the_second_interrupt_kills",
+    ),
+    (
+        "runtime/sys.rs no_action",
+        "after_restore_default_the_second_interrupt_kills",
+    ),
+    (
+        "runtime/sys.rs unblock_signal",
+        "a_signal_that_was_blocked_at_birth_is_heard_unless_it_is_to_stay_so",
     ),
     (
         "runtime/sys.rs set_timer_slack",
@@ -116,10 +136,6 @@ const EXERCISED: [(&str, &str); 32] = [
     (
         "runtime/sys.rs catch_signal",
         "a_listener_made_after_restore_default_hears_again",
-    ),
-    (
-        "runtime/sys.rs set_signal_action",
-        "after_restore_default_the_second_interrupt_kills",
     ),
     (
         "runtime/task.rs TaskCell::with_stage",

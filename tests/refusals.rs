@@ -21,8 +21,11 @@ use rlimit::Resource;
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/seccomp.rs"]
+mod seccomp;
 
 use child::in_child;
+use seccomp::refuse;
 
 /// What is there before the kernel begins to refuse.
 struct World {
@@ -190,7 +193,7 @@ fn what_a_sandbox_refuses_is_a_clear_error_and_leaks_nothing() {
                             .find(|(name, _)| *name == what)
                             .unwrap();
                         let (before, sources) = (open_descriptors(), world.sources());
-                        refuse(call, errno);
+                        refuse(call, None, errno);
                         let made = constructor(&world);
                         assert_eq!(open_descriptors(), before, "{what} without call {call}");
                         assert_eq!(world.sources(), sources, "{what} without call {call}");
@@ -214,7 +217,7 @@ fn a_runtime_that_cannot_wait_says_so() {
     in_child("a_runtime_that_cannot_wait_says_so", || {
         let refused = thread::spawn(|| {
             let runtime = Runtime::new().unwrap();
-            refuse(libc::SYS_epoll_wait, libc::EPERM);
+            refuse(libc::SYS_epoll_wait, None, libc::EPERM);
             let error = runtime.turn().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
             let payload = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
@@ -224,39 +227,4 @@ fn a_runtime_that_cannot_wait_says_so() {
         });
         refused.join().unwrap();
     });
-}
-
-/// Has the kernel answer `errno` to a system call of this thread from here on: seccomp(2), for
-/// which an unprivileged thread must renounce new privileges first.
-fn refuse(call: libc::c_long, errno: i32) {
-    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let answer = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let mut filter = [
-        // The number of the call is the first word of `seccomp_data`.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            call as u32,
-            0,
-            1,
-        ),
-        statement(libc::BPF_RET | libc::BPF_K, answer, 0, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: PR_SET_NO_NEW_PRIVS takes integers only.
-    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(set, 0);
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the kernel copies the program and its four statements, which outlive the call.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }

@@ -19,6 +19,9 @@ mod child;
 #[path = "support/step.rs"]
 mod step;
 
+#[path = "signals/at_once.rs"]
+mod at_once;
+
 use child::{child, in_child};
 use step::{Wakes, inside, poll};
 

@@ -10,6 +10,8 @@ use reveille::runtime::Builder;
 mod child;
 #[path = "support/foreign.rs"]
 mod foreign;
+#[path = "support/seccomp.rs"]
+mod seccomp;
 #[path = "support/step.rs"]
 mod step;
 #[path = "support/within.rs"]

@@ -92,6 +92,7 @@ impl TcpListener {
     /// # Errors
     /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        refuse_in_child(listener.as_fd())?;
         listener.set_nonblocking(true)?;
         TcpListener::new(listener)
     }

@@ -30,6 +30,9 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// A read or write of several tasks at once is not interleaved within one call, but which bytes go
 /// to whom is not defined.
 ///
+/// In the child of a process that had a runtime before it forked, the connection is the parent's
+/// too, and whatever would change it is an error there.
+///
 /// A future of a read or write panics when it is polled after it was ready, as any async fn does.
 ///
 /// # Examples
@@ -121,6 +124,7 @@ impl TcpStream {
     /// # Errors
     /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        refuse_in_child(stream.as_fd())?;
         stream.set_nonblocking(true)?;
         TcpStream::new(stream, false)
     }
@@ -411,8 +415,10 @@ impl TcpStream {
     /// Shuts down reading, writing or both, at once: shutdown(2). What was written before is sent.
     ///
     /// # Errors
-    /// Hardly any: that the connection is gone already (ENOTCONN) is no error.
+    /// In the child of a fork, whose connection is the parent's too. Else hardly any: that the
+    /// connection is gone already (ENOTCONN) is no error.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
         sys::shutdown(self.socket(), how)
     }
 
@@ -455,6 +461,7 @@ impl TcpStream {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
         self.io.get_ref().set_nodelay(nodelay)
     }
 
@@ -471,6 +478,7 @@ impl TcpStream {
     /// # Errors
     /// EINVAL for 0 and above 255: setsockopt(2).
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
         self.io.get_ref().set_ttl(ttl)
     }
 
@@ -481,6 +489,7 @@ impl TcpStream {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_zero_linger(&self) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
         sys::set_zero_linger(self.socket())
     }
 
@@ -489,6 +498,8 @@ impl TcpStream {
     /// # Errors
     /// As getsockopt(2).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        // It would take the error from the parent.
+        refuse_in_child(self.socket())?;
         self.io.get_ref().take_error()
     }
 

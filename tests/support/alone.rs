@@ -10,6 +10,12 @@ pub(crate) const LIMIT: u32 = 60;
 /// of other tests do not disturb it, nor it them.
 #[track_caller]
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    alone_with(&[], test, body);
+}
+
+/// As [`alone`], with these variables in the environment.
+#[track_caller]
+pub(crate) fn alone_with(environment: &[(&str, &str)], test: &str, body: impl FnOnce()) {
     const ALONE: &str = "REVEILLE_TEST_ALONE";
     if env::var_os(ALONE).is_some_and(|name| name == test) {
         set_alarm(LIMIT);
@@ -18,6 +24,7 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(ALONE, test)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let (out, err) = (

@@ -12,6 +12,7 @@ use reveille::time::{
 };
 
 use crate::child::in_child;
+use crate::seccomp::refuse;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{SECOND, advance, paused, timers};
@@ -222,46 +223,84 @@ async fn receiver_has(receiver: &std::sync::mpsc::Receiver<()>) {
 #[test]
 fn without_epoll_pwait2_sleeps_are_as_good() {
     in_child("limits::without_epoll_pwait2_sleeps_are_as_good", || {
-        refuse_epoll_pwait2();
-        // Prove that it is refused, or this test would show nothing.
-        // SAFETY: with no descriptor the call fails before it reads any pointer.
-        let result = unsafe { libc::syscall(libc::SYS_epoll_pwait2, -1, 0, 1, 0, 0, 0) };
-        let error = std::io::Error::last_os_error();
-        assert_eq!((result, error.raw_os_error()), (-1, Some(libc::ENOSYS)));
+        refuse_epoll_pwait2(libc::ENOSYS);
         short_sleeps();
         long_sleeps();
     });
 }
 
-/// Has the kernel say ENOSYS to epoll_pwait2 in this thread from here on: seccomp(2), for which
-/// an unprivileged thread must renounce new privileges first.
-fn refuse_epoll_pwait2() {
-    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let number = libc::SYS_epoll_pwait2 as u32;
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-    let mut filter = [
-        // The number of the call is the first word of `seccomp_data`.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 0, 1),
-        statement(libc::BPF_RET | libc::BPF_K, refuse, 0, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: PR_SET_NO_NEW_PRIVS takes integers only.
-    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(set, 0);
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the kernel copies the program and its four statements, which outlive the call.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+/// Fault A24. Catches, as the three after it: a sandbox whose word for "no" is taken for a failure of
+/// the wait. Each in a process of its own, for what was refused once is not tried again.
+#[test]
+fn where_epoll_pwait2_is_not_supported_a_sleep_ends() {
+    let name = "limits::where_epoll_pwait2_is_not_supported_a_sleep_ends";
+    sleeps_though_epoll_pwait2_says(libc::EOPNOTSUPP, name);
+}
+
+/// Fault A24.
+#[test]
+fn where_epoll_pwait2_is_not_permitted_a_sleep_ends() {
+    let name = "limits::where_epoll_pwait2_is_not_permitted_a_sleep_ends";
+    sleeps_though_epoll_pwait2_says(libc::EPERM, name);
+}
+
+/// Fault A24.
+#[test]
+fn where_access_to_epoll_pwait2_is_denied_a_sleep_ends() {
+    let name = "limits::where_access_to_epoll_pwait2_is_denied_a_sleep_ends";
+    sleeps_though_epoll_pwait2_says(libc::EACCES, name);
+}
+
+/// Fault A24.
+#[test]
+fn where_epoll_pwait2_is_called_invalid_a_sleep_ends() {
+    let name = "limits::where_epoll_pwait2_is_called_invalid_a_sleep_ends";
+    sleeps_though_epoll_pwait2_says(libc::EINVAL, name);
+}
+
+#[track_caller]
+fn sleeps_though_epoll_pwait2_says(errno: i32, test: &str) {
+    in_child(test, || {
+        refuse_epoll_pwait2(errno);
+        for _ in 0..2 {
+            reveille::block_on(sleep(Duration::from_micros(100)));
+        }
+    });
+}
+
+/// Fault A24. Catches: a wait that fails for another reason, after which epoll_pwait2 is never tried
+/// again, though nothing was wrong with it; a failure of both that is swallowed.
+#[test]
+fn a_wait_that_fails_altogether_is_an_error_and_no_refusal_of_epoll_pwait2() {
+    in_child(
+        "limits::a_wait_that_fails_altogether_is_an_error_and_no_refusal_of_epoll_pwait2",
+        || {
+            let failed = std::thread::spawn(|| {
+                let runtime = Runtime::new().unwrap();
+                refuse(libc::SYS_epoll_wait, None, libc::EPERM);
+                refuse_epoll_pwait2(libc::EACCES);
+                let main = std::panic::AssertUnwindSafe(|| runtime.block_on(sleep(SECOND)));
+                let payload = std::panic::catch_unwind(main).unwrap_err();
+                let text = payload.downcast_ref::<String>().unwrap();
+                assert!(text.contains("cannot wait for events"), "{text}");
+            });
+            failed.join().unwrap();
+            // On a thread where epoll_pwait2 is not refused, it is used: the fallback would fail, for
+            // it would wait one millisecond.
+            let runtime = Runtime::new().unwrap();
+            refuse(libc::SYS_epoll_wait, Some((3, 1)), libc::EPERM);
+            runtime.block_on(sleep(Duration::from_micros(300)));
+        },
+    );
+}
+
+/// Has the kernel refuse epoll_pwait2 in this thread from here on, and sees that it does.
+fn refuse_epoll_pwait2(errno: i32) {
+    refuse(libc::SYS_epoll_pwait2, None, errno);
+    // SAFETY: with no descriptor the call fails before it reads any pointer.
+    let result = unsafe { libc::syscall(libc::SYS_epoll_pwait2, -1, 0, 1, 0, 0, 0) };
+    let error = std::io::Error::last_os_error();
+    assert_eq!((result, error.raw_os_error()), (-1, Some(errno)));
 }
 
 /// Catches: a slack that is not set, or not put back when the runtime stops running.
