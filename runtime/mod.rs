@@ -311,6 +311,12 @@ impl Runtime {
         Ok(())
     }
 
+    /// The budgets of polls are drawn from another place on.
+    #[cfg(test)]
+    pub(crate) fn seed_budget(&self, seed: u64) {
+        self.shared.budget.seed(seed);
+    }
+
     /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
     /// become readable before: now if a task is queued or mail is there, else the next timer's
     /// deadline, else never. It is a time of the monotonic clock, whatever the runtime's own shows;

@@ -75,12 +75,14 @@ impl Registration {
                 Answer::Ready(shared) | Answer::Unregistered(shared) => shared,
                 Answer::Interrupted => continue,
                 Answer::Wait => return Poll::Pending,
-                Answer::Elsewhere => return Poll::Ready(self.try_elsewhere(op)),
-                Answer::Error(error) => return Poll::Ready(Err(error)),
+                Answer::Elsewhere => return Poll::Ready(spend_on(self.try_elsewhere(op))),
+                Answer::Error(error) => return Poll::Ready(spend_on(Err(error))),
             };
             match op() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.would_block(&shared, interest)?;
+                    if let Err(error) = self.would_block(&shared, interest) {
+                        return Poll::Ready(spend_on(Err(error)));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => {
@@ -116,14 +118,14 @@ impl Registration {
         let Some(shared) = context::current() else {
             return Answer::Elsewhere;
         };
-        if !self.is_awaitable(interest) {
-            return Answer::Error(self.never_reported(interest));
-        }
         if shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
             return Answer::Interrupted;
         }
         if shared.budget.poll(cx).is_pending() {
             return Answer::Wait;
+        }
+        if !self.is_awaitable(interest) {
+            return Answer::Error(self.never_reported(interest));
         }
         let Some(&name) = self.source.get() else {
             return Answer::Unregistered(shared);
@@ -158,11 +160,15 @@ impl Registration {
                     let observed = name.and_then(|&name| shared.reactor.observe(name, interest));
                     return Poll::Ready(observed.ok_or_else(not_at_home));
                 }
-                Answer::Unregistered(shared) => self.register(&shared, Ready::EMPTY)?,
+                Answer::Unregistered(shared) => {
+                    if let Err(error) = self.register(&shared, Ready::EMPTY) {
+                        return Poll::Ready(spend_on(Err(error)));
+                    }
+                }
                 Answer::Interrupted => {}
                 Answer::Wait => return Poll::Pending,
-                Answer::Elsewhere => return Poll::Ready(Err(self.nowhere_to_wait())),
-                Answer::Error(error) => return Poll::Ready(Err(error)),
+                Answer::Elsewhere => return Poll::Ready(spend_on(Err(self.nowhere_to_wait()))),
+                Answer::Error(error) => return Poll::Ready(spend_on(Err(error))),
             }
         }
     }
@@ -374,6 +380,14 @@ impl Drop for Wait<'_> {
             self.registration.forget(self.key);
         }
     }
+}
+
+/// What a task gets where its descriptor cannot wait spends budget, too: a server that logs an error
+/// and goes on would starve all others, and so would reads of a busy socket that is at home elsewhere.
+#[cold]
+fn spend_on<R>(outcome: io::Result<R>) -> io::Result<R> {
+    context::with_current(|shared| shared.budget.spend());
+    outcome
 }
 
 fn not_at_home() -> io::Error {

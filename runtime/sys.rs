@@ -222,9 +222,11 @@ impl AsFd for Bell {
     }
 }
 
-/// The byte that is 1 in the process that made it and 0 in every child: [`watch_for_fork`] says
-/// how. Null until the first runtime.
-static FORK_GUARD: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
+/// The byte that is 1 in the process that made it and 0 in every child; [`watch_for_fork`] says how.
+static FORK_GUARD: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::from_ref(&CLEARED_BY_FORK).cast_mut());
+
+/// The byte before the first runtime, and for good where no page can be wiped.
+static CLEARED_BY_FORK: AtomicU8 = AtomicU8::new(1);
 
 /// True in the child of a process that had a runtime before it forked.
 ///
@@ -234,13 +236,10 @@ static FORK_GUARD: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
 /// have been held by a thread the child does not have). Two loads; getpid(2) would take 120 ns.
 #[inline]
 pub(crate) fn is_forked_child() -> bool {
-    match NonNull::new(FORK_GUARD.load(Ordering::Acquire)) {
-        None => false,
-        // SAFETY: the pointer is one that `watch_for_fork` stored for good: that of a page which
-        // is aligned, initialised and never unmapped, or that of a static. Either is only ever
-        // accessed as this atomic.
-        Some(byte) => unsafe { byte.as_ref() }.load(Ordering::Relaxed) == 0,
-    }
+    let byte = FORK_GUARD.load(Ordering::Acquire);
+    // SAFETY: the pointer is that of a static, or of a page that `watch_for_fork` stored for good,
+    // which is aligned, initialised and never unmapped. Either is only ever accessed as this atomic.
+    unsafe { &*byte }.load(Ordering::Relaxed) == 0
 }
 
 /// Makes [`is_forked_child`] work from here on.
@@ -254,20 +253,23 @@ pub(crate) fn is_forked_child() -> bool {
 /// ENOMEM: pthread_atfork(3).
 pub(crate) fn watch_for_fork() -> io::Result<()> {
     // Not a `OnceLock`: a child forked while another thread initialises it would hang.
-    if !FORK_GUARD.load(Ordering::Acquire).is_null() {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.load(Ordering::Acquire) {
         return Ok(());
     }
-    let page = wiped_page();
-    let byte = match page {
-        Some(page) => page.cast::<AtomicU8>().as_ptr(),
-        None => byte_cleared_by_fork()?,
-    };
-    let (null, order) = (ptr::null_mut(), Ordering::AcqRel);
-    let stored = FORK_GUARD.compare_exchange(null, byte, order, Ordering::Acquire);
-    if let (Err(_), Some(page)) = (stored, page) {
-        // Another thread was faster, and nobody knows of this one.
-        unmap(page);
+    match wiped_page() {
+        Some(page) => {
+            let unwatched = ptr::from_ref(&CLEARED_BY_FORK).cast_mut();
+            let (byte, order) = (page.cast::<AtomicU8>().as_ptr(), Ordering::AcqRel);
+            let stored = FORK_GUARD.compare_exchange(unwatched, byte, order, Ordering::Acquire);
+            if stored.is_err() {
+                // Another thread was faster, and nobody knows of this one.
+                unmap(page);
+            }
+        }
+        None => clear_by_fork()?,
     }
+    WATCHED.store(true, Ordering::Release);
     Ok(())
 }
 
@@ -301,16 +303,15 @@ fn unmap(page: NonNull<c_void>) {
     let _unmapped = unsafe { libc::munmap(page.as_ptr(), PAGE) };
 }
 
-/// A static byte that is 1, and that fork(3) clears in every child: pthread_atfork(3).
-fn byte_cleared_by_fork() -> io::Result<*mut AtomicU8> {
-    static BYTE: AtomicU8 = AtomicU8::new(1);
+/// Has fork(3) clear [`CLEARED_BY_FORK`] in every child: pthread_atfork(3).
+fn clear_by_fork() -> io::Result<()> {
     extern "C" fn clear() {
-        BYTE.store(0, Ordering::Relaxed);
+        CLEARED_BY_FORK.store(0, Ordering::Relaxed);
     }
     // SAFETY: the handler lives as long as the program and does nothing but one atomic store, which
     // a child may do in any state. Registered twice, by two threads at once, it does so twice.
     match unsafe { libc::pthread_atfork(None, None, Some(clear)) } {
-        0 => Ok(ptr::from_ref(&BYTE).cast_mut()),
+        0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }

@@ -106,7 +106,7 @@ const EXERCISED: [(&str, &str); 36] = [
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (
-        "runtime/sys.rs byte_cleared_by_fork",
+        "runtime/sys.rs clear_by_fork",
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (

@@ -4,7 +4,7 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -352,31 +352,44 @@ fn timers_fire_and_sockets_answer_although_everybody_wakes_himself() {
     });
 }
 
-/// Fault B25. Catches: a budget that is not asked, not spent, or of another size.
+/// Fault B25. Catches: a budget that is not asked, not spent, or of another size; draws that differ
+/// from run to run.
 #[test]
-fn after_128_ready_operations_the_others_run() {
+fn after_about_128_ready_operations_the_others_run() {
+    let done = operations_between_others();
+    assert_eq!(done, operations_between_others());
+    assert!(done.iter().all(|n| (121..=128).contains(n)), "{done:?}");
+    for n in 121..=128 {
+        assert!(done.contains(&n), "{n} is never drawn");
+    }
+}
+
+/// How many operations a task makes before the next turn of another one, each time.
+fn operations_between_others() -> Vec<usize> {
     let others = Rc::new(Cell::new(0));
     let counted = others.clone();
-    let done_when_others_ran: Vec<usize> = block_on(async move {
+    block_on(async move {
         drop(spawn(spin(counted)));
         let mut done = Vec::new();
         let mut seen = others.get();
-        for operation in 0..128 * 3 + 1 {
+        let mut since = 0;
+        while done.len() < 200 {
             sleep(Duration::ZERO).await;
             if others.get() != seen {
                 seen = others.get();
-                done.push(operation);
+                done.push(since);
+                since = 0;
             }
+            since += 1;
         }
         done
-    });
-    assert_eq!(done_when_others_ran, [128, 256, 384]);
+    })
 }
 
 /// Fault B25. Catches: an operation of one kind that the budget does not cover.
 #[test]
 fn every_kind_of_ready_operation_spends_the_budget() {
-    /// How often another task runs while `operation` is ready 1280 times, once it was.
+    /// How often another task runs while `operation` is ready 1280 times, once it was: 10 or 11 times.
     fn others_during<F: Future>(mut operation: impl FnMut() -> F) -> usize {
         let others = Rc::new(Cell::new(0));
         let counted = others.clone();
@@ -397,23 +410,66 @@ fn every_kind_of_ready_operation_spends_the_budget() {
     };
 
     within(10, move || {
-        assert_eq!(others_during(|| sleep(Duration::ZERO)), 10);
+        assert!(matches!(others_during(|| sleep(Duration::ZERO)), 10 | 11));
         let (fd, _theirs) = socket();
-        assert_eq!(
-            others_during(|| {
-                let fd = Rc::clone(&fd);
-                async move { fd.async_io(Interest::WRITABLE, |_| Ok(())).await.unwrap() }
-            }),
-            10
-        );
+        let others = others_during(|| {
+            let fd = Rc::clone(&fd);
+            async move { fd.async_io(Interest::WRITABLE, |_| Ok(())).await.unwrap() }
+        });
+        assert!(matches!(others, 10 | 11));
         let (fd, _theirs) = socket();
-        assert_eq!(
-            others_during(|| {
-                let fd = Rc::clone(&fd);
-                async move { drop(fd.writable().await.unwrap()) }
-            }),
-            10
-        );
+        let others = others_during(|| {
+            let fd = Rc::clone(&fd);
+            async move { drop(fd.writable().await.unwrap()) }
+        });
+        assert!(matches!(others, 10 | 11));
+    });
+}
+
+/// Fault B41. Catches: an operation that fails at once, or succeeds where it could not wait, and
+/// spends nothing: a server that logs its errors and goes on starves all others.
+#[test]
+fn what_fails_at_once_spends_the_budget() {
+    /// Makes the operation for ever, beside a task that must get on.
+    fn endlessly<F: Future>(mut operation: impl FnMut() -> F) {
+        block_on(async move {
+            let looping = async {
+                loop {
+                    operation().await;
+                }
+            };
+            let other = async {
+                for _ in 0..10 {
+                    yield_now().await;
+                }
+            };
+            futures_lite::future::or(looping, other).await;
+        });
+    }
+    fn file() -> std::fs::File {
+        std::fs::File::open("/dev/null").unwrap()
+    }
+    within(20, || {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.write_all(b"x").unwrap();
+        let fd = AsyncFd::with_interest(ours, Interest::READABLE).unwrap();
+        // At home in a runtime that has ended.
+        block_on(async { drop(fd.readable().await.unwrap()) });
+        // Its bytes are there all the same.
+        endlessly(|| async { fd.async_io(Interest::READABLE, |_| Ok(())).await.unwrap() });
+        endlessly(|| async { fd.readable().await.map(drop).unwrap_err() });
+        endlessly(|| async { fd.writable().await.map(drop).unwrap_err() });
+        // epoll cannot watch it: EPERM.
+        let unwatched = AsyncFd::new(file()).unwrap();
+        endlessly(|| async { unwatched.readable().await.map(drop).unwrap_err() });
+        let blocks = |_: &_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+        endlessly(|| async {
+            unwatched
+                .async_io(Interest::READABLE, blocks)
+                .await
+                .unwrap_err()
+        });
     });
 }
 
@@ -441,7 +497,7 @@ impl<F: Future> Future for JoinAll<F> {
 }
 
 /// Fault B25. Catches: a budget that, once spent, makes every operation of the poll pending, so
-/// that a future of many parts gets on by 128 parts a poll and walks over all of them.
+/// that a future of many parts gets on by some 128 parts a poll and walks over all of them.
 #[test]
 fn a_spent_budget_costs_a_sub_executor_one_operation() {
     within(10, || {
@@ -472,7 +528,7 @@ fn what_waits_spends_nothing() {
             for sleep in &mut sleeps {
                 assert!(Pin::new(sleep).poll(cx).is_pending());
             }
-            while ready < 128 && pendings == 0 {
+            while ready < 121 && pendings == 0 {
                 match Pin::new(&mut sleep(Duration::ZERO)).poll(cx) {
                     Poll::Ready(()) => ready += 1,
                     Poll::Pending => pendings += 1,

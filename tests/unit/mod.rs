@@ -1,6 +1,8 @@
 //! Tests of private parts, mounted by the library.
 
 mod addr;
+#[cfg(not(reveille_loom))]
+mod budget;
 mod chaos;
 #[cfg(not(reveille_loom))]
 mod names;
