@@ -8,37 +8,34 @@
 //! hi
 //! ```
 //!
-//! Ctrl-C, or SIGTERM: no more connections are accepted, and those that are open have five seconds
-//! to finish. A second one ends the program at once.
+//! Ctrl-C, or SIGTERM: no more connections are accepted but those that wait for it by then, and all
+//! that are open have five seconds to finish. A second one ends the program at once.
 //!
 //! What to look for: a connection that waits holds no buffer, because all share one, which a task
 //! fills and empties without awaiting in between. Only what a slow reader leaves over is copied,
 //! and nothing more is read until that has been sent. `RUST_LOG=trace` tells of every step.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::process::ExitCode;
-use std::rc::Rc;
-use std::time::Duration;
+use std::{cell::RefCell, future::poll_fn, iter, process::ExitCode, rc::Rc, time::Duration};
 
 use futures_lite::future::or;
 use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, restore_default, signal};
-use reveille::{task::JoinSet, time::timeout};
+use reveille::{task::JoinSet, time::sleep, time::timeout};
 use tracing::level_filters::LevelFilter;
 
 /// The one buffer, in bytes: large, so that bulk data takes few system calls.
 const BUFFER: usize = 64 * 1024;
+/// How many connections can wait for being accepted.
+const BACKLOG: usize = 1024;
 /// How long open connections may take to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let level = std::env::var("RUST_LOG").unwrap_or("warn".to_owned());
-    let level = level.parse().unwrap_or(LevelFilter::WARN);
-    let logger = tracing_subscriber::fmt().with_max_level(level);
-    logger.with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt().with_max_level(level.parse().unwrap_or(LevelFilter::WARN));
+    log.with_writer(io::stderr).init();
 
     let mut args = std::env::args().skip(1);
     let address = args.next().unwrap_or("127.0.0.1:7000".to_owned());
@@ -74,6 +71,12 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     let signalled = async { io::Result::Ok(or(interrupt.recv(), terminate.recv()).await) };
     or(accept, signalled).await?;
 
+    // Those in the backlog are connected, to their knowledge, and a close would reset them. The pause
+    // lets the runtime hear of them; a limit, for they may come faster than they are taken.
+    sleep(Duration::from_millis(1)).await;
+    for (stream, _peer) in iter::from_fn(|| listener.try_accept().ok()).take(BACKLOG) {
+        connections.spawn(echo(stream, Rc::clone(&buffer)));
+    }
     drop(listener);
     restore_default(SignalKind::interrupt())?;
     restore_default(SignalKind::terminate())?;

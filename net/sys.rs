@@ -5,9 +5,9 @@
 //! what std does not do: a connect that does not block, a choice of backlog, writes that cannot
 //! raise SIGPIPE, and accept4.
 //!
-//! Interface: [`stream_socket`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`]
-//! · [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`] · [`take_error`],
-//! [`shutdown`], [`is_readable`], and two options.
+//! Interface: [`stream_socket`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`],
+//! [`keep_nonblocking`] · [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`] · [`take_error`],
+//! [`shutdown`], [`is_readable`], [`holds_bytes`], [`is_listening`], and two options.
 //!
 //! Invariants:
 //! - Every fd is born close-on-exec and non-blocking, and is owned from the line that makes it.
@@ -147,6 +147,24 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((accepted, decode(peer.written())?))
 }
 
+/// Puts the fd back into non-blocking mode if somebody who shares it has taken it out.
+///
+/// fcntl(2): O_NONBLOCK is a flag of the open file description, which a duplicate, a child and whoever
+/// passed the descriptor share.
+pub(crate) fn keep_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = retry("fcntl", || {
+        // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
+    })?;
+    if flags & libc::O_NONBLOCK == 0 {
+        retry("fcntl", || {
+            // SAFETY: F_SETFL takes an integer and touches no memory of ours.
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }
+        })?;
+    }
+    Ok(())
+}
+
 /// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty).
 pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     recv_with(fd, buf, 0)
@@ -245,16 +263,27 @@ pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec
 
 /// Takes the socket's pending error, if it has one. socket(7), SO_ERROR: reading clears it.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let mut errno: c_int = 0;
+    let errno = int_option(fd, libc::SO_ERROR)?;
+    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+}
+
+/// True if listen(2) was called on the socket: SO_ACCEPTCONN, socket(7).
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    int_option(fd, libc::SO_ACCEPTCONN).map(|listening| listening != 0)
+}
+
+/// An option of the socket level that is an int.
+fn int_option(fd: BorrowedFd<'_>, option: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
     let mut len = LEN_OF_INT;
     retry("getsockopt", || {
-        let value = (&raw mut errno).cast::<c_void>();
+        let value = (&raw mut value).cast::<c_void>();
         let len = &raw mut len;
         // SAFETY: `value` is good for writes of `*len` bytes, because it points to a c_int and
         // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
-        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, len) }
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, value, len) }
     })?;
-    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+    Ok(value)
 }
 
 /// Shuts down one direction or both; a socket that is not connected (any more) counts as shut down.

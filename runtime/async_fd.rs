@@ -36,6 +36,12 @@ use super::waiters::WaiterKey;
 /// 3. *The latest waker counts.* A future that waits may move to another task between polls.
 /// 4. *Any number of tasks may wait* for the same direction; all of them are woken.
 ///
+/// # Datagrams to a peer whose queue is full
+/// A Unix datagram socket that is not connected is writable by its own buffer, whatever room its peers
+/// have: unix(7). Each try that finds the peer's queue full says `WouldBlock` *and* brings a new event, so
+/// a wait for room there goes round and round: other tasks run, but the CPU is busy until the peer reads,
+/// and the datagram is sent then. Connect the socket, or put a pause between the tries.
+///
 /// # Registration
 /// The descriptor is registered when something first has to wait for it, with the runtime that
 /// waits, and stays registered there until the `AsyncFd` is dropped. Until then it belongs to no
@@ -309,7 +315,7 @@ pub struct AsyncFdReadyGuard<'a, T: AsFd> {
 }
 
 impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
-    /// What was reported, of what was waited for.
+    /// What was reported, of what was waited for, without what was disproved through this guard.
     pub fn ready(&self) -> Ready {
         self.observed.ready
     }
@@ -340,11 +346,13 @@ impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
         self.clear_ready_matching(self.observed.ready);
     }
 
-    /// As [`clear_ready`](AsyncFdReadyGuard::clear_ready), for a part of what was reported.
+    /// As [`clear_ready`](AsyncFdReadyGuard::clear_ready), for a part of what was reported. The guard
+    /// does not report that part any more.
     pub fn clear_ready_matching(&mut self, ready: Ready) {
         self.fd
             .registration
             .clear_observed(self.observed, ready & self.observed.ready);
+        self.observed.ready = self.observed.ready - ready;
     }
 
     /// Says that the descriptor is still ready, as dropping the guard does too.

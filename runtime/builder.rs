@@ -94,6 +94,11 @@ impl Builder {
 
     /// Lets a paused clock jump to the next deadline when nothing else can happen: no task is
     /// queued, no mail is there, and no task waits for any source. For tests that sleep.
+    ///
+    /// A waker that a `poll_` method stored counts as a task that waits until the next event of its
+    /// source, because nothing tells that its task gave up. One that lost a race, say, keeps the clock
+    /// where it is: poll futures there ([`readable`](crate::io::AsyncFd::readable), `read`), which take
+    /// their waker back as they are dropped.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
         self.auto_advance = auto_advance;
         self

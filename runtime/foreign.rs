@@ -1,6 +1,6 @@
 //! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
 //!
-//! Interface: [`wake`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`], [`trace`],
+//! Interface: [`wake`], [`wake_by_ref`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`], [`trace`],
 //! [`tell`], and [`contain`] beneath them. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
@@ -15,6 +15,13 @@ use super::task::forget_payload;
 /// Wakes, whatever the waker does.
 pub(crate) fn wake(waker: Waker) {
     contain("a waker panicked while it was woken", || waker.wake());
+}
+
+/// As [`wake`], without dropping it.
+pub(crate) fn wake_by_ref(waker: &Waker) {
+    contain("a waker panicked while it was woken", || {
+        waker.wake_by_ref()
+    });
 }
 
 /// Wakes all of them, whatever one of them does; the vector is left empty and keeps its room.

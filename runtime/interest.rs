@@ -72,7 +72,8 @@ impl Interest {
             events |= EPOLLOUT;
         }
         if self.is_priority() {
-            events |= EPOLLPRI;
+            // RDHUP, too: after the end of the stream no priority data will come.
+            events |= EPOLLPRI | EPOLLRDHUP;
         }
         events as u32
     }
@@ -139,7 +140,9 @@ impl Ready {
     pub const WRITABLE: Ready = Ready(2);
     /// The peer will send no more (EPOLLRDHUP), or both directions are down (EPOLLHUP).
     pub const READ_CLOSED: Ready = Ready(4);
-    /// Both directions are down (EPOLLHUP), or nobody reads the other end of a pipe (EPOLLERR).
+    /// Both directions are down (EPOLLHUP), or nobody reads the other end of a pipe (EPOLLERR). On a
+    /// datagram socket it is no more than an error that was reported: after an ICMP message says that
+    /// nobody listens there, sends to others work, and to the same peer, too, once it does.
     pub const WRITE_CLOSED: Ready = Ready(8);
     /// There is priority data (EPOLLPRI).
     pub const PRIORITY: Ready = Ready(16);

@@ -31,7 +31,9 @@ use super::time::{self, Sleep, sleep_until};
 /// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(time::now(), period)
+    let mut interval = interval_at(time::now(), period);
+    interval.sleep.elapse();
+    interval
 }
 
 /// Ticks at `start` and then every `period`.
@@ -127,6 +129,7 @@ impl Interval {
     /// The next tick comes at once.
     pub fn reset_immediately(&mut self) {
         self.sleep.reset(time::now());
+        self.sleep.elapse();
     }
 
     /// The next tick comes after this time.

@@ -55,7 +55,8 @@
 //!   wake that finds it asleep rings. Kept by [`place`] and [`Shared::park`].
 //! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
 //!   error. One that panics silences no other. (A waker of this runtime's own tasks is not foreign:
-//!   it is woken where it is found.) Kept by [`reactor`] and [`foreign`].
+//!   it is woken where it is found.) The end of a runtime is an event like any other, and wakes
+//!   whoever else waits for its sources and timers. Kept by [`reactor`], [`shared`] and [`foreign`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
 //!   waiting task, the task is runnable without further traffic. Kept by [`reactor`] and `net`.
 //!
@@ -150,7 +151,8 @@ const POLLS_BETWEEN_LOOKS: usize = 61;
 /// A single-threaded runtime.
 ///
 /// It runs on the thread that made it, and only inside [`block_on`](Runtime::block_on) and
-/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned.
+/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned, and wakes
+/// the tasks of others that wait for what is registered with it.
 ///
 /// # Foreign loops
 /// A program that has an event loop of its own can drive the runtime from there: wait for
@@ -253,7 +255,8 @@ impl Runtime {
     }
 
     /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
-    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn).
+    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn). Between two turns the first makes the
+    /// runtime's descriptor readable.
     ///
     /// # Panics
     /// Where 2^28 tasks live already.
@@ -263,12 +266,17 @@ impl Runtime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        if const { is_big::<F>() } {
-            self.shared
-                .spawn(Box::pin(future), None, Location::caller())
+        let shared = &self.shared;
+        let handle = if const { is_big::<F>() } {
+            shared.spawn(Box::pin(future), None, Location::caller())
         } else {
-            self.shared.spawn(future, None, Location::caller())
+            shared.spawn(future, None, Location::caller())
+        };
+        if !shared.running.get() {
+            // Whoever drives it may sleep on its descriptor by now.
+            shared.inbox.rouse();
         }
+        handle
     }
 
     /// The runtime's handle: its name, for other threads.
@@ -277,7 +285,9 @@ impl Runtime {
     }
 
     /// Runs what there is to run, without waiting: looks at epoll and the inbox, polls the tasks
-    /// that were queued then, once each, and looks again until the kernel has no more to tell.
+    /// that were queued then, once each, and looks again until the kernel has no more to tell. In
+    /// between it looks every 61 polls, as [`block_on`](Runtime::block_on) does; and where a paused
+    /// clock would advance by itself there, because nothing else can happen, it does so once here.
     ///
     /// # Errors
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
@@ -296,9 +306,19 @@ impl Runtime {
             shared.executor.wake_for_nothing(chaos);
         }
         shared.look(Some(Duration::ZERO))?;
+        shared.count_polls_anew();
+        if shared.executor.queued() == 0 && shared.auto_advances() && shared.timeout().is_some() {
+            shared.fire_timers();
+        }
         for _ in 0..shared.executor.queued() {
-            // Before each poll, for the one before may have forked.
+            // As in `block_on`: a poll may have forked, others look in every 61 polls, and an order
+            // from another thread takes effect before the next poll.
             sys::refuse_in_forked_child()?;
+            while !shared.may_poll() {
+                shared.look(Some(Duration::ZERO))?;
+                shared.count_polls_anew();
+            }
+            shared.read_mail();
             match shared.executor.pop(shared) {
                 Next::Run(task) => shared.executor.run(shared, task),
                 Next::Idle => break,
@@ -318,15 +338,18 @@ impl Runtime {
     }
 
     /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
-    /// become readable before: now if a task is queued or mail is there, else the next timer's
-    /// deadline, else never. It is a time of the monotonic clock, whatever the runtime's own shows;
-    /// while that is paused, no timer fires.
+    /// become readable before: now if a task is queued or mail is there, or if a paused clock would
+    /// advance by itself, else the next timer's deadline, else never. It is a time of the monotonic
+    /// clock, whatever the runtime's own shows; while that is paused, only a timer that is due fires.
     pub fn next_deadline(&self) -> Option<Instant> {
         let shared = &self.shared;
         if shared.executor.queued() > 0 || shared.inbox.has_mail() {
             return Some(Instant::now());
         }
         let deadline = shared.timers.borrow().next_deadline()?;
+        if shared.auto_advances() {
+            return Some(Instant::now());
+        }
         shared.clock.real(deadline)
     }
 }
@@ -340,7 +363,8 @@ impl AsFd for Runtime {
 }
 
 impl Drop for Runtime {
-    /// Drops the tasks in spawn order, then the timers and sources.
+    /// Drops the tasks in spawn order, then the timers and sources, and wakes whoever else waits for
+    /// those: in another runtime their futures go on, or say why they cannot.
     fn drop(&mut self) {
         let shared = &self.shared;
         let running = Running::enter(shared);
@@ -375,8 +399,7 @@ impl Shared {
     /// Runs the loop until the main future's slot is popped.
     fn run_until_main(&self) {
         loop {
-            while self.polls_until_look.get() > 0 {
-                self.polls_until_look.set(self.polls_until_look.get() - 1);
+            while self.may_poll() {
                 // Before each poll, for the one before may have forked.
                 if let Err(error) = sys::refuse_in_forked_child() {
                     panic!("the runtime cannot go on: {error}");
@@ -390,8 +413,7 @@ impl Shared {
                 }
                 self.unhandled_panic();
             }
-            self.polls_until_look
-                .set(polls_between_looks(self.chaos.as_ref()));
+            self.count_polls_anew();
             if let Some(chaos) = &self.chaos {
                 // Before it is decided whether to wait: nobody sleeps while a task is queued.
                 self.executor.wake_for_nothing(chaos);
@@ -406,6 +428,19 @@ impl Shared {
                 panic!("the runtime cannot wait for events: {error}");
             }
         }
+    }
+
+    fn count_polls_anew(&self) {
+        let polls = polls_between_looks(self.chaos.as_ref());
+        self.polls_until_look.set(polls);
+    }
+
+    /// Counts a poll; false if it is time to look first.
+    #[inline]
+    fn may_poll(&self) -> bool {
+        let left = self.polls_until_look.get();
+        self.polls_until_look.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
@@ -459,16 +494,21 @@ impl Shared {
     /// How long the thread may sleep: until the next deadline, or for ever.
     fn timeout(&self) -> Option<Duration> {
         let deadline = self.timers.borrow().next_deadline()?;
-        if self.clock.is_paused() {
-            // Time passes only if somebody says so. By itself it may pass when nothing else can
-            // happen; what may come from outside cannot be known, hence the waiters.
-            if !self.options.auto_advance || self.reactor.has_waiters() {
-                return None;
-            }
-            self.clock
-                .advance(deadline.saturating_duration_since(self.clock.now()));
+        let left = deadline.saturating_duration_since(self.clock.now());
+        if left.is_zero() || !self.clock.is_paused() {
+            return Some(left);
         }
-        Some(deadline.saturating_duration_since(self.clock.now()))
+        // Time passes only if somebody says so, or by itself.
+        self.auto_advances().then(|| {
+            self.clock.advance(left);
+            deadline.saturating_duration_since(self.clock.now())
+        })
+    }
+
+    /// True if a paused clock may jump to the next deadline, once there is nothing else to do. What may
+    /// come from outside cannot be known, hence the waiters.
+    fn auto_advances(&self) -> bool {
+        self.clock.is_paused() && self.options.auto_advance && !self.reactor.has_waiters()
     }
 }
 
@@ -484,8 +524,13 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
         Err(error) => panic!("cannot make a runtime: {error}"),
     };
     let outcome = runtime.run(future);
+    let shared = Rc::clone(&runtime.shared);
     drop(runtime);
-    outcome.unwrap_or_else(|payload| resume_unwind(payload))
+    let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
+    // That of a task whose handle went with the main future, or with another task, came to light in
+    // the shutdown.
+    shared.unhandled_panic();
+    output
 }
 
 /// [`POLLS_BETWEEN_LOOKS`], or under chaos fewer.

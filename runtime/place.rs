@@ -77,6 +77,8 @@ pub(crate) enum Command {
     ForgetWaiter(Name, WaiterKey),
     /// Nobody waits for the timer any more.
     CancelTimer(Name),
+    /// The timer's deadline is another: its task must look, now.
+    FireTimer(Name),
 }
 
 /// A runtime's entry in the table: empty, or open to its tenant.
@@ -179,6 +181,13 @@ impl Place {
         self.with_tenant(|open| open.asleep = true);
     }
 
+    /// Has a tenant that sleeps look: a task was queued behind its back, on its own thread.
+    pub(crate) fn rouse(&self) {
+        if let Some(guard) = self.lock() {
+            ring_if_asleep(guard);
+        }
+    }
+
     /// The tenant is awake: it will look at its inbox before it waits, so nobody need ring.
     pub(crate) fn awake(&self) {
         self.with_tenant(|open| open.asleep = false);
@@ -249,20 +258,9 @@ impl Place {
     }
 
     /// Mail has been put under this lock: raises the flag, and rings if the tenant is asleep.
-    fn delivered(&self, mut guard: MutexGuard<'_, Option<Open>>) {
+    fn delivered(&self, guard: MutexGuard<'_, Option<Open>>) {
         self.mail.store(true, Ordering::Relaxed);
-        let bell = match guard.as_mut() {
-            Some(open) if open.asleep => {
-                // The first to bring mail rings for all: the tenant looks before it sleeps again.
-                open.asleep = false;
-                Some(Arc::clone(&open.bell))
-            }
-            _ => None,
-        };
-        drop(guard);
-        if let Some(bell) = bell {
-            bell.ring();
-        }
+        ring_if_asleep(guard);
     }
 
     fn with_tenant<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
@@ -276,6 +274,22 @@ impl Place {
             return None;
         }
         Some(self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Lets go of the lock, and rings if the tenant is asleep.
+fn ring_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
+    let bell = match guard.as_mut() {
+        Some(open) if open.asleep => {
+            // The first to come rings for all: the tenant looks before it sleeps again.
+            open.asleep = false;
+            Some(Arc::clone(&open.bell))
+        }
+        _ => None,
+    };
+    drop(guard);
+    if let Some(bell) = bell {
+        bell.ring();
     }
 }
 

@@ -340,15 +340,12 @@ impl Reactor {
         }
     }
 
-    /// Takes everyone's wakers, at the end of the runtime.
-    pub(super) fn shutdown(&self) {
+    /// Forgets all sources and takes everyone's wakers, at the end of the runtime.
+    pub(super) fn take_all(&self, wakers: &mut Vec<Waker>) {
         let sources = mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
-        let mut wakers = Vec::new();
         for mut source in sources.into_values() {
             source.waiters.take_all(|waker| wakers.push(waker));
         }
-        // They are dropped and not woken: their tasks have been dropped before.
-        foreign::discard_all(wakers);
     }
 
     /// Registered sources.

@@ -8,11 +8,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use tracing::trace;
+use tracing::{error, trace};
 
 use super::budget::Budget;
 use super::builder::{Builder, UnhandledPanic};
@@ -29,6 +30,7 @@ use super::shutdown::SHUTDOWN_ROUNDS;
 use super::slab::{Name, Serials};
 use super::sys;
 use super::timers::Timers;
+use super::waker::Hint;
 
 /// The parts of a runtime.
 pub(crate) struct Shared {
@@ -123,6 +125,12 @@ impl Shared {
         Name::new(self.place, index, serial)
     }
 
+    /// Disarms a timer and returns its waker; `None` if it has fired or was disarmed before.
+    pub(crate) fn disarm(&self, name: Name) -> Option<Waker> {
+        let mut timers = self.timers.borrow_mut();
+        timers.remove(name.index(), name.serial)
+    }
+
     /// Does what the inbox asks for.
     #[inline]
     pub(crate) fn read_mail(&self) {
@@ -158,9 +166,11 @@ impl Shared {
             Command::Detach(name) => self.executor.detach(name),
             Command::FreeSource(name) => self.reactor.free(name),
             Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
-            Command::CancelTimer(name) => {
-                let waker = self.timers.borrow_mut().remove(name.index(), name.serial);
-                foreign::discard(waker);
+            Command::CancelTimer(name) => foreign::discard_any(self.disarm(name)),
+            Command::FireTimer(name) => {
+                if let Some(waker) = self.disarm(name) {
+                    foreign::wake(waker);
+                }
             }
         }
     }
@@ -195,18 +205,46 @@ impl Shared {
         }
     }
 
-    /// Drops the tasks, then the wakers of timers and sources, and what these spawn as they are
-    /// dropped. One that goes on for ever is stopped by a limit, as in the executor's shutdown.
+    /// Drops the tasks, then timers and sources, wakes whoever else waits for these (R9), and drops
+    /// what they spawn or arm meanwhile. One that goes on for ever is stopped by a limit, as in the
+    /// executor's shutdown.
     pub(super) fn end(&self) {
         for _round in 0..SHUTDOWN_ROUNDS {
             self.executor.shutdown(self);
-            let wakers = self.timers.borrow_mut().take_all();
-            foreign::discard_all(wakers);
-            self.reactor.shutdown();
-            if self.executor.tasks() == 0 {
+            let mut wakers = self.timers.borrow_mut().take_all();
+            self.reactor.take_all(&mut wakers);
+            self.wake_others(wakers);
+            let (tasks, timers) = (self.executor.tasks(), self.timers.borrow().len());
+            if tasks + timers + self.reactor.sources() == 0 {
                 return;
             }
         }
+        foreign::tell(|| {
+            error!(
+                rounds = SHUTDOWN_ROUNDS,
+                "wakers go on arming timers while they are dropped: leaked"
+            );
+        });
+        let mut wakers = self.timers.borrow_mut().take_all();
+        self.reactor.take_all(&mut wakers);
+        mem::forget(wakers);
+    }
+
+    /// The timers and sources of these have gone. Whoever else waits for one (a future that another
+    /// task took along, say) is to be polled: it goes on, or says why it cannot. The tasks of this
+    /// runtime have been dropped before, and a child of a fork has no business with its parent's.
+    /// All are woken before any is dropped, so that what one destructor does keeps no other waiting.
+    fn wake_others(&self, wakers: Vec<Waker>) {
+        if !sys::is_forked_child() {
+            for waker in wakers.iter().filter(|waker| !self.is_of_ours(waker)) {
+                foreign::wake_by_ref(waker);
+            }
+        }
+        foreign::discard_all(wakers);
+    }
+
+    fn is_of_ours(&self, waker: &Waker) -> bool {
+        Hint::of(waker).is_some_and(|hint| hint.place() == self.place)
     }
 }
 

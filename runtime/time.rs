@@ -72,7 +72,13 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// reveille::block_on(time::sleep_until(time::now()));
 /// ```
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep::new(deadline, deadline <= now())
+    Sleep::new(deadline, is_over(context::current().as_deref(), deadline))
+}
+
+/// True if `deadline` has passed in this runtime. Outside any it is not known by which clock it will
+/// be judged (one that is paused, say), and the poll tells.
+fn is_over(shared: Option<&Shared>, deadline: Instant) -> bool {
+    shared.is_some_and(|shared| deadline <= shared.clock.now())
 }
 
 /// A deadline that `Instant` can hold and nobody will meet: thirty years on.
@@ -188,14 +194,29 @@ impl Sleep {
                 .unwrap_or(false)
     }
 
-    /// Sets another deadline. In the runtime it waits in, a task that waits need not poll again to
-    /// be woken at the new one.
+    /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (Where
+    /// this is called outside the runtime it waits in, that task is woken now, and waits anew.)
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        self.elapsed = deadline <= now();
-        if let (Some(waker), Some(shared)) = (self.disarm(), context::current()) {
-            self.timer = Some(shared.arm(deadline, waker));
+        self.elapsed = false;
+        let Some(name) = self.timer else {
+            self.elapsed = is_over(context::current().as_deref(), deadline);
+            return;
+        };
+        match context::home_of(name) {
+            Some(shared) => {
+                self.elapsed = is_over(Some(&shared), deadline);
+                self.timer = shared.disarm(name).map(|waker| shared.arm(deadline, waker));
+            }
+            // The timer has its old deadline and the task's waker. If its runtime has ended, it is
+            // gone, and the next poll arms another.
+            None => drop(place::post(name, Command::FireTimer(name))),
         }
+    }
+
+    /// It is over, whatever any clock shows: its time was "at once".
+    pub(super) fn elapse(&mut self) {
+        self.elapsed = true;
     }
 
     /// Takes the timer back; returns its waker if it had not fired and is this runtime's.
@@ -203,7 +224,7 @@ impl Sleep {
     fn disarm(&mut self) -> Option<Waker> {
         let name = self.timer.take()?;
         match context::home_of(name) {
-            Some(shared) => shared.timers.borrow_mut().remove(name.index(), name.serial),
+            Some(shared) => shared.disarm(name),
             None => {
                 drop(place::post(name, Command::CancelTimer(name)));
                 None

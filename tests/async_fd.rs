@@ -23,6 +23,10 @@ mod within;
 
 #[path = "async_fd/driving.rs"]
 mod driving;
+#[path = "async_fd/embedding.rs"]
+mod embedding;
+#[path = "async_fd/ending.rs"]
+mod ending;
 #[path = "async_fd/errors.rs"]
 mod errors;
 #[path = "async_fd/faults.rs"]

@@ -11,6 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -508,6 +510,39 @@ fn sigint_stops_accepting_and_lets_connections_finish() {
 #[test]
 fn sigterm_stops_accepting_and_lets_connections_finish() {
     ends_gracefully_by(libc::SIGTERM);
+}
+
+/// Fault C35. Stopped and continued, so that all are in the backlog when the signal is heard.
+/// Catches: a close that resets whoever is connected and was not accepted yet; a drain that never ends
+/// while others keep connecting.
+#[test]
+fn clients_that_wait_in_the_backlog_are_served_before_it_ends() {
+    for keep_coming in [false, true] {
+        let server = echo();
+        let address = server.address;
+        send_signal(&server, libc::SIGSTOP);
+        let clients: Vec<_> = (0..300).map(|_| server.connect()).collect();
+        send_signal(&server, libc::SIGTERM);
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&over);
+        let others = thread::spawn(move || {
+            for _ in 0..if keep_coming { 20_000 } else { 0 } {
+                drop(TcpStream::connect_timeout(&address, Duration::from_secs(1)));
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        send_signal(&server, libc::SIGCONT);
+        for client in &clients {
+            exchange(client, b"waited");
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(rest(client), "", "closed, not reset");
+        }
+        assert_eq!(end_of(server).code(), Some(0));
+        over.store(true, Ordering::SeqCst);
+        others.join().unwrap();
+    }
 }
 
 /// A client that stays must not keep it.

@@ -423,6 +423,7 @@ fn wakes_in_a_child_do_not_ring_in_the_parent() {
         let runtime = Runtime::new().unwrap();
         let (waker, handle) = (a_waker_of(&runtime), runtime.handle());
         let task = runtime.spawn(pending::<()>());
+        runtime.turn().unwrap();
         let rung = rings(&runtime);
         in_a_child(|| {
             waker.wake_by_ref();

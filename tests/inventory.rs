@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 36] = [
+const EXERCISED: [(&str, &str); 37] = [
     (
         "net/sys.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
@@ -43,7 +43,7 @@ const EXERCISED: [(&str, &str); 36] = [
         "net/sys.rs send_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
-    ("net/sys.rs take_error", "a_pending_error_is_taken_once"),
+    ("net/sys.rs int_option", "a_pending_error_is_taken_once"),
     (
         "net/sys.rs shutdown",
         "shutdown_ends_the_direction_it_names",
@@ -57,6 +57,10 @@ const EXERCISED: [(&str, &str); 36] = [
         "a_reset_is_reported_once_and_then_the_end",
     ),
     ("net/sys.rs peer_name", "an_interrupted_connect_goes_on"),
+    (
+        "net/sys.rs keep_nonblocking",
+        "a_sharer_that_makes_a_listener_block_does_not_stop_the_loop",
+    ),
     (
         "net/sys.rs poll_now",
         "a_listener_is_readable_while_a_connection_waits",

@@ -792,6 +792,42 @@ fn an_unhandled_panic_ends_block_on_if_the_policy_says_so() {
     });
 }
 
+/// Fault B46. Catches: a panic that comes to light in the shutdown, because the handle went with the
+/// main future, or with another task; one that replaces the panic of the main future.
+#[test]
+fn an_unhandled_panic_that_the_shutdown_finds_ends_the_free_block_on() {
+    within(10, || {
+        let mut builder = Builder::new();
+        builder.unhandled_panic(UnhandledPanic::ShutdownRuntime);
+        let told = |main: fn(JoinHandle<()>)| {
+            panic_text(|| {
+                builder.block_on(async {
+                    let task = spawn(async { panic!("not reported") });
+                    yield_now().await;
+                    main(task);
+                });
+            })
+        };
+        let text = told(drop);
+        assert!(text.contains("a detached task panicked"), "{text}");
+        let text = told(|task| {
+            drop(spawn(async move {
+                let _kept = task;
+                pending::<()>().await;
+            }));
+        });
+        assert!(text.contains("a detached task panicked"), "{text}");
+        let text = told(|_task| panic!("of the main future"));
+        assert!(text.contains("of the main future"), "{text}");
+        builder.unhandled_panic(UnhandledPanic::Ignore);
+        builder.block_on(async {
+            let task = spawn(async { panic!("ignored") });
+            yield_now().await;
+            drop::<JoinHandle<()>>(task);
+        });
+    });
+}
+
 /// Fault B14, R9. Catches: a panicking waker that silences those behind it.
 #[test]
 fn a_waker_that_panics_silences_nobody() {

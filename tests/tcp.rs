@@ -36,6 +36,8 @@ mod descriptors;
 mod ending;
 #[path = "tcp/reading.rs"]
 mod reading;
+#[path = "tcp/shared_listener.rs"]
+mod shared_listener;
 #[path = "tcp/sharing.rs"]
 mod sharing;
 #[path = "tcp/writing.rs"]

@@ -25,6 +25,8 @@ mod firing;
 mod intervals;
 #[path = "time/limits.rs"]
 mod limits;
+#[path = "time/resets.rs"]
+mod resets;
 
 /// A runtime whose clock stands still.
 fn paused() -> Runtime {
@@ -61,7 +63,7 @@ fn the_next_deadline_is_a_time_of_the_monotonic_clock() {
     assert_eq!(
         runtime.next_deadline(),
         None,
-        "while it is paused, no timer fires"
+        "while it is paused, a timer that is not due does not fire"
     );
     runtime.block_on(async { reveille::time::resume() });
     let deadline = runtime.next_deadline().unwrap();

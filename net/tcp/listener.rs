@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -39,8 +40,23 @@ use crate::time::sleep;
 /// })
 /// # }
 /// ```
+///
+/// # Sharing
+/// A listener that was made by [`from_std`](TcpListener::from_std), or lent through
+/// [`as_fd`](AsFd::as_fd), may be shared: with the process it was inherited from (socket activation),
+/// a child, a duplicate. Whether accepting blocks is then everybody's choice, for O_NONBLOCK is a flag
+/// of what is shared, and accept4(2) has no flag of its own. So before each accept from such a listener
+/// the flag is set again where it was cleared, and the backlog is looked at; that takes two system calls
+/// more. Between the look and the accept a sharer may still clear the flag *and* take the connection,
+/// and the thread then blocks until the next one comes. Nothing prevents that but a listener of one's
+/// own: bind another with SO_REUSEPORT, or have one process accept.
+///
+/// Streams accepted there are not taken for ours alone, since what was set on the listener (SO_PEEK_OFF,
+/// say) is theirs as well: a read that drains one costs one more recv(2).
 pub struct TcpListener {
     io: AsyncFd<std::net::TcpListener>,
+    /// False once anybody else may have got hold of the socket.
+    ours_alone: AtomicBool,
     /// When the descriptor limit was last logged.
     logged: Mutex<Option<Instant>>,
 }
@@ -74,15 +90,16 @@ impl TcpListener {
             sys::set_reuse_address(socket.as_fd(), true)?;
             sys::bind(socket.as_fd(), &address)?;
             sys::listen(socket.as_fd(), BACKLOG)?;
-            TcpListener::new(std::net::TcpListener::from(socket))
+            TcpListener::new(std::net::TcpListener::from(socket), true)
         })
         .await
     }
 
-    fn new(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    fn new(listener: std::net::TcpListener, ours_alone: bool) -> io::Result<TcpListener> {
         let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
         Ok(TcpListener {
             io,
+            ours_alone: AtomicBool::new(ours_alone),
             logged: Mutex::new(None),
         })
     }
@@ -94,7 +111,7 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         refuse_in_child(listener.as_fd())?;
         listener.set_nonblocking(true)?;
-        TcpListener::new(listener)
+        TcpListener::new(listener, false)
     }
 
     /// Gives std's back, in non-blocking mode and deregistered.
@@ -164,10 +181,18 @@ impl TcpListener {
         let listener = self.io.get_ref().as_fd();
         // Before a connection is taken: the parent would have served it.
         refuse_in_child(listener)?;
+        let ours_alone = self.ours_alone.load(Ordering::Relaxed);
         let mut broken = 0;
         loop {
+            if !ours_alone {
+                sys::keep_nonblocking(listener)?;
+                // What does not listen says so at once.
+                if !sys::is_readable(listener) && sys::is_listening(listener)? {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
             match sys::accept(listener) {
-                Ok((socket, peer)) => return Ok((TcpStream::ours(socket)?, peer)),
+                Ok((socket, peer)) => return Ok((TcpStream::accepted(socket, ours_alone)?, peer)),
                 // More in a row than can wait concern no connection but the socket: it is none that
                 // listens (EOPNOTSUPP), or a policy forbids to accept at all (EPERM).
                 Err(error) if concerns_one_connection(&error) && broken < BACKLOG => broken += 1,
@@ -234,7 +259,9 @@ fn is_limit(error: &io::Error) -> bool {
 }
 
 impl AsFd for TcpListener {
+    /// Lends the socket: from then on it may be shared, see [Sharing](TcpListener#sharing).
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ours_alone.store(false, Ordering::Relaxed);
         self.io.as_fd()
     }
 }

@@ -12,15 +12,20 @@ use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::super::addr::ToSocketAddrs;
 use super::super::sys::{self, Connecting};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
+use crate::runtime::Handle;
+use crate::spawn;
+use crate::time::{Sleep, sleep};
 
 /// A TCP connection.
 ///
@@ -105,8 +110,13 @@ impl TcpStream {
     }
 
     /// A socket that was just made here, and that nobody else knows.
-    pub(super) fn ours(socket: OwnedFd) -> io::Result<TcpStream> {
+    fn ours(socket: OwnedFd) -> io::Result<TcpStream> {
         TcpStream::new(std::net::TcpStream::from(socket), true)
+    }
+
+    /// A socket that a listener gave, which is as much ours alone as that is.
+    pub(super) fn accepted(socket: OwnedFd, ours_alone: bool) -> io::Result<TcpStream> {
+        TcpStream::new(std::net::TcpStream::from(socket), ours_alone)
     }
 
     fn new(stream: std::net::TcpStream, ours_alone: bool) -> io::Result<TcpStream> {
@@ -199,13 +209,30 @@ impl TcpStream {
 
     /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
     ///
+    /// Where SO_PEEK_OFF is set (Linux 6.9), a peek begins behind what was peeked before, and no event
+    /// tells when there is something to see there. So it is tried again after 1 ms, and then less and
+    /// less often, up to every 100 ms.
+    ///
     /// # Errors
     /// As [`read`](TcpStream::read).
     ///
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.receive(buf.len(), |stream| stream.recv_peek(buf))
+        let mut pause = None;
+        self.io.wait().until_ready(move |wait, cx| {
+            if buf.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            loop {
+                ready!(Pause::poll(&mut pause, cx));
+                let peeked = wait.poll_io(cx, Interest::READABLE, || self.recv_peek(buf));
+                match ready!(peeked)? {
+                    Peeked::Bytes(n) => return Poll::Ready(Ok(n)),
+                    Peeked::NothingNew => Pause::begin(&mut pause),
+                }
+            }
+        })
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -367,12 +394,31 @@ impl TcpStream {
         self.poll_receive(cx, sys::offered(bufs), || self.recv_vectored(bufs))
     }
 
-    /// Polls [`peek`](TcpStream::peek).
+    /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set, a task of its own wakes this one
+    /// after a pause, of 10 ms each time.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_receive(cx, buf.len(), || self.recv_peek(buf))
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let peeked = self
+            .io
+            .poll_io(cx, Interest::READABLE, |_| self.recv_peek(buf));
+        match ready!(peeked)? {
+            Peeked::Bytes(n) => Poll::Ready(Ok(n)),
+            Peeked::NothingNew if Handle::try_current().is_ok() => {
+                let waker = cx.waker().clone();
+                drop(spawn(async move {
+                    sleep(Duration::from_millis(10)).await;
+                    waker.wake();
+                }));
+                Poll::Pending
+            }
+            // Nothing could end the pause.
+            Peeked::NothingNew => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+        }
     }
 
     /// Polls [`write`](TcpStream::write).
@@ -596,11 +642,28 @@ impl TcpStream {
         }
     }
 
-    fn recv_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Peeks. An EAGAIN of bytes that poll(2) sees is not believed, on no stream: SO_PEEK_OFF may have
+    /// been set on it, and then it means that nothing is behind what was peeked before. READABLE stays,
+    /// or a read would wait for bytes that are there (R10).
+    fn recv_peek(&self, buf: &mut [u8]) -> io::Result<Peeked> {
+        // A signal beside an urgent byte makes for another EAGAIN, which does not last (see `sure`).
+        const TRIES: usize = 3;
         let offered = self.io.offer(buf.len());
-        let n = self.sure(|socket| sys::peek(socket, &mut buf[..offered]))?;
-        self.io.distrust_short_reads();
-        Ok(n)
+        for _ in 0..TRIES {
+            match sys::peek(self.socket(), &mut buf[..offered]) {
+                Ok(n) => {
+                    self.io.distrust_short_reads();
+                    return Ok(Peeked::Bytes(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !sys::holds_bytes(self.socket()) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Peeked::NothingNew)
     }
 
     /// Tries `op` until it succeeds, fails, or would block for certain: where an urgent byte may
@@ -633,6 +696,40 @@ impl TcpStream {
     fn received(&self, n: usize, offered: usize) {
         if n > 0 && n < offered && self.is_ours_alone() {
             self.io.clear_drained();
+        }
+    }
+}
+
+/// What a peek saw.
+enum Peeked {
+    Bytes(usize),
+    /// Bytes are there, but the peek begins behind them.
+    NothingNew,
+}
+
+/// The pause of a peek that saw nothing new: there only if it ever comes to that.
+struct Pause {
+    sleep: Sleep,
+    next: Duration,
+}
+
+impl Pause {
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    fn begin(pause: &mut Option<Box<Pause>>) {
+        let pause = pause.get_or_insert_with(|| {
+            let (sleep, next) = (sleep(Duration::ZERO), Duration::from_millis(1));
+            Box::new(Pause { sleep, next })
+        });
+        pause.sleep = sleep(pause.next);
+        pause.next = Pause::LONGEST.min(pause.next * 2);
+    }
+
+    /// Pending while a pause lasts.
+    fn poll(pause: &mut Option<Box<Pause>>, cx: &mut Context<'_>) -> Poll<()> {
+        match pause {
+            Some(pause) => Pin::new(&mut pause.sleep).poll(cx),
+            None => Poll::Ready(()),
         }
     }
 }

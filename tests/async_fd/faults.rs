@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -486,4 +488,42 @@ fn no_descriptor_is_served_twice_before_every_other_was_once() {
             }
         },
     );
+}
+
+/// Fault A33. Pins what the page of `AsyncFd` says: while a peer's queue is full, a send to it is tried
+/// again and again, others run, and it is sent once there is room.
+#[test]
+fn a_datagram_to_a_full_queue_keeps_trying_lets_others_run_and_is_sent() {
+    within(30, || {
+        let name = format!("reveille-full-{}", std::process::id());
+        let at = SocketAddr::from_abstract_name(name).unwrap();
+        let peer = UnixDatagram::bind_addr(&at).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let [ours, other] = [(); 2].map(|()| UnixDatagram::unbound().unwrap());
+        ours.set_nonblocking(true).unwrap();
+        other.set_nonblocking(true).unwrap();
+        // By another, so that no send of ours leaves an event behind.
+        while other.send_to_addr(b"x", &at).is_ok() {}
+        reveille::block_on(async {
+            let ours = AsyncFd::with_interest(ours, Interest::WRITABLE).unwrap();
+            let send = reveille::spawn(async move {
+                let send = |socket: &UnixDatagram| socket.send_to_addr(b"hi", &at);
+                ours.async_io(Interest::WRITABLE, send).await
+            });
+            let handle = reveille::Handle::current();
+            let before = handle.metrics().polls;
+            // Ticks beside it.
+            for _ in 0..20 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert!(
+                handle.metrics().polls - before > 200,
+                "it does not go round"
+            );
+            assert!(!send.is_finished());
+            while peer.recv(&mut [0; 2]).is_ok() {}
+            assert_eq!(send.await.unwrap().unwrap(), 2);
+            assert_eq!(peer.recv(&mut [0; 4]).unwrap(), 2);
+        });
+    });
 }

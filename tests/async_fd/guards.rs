@@ -100,6 +100,25 @@ fn a_guard_can_clear_one_direction_of_two() {
     });
 }
 
+/// Fault A29. Catches: a guard that goes on to report what was disproved through it, so that a loop
+/// over `ready` never ends.
+#[test]
+fn a_guard_does_not_report_what_it_cleared() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = pair();
+    write_one(&theirs, 1);
+    let ours = AsyncFd::new(ours).unwrap();
+    let both = Interest::READABLE | Interest::WRITABLE;
+    register(&runtime, &ours, both);
+    inside(&runtime, || {
+        let mut guard = report(&ours, both);
+        guard.clear_ready_matching(Ready::READABLE);
+        assert_eq!(guard.ready(), Ready::WRITABLE);
+        guard.clear_ready();
+        assert_eq!(guard.ready(), Ready::EMPTY);
+    });
+}
+
 /// R10. Catches: a short read that clears nothing, so that each message costs a second read.
 #[test]
 fn a_short_read_can_be_said_to_be_the_last() {

@@ -1,6 +1,6 @@
 //! The two sets of bits: what one waits for, and what was reported.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 
 use reveille::Runtime;
@@ -152,4 +152,36 @@ fn an_urgent_byte_is_reported_as_priority_data() {
     let sent = unsafe { libc::send(theirs.as_raw_fd(), [1_u8].as_ptr().cast(), 1, libc::MSG_OOB) };
     assert_eq!(sent, 1);
     assert_eq!(reported(&ours, Interest::PRIORITY), Ready::PRIORITY);
+}
+
+/// Fault A32. Catches: a wait for priority data alone that the end of the stream does not end.
+#[test]
+fn a_wait_for_priority_data_alone_ends_with_the_stream() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    theirs.shutdown(std::net::Shutdown::Write).unwrap();
+    let reported = crate::within::within(20, move || reported(&ours, Interest::PRIORITY));
+    assert_eq!(reported, Ready::READ_CLOSED);
+    drop(theirs);
+}
+
+/// Fault A32. Pins what the page of `WRITE_CLOSED` says of datagrams: one refusal is reported so, and
+/// sends go on.
+#[test]
+fn a_datagram_that_was_refused_reports_no_more_writing_and_the_next_is_sent() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = nobody.local_addr().unwrap();
+    drop(nobody);
+    let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
+    ours.connect(at).unwrap();
+    ours.send(b"x").unwrap();
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let ready = reported(&ours, both);
+    assert!(ready.is_write_closed(), "{ready:?}");
+    let refused = ours.send(b"x").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let somebody = UdpSocket::bind(at).unwrap();
+    ours.send(b"y").unwrap();
+    assert_eq!(somebody.recv(&mut [0; 2]).unwrap(), 1);
 }

@@ -11,7 +11,7 @@ use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Builder;
 use reveille::time::{advance, now, pause, resume, sleep, timeout};
 
-use crate::step::inside;
+use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{MILLISECOND, SECOND, paused};
 
@@ -140,4 +140,40 @@ fn a_paused_clock_does_not_jump_while_a_source_has_a_waiter() {
         });
         peer.join().unwrap();
     });
+}
+
+/// Fault D18. Pins what the page of `auto_advance` says: a future that is given up takes its waker back,
+/// and a polled waiter does not, until the next event of its source.
+#[test]
+fn a_waiter_that_was_polled_and_given_up_keeps_the_clock_until_the_next_event() {
+    let mut options = Builder::new();
+    let runtime = options
+        .start_paused(true)
+        .auto_advance(true)
+        .build()
+        .unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let ours = AsyncFd::with_interest(ours, Interest::READABLE).unwrap();
+    let (_, waker) = Wakes::new();
+    inside(&runtime, || {
+        assert!(poll(&mut Box::pin(ours.readable()), &waker).is_pending());
+    });
+    let start = inside(&runtime, now);
+    runtime.block_on(async { sleep(HOUR).await });
+    assert_eq!(inside(&runtime, now), start + HOUR);
+    inside(&runtime, || {
+        let cx = &mut std::task::Context::from_waker(&waker);
+        assert!(ours.poll_read_ready(cx).is_pending());
+    });
+    let slept = inside(&runtime, || reveille::spawn(sleep(HOUR)));
+    for _ in 0..10 {
+        runtime.turn().unwrap();
+    }
+    assert!(!inside(&runtime, || slept.is_finished()));
+    theirs.write_all(b"x").unwrap();
+    for _ in 0..3 {
+        runtime.turn().unwrap();
+    }
+    assert!(inside(&runtime, || slept.is_finished()));
 }

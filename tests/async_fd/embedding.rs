@@ -1,0 +1,152 @@
+//! A runtime that is driven by turns: what holds in `block_on` holds there.
+
+use std::cell::Cell;
+use std::fs;
+use std::future::poll_fn;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reveille::runtime::Builder;
+use reveille::task::yield_now;
+use reveille::time::{now, sleep};
+use reveille::{Runtime, spawn};
+
+use crate::step::{Wakes, inside, poll};
+use crate::{reader, settle};
+
+/// How often the bell of a runtime was rung that has no source.
+fn rings(runtime: &Runtime) -> u64 {
+    let epoll = runtime.as_fd().as_raw_fd();
+    let registered = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
+    let mut lines = registered.lines();
+    let bell = lines.find_map(|line| line.strip_prefix("tfd:")).unwrap();
+    let bell = bell.split_whitespace().next().unwrap();
+    let counted = fs::read_to_string(format!("/proc/self/fdinfo/{bell}")).unwrap();
+    let mut lines = counted.lines();
+    let count = lines.find_map(|line| line.strip_prefix("eventfd-count:"));
+    u64::from_str_radix(count.unwrap().trim(), 16).unwrap()
+}
+
+/// Fault B42. Catches: a task that is spawned between two turns, of which whoever sleeps on the
+/// descriptor hears nothing; a ring for each of them.
+#[test]
+fn tasks_spawned_between_two_turns_ring_once() {
+    let runtime = Runtime::new().unwrap();
+    runtime.turn().unwrap();
+    for round in 1..=3 {
+        let rung = rings(&runtime);
+        let tasks: Vec<_> = (0..1000).map(|_| runtime.spawn(async {})).collect();
+        assert_eq!(rings(&runtime), rung + 1, "round {round}");
+        runtime.turn().unwrap();
+        runtime.block_on(async {
+            for task in tasks {
+                assert!(task.is_finished());
+                task.await.unwrap();
+            }
+        });
+    }
+}
+
+/// Fault B42. Catches: a ring while the runtime runs, which looks by itself.
+#[test]
+fn tasks_spawned_while_the_runtime_runs_do_not_ring() {
+    let runtime = Rc::new(Runtime::new().unwrap());
+    let inner = Rc::clone(&runtime);
+    let rung = rings(&runtime);
+    runtime.block_on(async move {
+        let tasks: Vec<_> = (0..1000).map(|_| inner.spawn(async {})).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    assert_eq!(rings(&runtime), rung);
+}
+
+/// Fault B43. Catches: an abort by another thread that has returned, and is not obeyed in this turn.
+#[test]
+fn an_abort_by_another_thread_takes_effect_within_the_turn() {
+    let runtime = Runtime::new().unwrap();
+    let polls = Rc::new(Cell::new(0));
+    let (sender, receiver) = mpsc::channel::<reveille::task::AbortHandle>();
+    drop(runtime.spawn(async move {
+        let victim = receiver.recv().unwrap();
+        thread::spawn(move || victim.abort()).join().unwrap();
+    }));
+    let counted = Rc::clone(&polls);
+    let victim = runtime.spawn(poll_fn(move |cx| {
+        counted.set(counted.get() + 1);
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }));
+    sender.send(victim.abort_handle()).unwrap();
+    runtime.turn().unwrap();
+    assert_eq!(polls.get(), 0);
+    assert!(inside(&runtime, || victim.is_finished()));
+}
+
+/// Fault A26, promise 6. Catches: a turn that polls all that is queued between two looks.
+#[test]
+fn a_turn_looks_at_least_every_61_polls() {
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..10_000 {
+        drop(runtime.spawn(async {
+            loop {
+                yield_now().await;
+            }
+        }));
+    }
+    let handle = runtime.handle();
+    for _ in 0..3 {
+        let before = handle.metrics();
+        runtime.turn().unwrap();
+        let after = handle.metrics();
+        assert_eq!(after.polls - before.polls, 10_000, "once each");
+        let looks = after.looks - before.looks;
+        // One at each end, and one before the 62nd poll, the 123rd, ...
+        assert_eq!(looks, 2 + (10_000 - 1) / 61);
+    }
+}
+
+/// Fault D14. Catches: a clock that advances by itself under `block_on` and stands still under
+/// `turn`; a turn that jumps though a task is queued, or over more than one deadline.
+#[test]
+fn a_paused_clock_advances_by_itself_under_turns() {
+    let mut options = Builder::new();
+    let runtime = options
+        .start_paused(true)
+        .auto_advance(true)
+        .build()
+        .unwrap();
+    let start = inside(&runtime, now);
+    let hour = Duration::from_secs(3600);
+    // Made inside, where the clock is the paused one.
+    let sleeps = inside(&runtime, || [1, 2].map(|hours| spawn(sleep(hours * hour))));
+    runtime.turn().unwrap();
+    assert_eq!(inside(&runtime, now), start, "they had to be polled first");
+    for hours in [1, 2] {
+        let deadline = runtime.next_deadline();
+        assert!(deadline.is_some_and(|deadline| deadline <= Instant::now()));
+        runtime.turn().unwrap();
+        assert_eq!(inside(&runtime, now), start + hours * hour);
+        let finished = inside(&runtime, || {
+            sleeps.each_ref().map(|sleep| sleep.is_finished())
+        });
+        assert_eq!(finished, [true, hours == 2]);
+    }
+    assert_eq!(runtime.next_deadline(), None);
+    // A waiter of a source keeps it from jumping, as under `block_on`.
+    let (ours, _theirs) = reader();
+    let (_, waker) = Wakes::new();
+    let mut readable = Box::pin(ours.readable());
+    inside(&runtime, || drop(spawn(sleep(hour))));
+    inside(&runtime, || {
+        assert!(poll(&mut readable, &waker).is_pending())
+    });
+    settle(&runtime);
+    assert_eq!(runtime.next_deadline(), None);
+    assert_eq!(inside(&runtime, now), start + 2 * hour);
+}

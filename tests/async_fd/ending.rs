@@ -1,0 +1,222 @@
+//! The end of a runtime, as those see it who wait there with wakers of their own.
+
+use std::cell::RefCell;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use reveille::io::AsyncFd;
+use reveille::net::TcpListener;
+use reveille::runtime::Handle;
+use reveille::time::sleep;
+use reveille::{Runtime, block_on};
+
+use crate::foreign::{Act, foreign};
+use crate::step::{Wakes, inside, poll};
+use crate::within::within;
+use crate::{pair, reader};
+
+/// Fault B44. Catches: a future of a source, or of a timer, whose runtime ends and that nobody is
+/// told of, so that the set it lives in never polls it again; a wake of a task that has been dropped.
+#[test]
+fn the_end_of_a_runtime_wakes_whoever_else_waits_there() {
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let (polled, _others) = reader();
+    let mut fires = sleep(Duration::from_secs(3600));
+    let mut readable = Box::pin(ours.readable());
+    let (by_source, source) = Wakes::new();
+    let (by_poll, method) = Wakes::new();
+    let (by_timer, timer) = Wakes::new();
+    inside(&runtime, || {
+        assert!(poll(&mut readable, &source).is_pending());
+        let cx = &mut Context::from_waker(&method);
+        assert!(polled.poll_read_ready(cx).is_pending());
+        assert!(poll(&mut fires, &timer).is_pending());
+    });
+    drop(runtime.spawn(pending::<()>()));
+    drop(runtime);
+    assert_eq!(
+        (by_source.count(), by_poll.count(), by_timer.count()),
+        (1, 1, 1)
+    );
+    // They are polled elsewhere, and say what is the matter, or go on.
+    block_on(async {
+        assert!(matches!(poll(&mut readable, &source), Poll::Ready(Err(_))));
+        assert!(poll(&mut fires, &timer).is_pending());
+    });
+}
+
+/// A set of one, as a `FuturesUnordered` is: it polls its future only if that was woken.
+struct Set<F> {
+    future: Pin<Box<F>>,
+    woken: Arc<Woken>,
+}
+
+struct Woken {
+    flag: AtomicBool,
+    outer: Mutex<Option<Waker>>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.flag.store(true, SeqCst);
+        let outer = self.outer.lock().unwrap().take();
+        outer.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<F: Future> Set<F> {
+    fn new(future: F) -> Set<F> {
+        let (flag, outer) = (AtomicBool::new(true), Mutex::new(None));
+        Set {
+            future: Box::pin(future),
+            woken: Arc::new(Woken { flag, outer }),
+        }
+    }
+}
+
+impl<F: Future> Future for Set<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        *self.woken.outer.lock().unwrap() = Some(cx.waker().clone());
+        if !self.woken.flag.swap(false, SeqCst) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// Fault B44. Catches: a set that moved on and sleeps for ever.
+#[test]
+fn a_set_that_moves_on_when_its_runtime_ends_goes_on() {
+    within(20, || {
+        let first = Runtime::new().unwrap();
+        let mut sleeps = Set::new(sleep(Duration::from_millis(1)));
+        let listens = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.accept().await.map(drop)
+        };
+        let mut listens = Set::new(listens);
+        inside(&first, || {
+            assert!(poll(&mut sleeps, Waker::noop()).is_pending());
+            assert!(poll(&mut listens, Waker::noop()).is_pending());
+        });
+        drop(first);
+        block_on(async {
+            sleeps.await;
+            let error = listens.await.unwrap_err();
+            assert!(error.to_string().contains("another runtime"), "{error}");
+        });
+    });
+}
+
+/// Faults B15, B44; R9. Catches: a waker that panics, or a destructor that does, and keeps the others
+/// from being woken; one that is dropped before all are woken.
+#[test]
+fn at_the_end_of_a_runtime_all_are_woken_before_any_is_dropped() {
+    let runtime = Runtime::new().unwrap();
+    let acts: Rc<RefCell<Vec<Act>>> = Rc::default();
+    let seen = Rc::clone(&acts);
+    let waker = foreign(move |act| {
+        if act != Act::Clone {
+            seen.borrow_mut().push(act);
+            panic!("of a foreign waker");
+        }
+    });
+    let readers: Vec<_> = (0..3).map(|_| reader()).collect();
+    let mut sleeps: Vec<_> = (0..3).map(|_| sleep(Duration::from_secs(3600))).collect();
+    inside(&runtime, || {
+        for (ours, _) in &readers {
+            assert!(
+                ours.poll_read_ready(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+        for sleep in &mut sleeps {
+            assert!(poll(sleep, &waker).is_pending());
+        }
+    });
+    drop(runtime);
+    let mut expected = vec![Act::Wake; 6];
+    expected.extend([Act::Drop; 6]);
+    assert_eq!(*acts.borrow(), expected);
+    std::mem::forget(waker);
+}
+
+/// A waker that, while it is dropped, polls another sleep, as long as that is possible: its own
+/// successor is in there.
+struct Rearm(u32, Arc<AtomicUsize>);
+
+impl Wake for Rearm {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Rearm {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, SeqCst);
+        assert!(Handle::try_current().is_ok(), "dropped outside its runtime");
+        if self.0 > 0 {
+            arm(self.0 - 1, &self.1);
+        }
+    }
+}
+
+fn arm(left: u32, drops: &Arc<AtomicUsize>) {
+    let waker = Waker::from(Arc::new(Rearm(left, Arc::clone(drops))));
+    let mut sleep = sleep(Duration::from_secs(1000));
+    assert!(poll(&mut sleep, &waker).is_pending());
+    std::mem::forget(sleep);
+}
+
+/// Fault B45; promise 7. Catches: timers that are armed while the wakers of others are dropped, and
+/// whose own are dropped when the runtime has gone, so that their panic comes out of its drop.
+#[test]
+fn what_is_armed_while_a_runtime_ends_is_dropped_inside_it() {
+    for left in [1, 2, 100] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let runtime = Runtime::new().unwrap();
+        inside(&runtime, || arm(left, &drops));
+        drop(runtime);
+        assert_eq!(drops.load(SeqCst), left as usize + 1);
+    }
+}
+
+/// Fault B45. Catches: sources that are registered while a runtime ends, and stay.
+#[test]
+fn what_is_registered_while_a_runtime_ends_goes_with_it() {
+    let runtime = Runtime::new().unwrap();
+    let (late, _peer) = pair();
+    let late = Rc::new(AsyncFd::new(late).unwrap());
+    let registers = Rc::clone(&late);
+    let (wakes, inner) = Wakes::new();
+    let waker = foreign(move |act| {
+        if act == Act::Drop {
+            let cx = &mut Context::from_waker(&inner);
+            let _waits = registers.poll_read_ready(cx).is_pending();
+        }
+    });
+    let mut first = sleep(Duration::from_secs(1000));
+    inside(&runtime, || assert!(poll(&mut first, &waker).is_pending()));
+    drop(runtime);
+    assert_eq!(wakes.count(), 1, "it was registered, and told of the end");
+    std::mem::forget(waker);
+}
+
+/// Fault B45. Catches: a shutdown that never ends, or whose rest breaks out of it.
+#[test]
+fn wakers_that_arm_timers_for_ever_do_not_keep_a_runtime_from_ending() {
+    within(60, || {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let runtime = Runtime::new().unwrap();
+        inside(&runtime, || arm(u32::MAX, &drops));
+        drop(runtime);
+        assert!(drops.load(SeqCst) >= 1000);
+    });
+}
