@@ -57,12 +57,23 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// Binds the socket to a local address; port 0 lets the kernel choose.
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     let name = SockAddr::encode(address);
-    retry("bind", || {
+    let bound = retry("bind", || {
         // SAFETY: the pointer is good for reads of `name.len` bytes, because `encode` made `name`
         // (see `SockAddr::as_ptr`) and it outlives the call; bind(2) only reads.
         unsafe { libc::bind(fd.as_raw_fd(), name.as_ptr(), name.len) }
-    })?;
-    Ok(())
+    });
+    match bound {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            // ip(7): the ports for which it takes a privilege.
+            let privileged = (1..1024).contains(&address.port());
+            Err(if privileged {
+                error
+            } else {
+                refused("bind", &error)
+            })
+        }
+        bound => bound.map(drop),
+    }
 }
 
 /// Makes the socket a listener with room for about `backlog` connections not yet accepted.
@@ -109,15 +120,24 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Co
 /// # Errors
 /// The reason why the connection failed; ENOTCONN if somebody else has already taken the reason.
 pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
-    // connect(2), EINPROGRESS: completion is told by poll(2) for writing.
-    if poll_now(fd, libc::POLLOUT)? == 0 {
-        return Ok(Connecting::InProgress);
+    // connect(2), EINPROGRESS: completion is told by poll(2) for writing. Where that is refused, the
+    // report is believed.
+    match poll_now(fd, libc::POLLOUT) {
+        Ok(0) => return Ok(Connecting::InProgress),
+        Err(error) if !is_refusal(&error) => return Err(error),
+        _ => {}
     }
-    match peer_name(fd) {
-        Ok(_) => Ok(Connecting::Connected),
-        // In this order: the attempt is over, so having no peer means failure, whose reason was
-        // set before. Asking for the reason first would miss one that comes between the two calls.
-        Err(not_connected) => Err(take_error(fd)?.unwrap_or(not_connected)),
+    let not_connected = match peer_name(fd) {
+        Ok(_) => return Ok(Connecting::Connected),
+        Err(error) => error,
+    };
+    // In this order: the attempt is over, so having no peer means failure, whose reason was set
+    // before. Asking for the reason first would miss one that comes between the two calls.
+    match take_error(fd) {
+        Ok(None) if is_refusal(&not_connected) => Ok(Connecting::Connected),
+        Ok(reason) => Err(reason.unwrap_or(not_connected)),
+        Err(error) if is_refusal(&error) => Err(not_connected),
+        Err(error) => Err(error),
     }
 }
 
@@ -199,14 +219,19 @@ pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
 pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let window = window(bufs);
     let bufs = &mut bufs[window];
-    transfer("recvmsg", || {
+    let received = transfer("recvmsg", || {
         let mut message = message(bufs.as_mut_ptr().cast::<libc::iovec>(), bufs.len());
         // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSliceMut`
         // has the ABI of iovec, and each is good for writes of its length, because `bufs` is
         // borrowed mutably for the whole call; name and control are null with length 0, so
         // recvmsg(2) writes nothing else but `message`, which is ours.
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
-    })
+    });
+    match (received, bufs.first_mut()) {
+        // Into one of them is slower, and as good; but see `first_len`.
+        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first),
+        (received, _) => received,
+    }
 }
 
 /// As [`send`], from several buffers in turn.
@@ -216,13 +241,17 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     // recvmsg(2) shares the struct.
     let iovecs = bufs.as_ptr().cast::<libc::iovec>().cast_mut();
     let message = message(iovecs, bufs.len());
-    transfer("sendmsg", || {
+    let sent = transfer("sendmsg", || {
         // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSlice`
         // has the ABI of iovec, and each is good for reads of its length, because `bufs` is
         // borrowed for the whole call; name and control are null with length 0; sendmsg(2) writes
         // to no memory of ours.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, SEND_FLAGS) }
-    })
+    });
+    match (sent, bufs.first()) {
+        (Err(error), Some(first)) if is_refusal(&error) => send(fd, first),
+        (sent, _) => sent,
+    }
 }
 
 /// The number of bytes that [`recv_vectored`] or [`send_vectored`] hands to the kernel of these
@@ -238,6 +267,12 @@ pub(crate) fn offered<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
         .iter()
         .fold(0_usize, |total, buf| total.saturating_add(buf.len()));
     total.min(MOST_BYTES_A_CALL)
+}
+
+/// The length of the first buffer that [`recv_vectored`] hands to the kernel. What it reads is short of
+/// all the buffers where recvmsg(2) is refused, and proves nothing if it is just this much.
+pub(crate) fn first_len<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
+    bufs[window(bufs)].first().map_or(0, |buf| buf.len())
 }
 
 /// The first `n` of the bytes that [`send_vectored`] would hand to the kernel.
@@ -326,17 +361,21 @@ pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
 
 /// Lets a listener take a port whose old connections are still in TIME_WAIT; see socket(7).
 ///
-/// To be set before `bind`, and Linux wants it of both listeners, the old one and the new.
+/// To be set before `bind`, and Linux wants it of both listeners, the old one and the new. Where a
+/// sandbox refuses it, a listener does without.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let on = c_int::from(on);
     let (level, name) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
-    retry("setsockopt", || {
+    let set = retry("setsockopt", || {
         let value = (&raw const on).cast::<c_void>();
         // SAFETY: `value` is good for reads of `LEN_OF_INT` bytes, because it points to a c_int
         // that outlives the call; setsockopt(2) only reads.
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, LEN_OF_INT) }
-    })?;
-    Ok(())
+    });
+    match set {
+        Err(error) if !is_refusal(&error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes close reset the connection instead of ending it; see SO_LINGER in socket(7).
@@ -561,10 +600,42 @@ fn checked<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T
     }
     let outcome = call();
     if outcome == T::from(-1) {
-        Err(io::Error::last_os_error())
+        Err(name_refusal(name, io::Error::last_os_error()))
     } else {
         Ok(outcome)
     }
+}
+
+/// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter says
+/// what it likes, and "Operation not permitted" alone does not tell what to allow. Not where the errno
+/// has a meaning of its own that callers act on.
+#[cold]
+fn name_refusal(name: &'static str, error: io::Error) -> io::Error {
+    let own_meaning = match error.raw_os_error() {
+        Some(libc::ENOSYS) => false,
+        // accept(2): a firewall's, and of what does not listen. The listener names it if need be.
+        Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP) if name == "accept4" => true,
+        // bind(2): a port below 1024.
+        Some(libc::EACCES) if name == "bind" => true,
+        Some(libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => false,
+        _ => true,
+    };
+    if own_meaning {
+        return error;
+    }
+    refused(name, &error)
+}
+
+/// True of an error by which a sandbox may have refused the call.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput)
+}
+
+/// The error of a call that was refused, of the same kind, with its name and the cure.
+pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
+    let text = format!("{name}(2): {error}; a sandbox that refuses the call must allow it");
+    io::Error::new(error.kind(), text)
 }
 
 #[cfg(not(test))]

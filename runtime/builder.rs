@@ -138,8 +138,10 @@ impl Builder {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// What epoll_create1(2), eventfd(2) and madvise(2) report: EMFILE, ENFILE, ENOMEM; and an
-    /// error in the child of a process that had a runtime before it forked.
+    /// What epoll_create1(2), epoll_ctl(2) and eventfd(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; an error
+    /// in the child of a process that had a runtime before it forked; and what a sandbox refuses of the
+    /// calls without which nothing could wait, tried here, with the name of the call in its text. It works
+    /// without epoll_pwait2, madvise, mmap and prctl.
     pub fn build(&self) -> io::Result<Runtime> {
         Runtime::with_options(self.clone())
     }

@@ -439,8 +439,11 @@ impl Shared {
     #[inline]
     fn may_poll(&self) -> bool {
         let left = self.polls_until_look.get();
-        self.polls_until_look.set(left.saturating_sub(1));
-        left > 0
+        if left == 0 {
+            return false;
+        }
+        self.polls_until_look.set(left - 1);
+        true
     }
 
     /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.

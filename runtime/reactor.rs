@@ -24,7 +24,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -99,12 +99,11 @@ impl Token {
 
 impl Reactor {
     /// # Errors
-    /// What epoll_create1(2) and epoll_ctl(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC.
+    /// What epoll_create1(2) and epoll_ctl(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; and what a sandbox
+    /// refuses.
     pub(super) fn new(bell: &Bell) -> io::Result<Reactor> {
         let epoll = Epoll::new()?;
-        // Edge-triggered: each ring is an event, and nobody has to read the counter.
-        let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
-        epoll.add(bell.as_fd().as_raw_fd(), edge, Token::BELL.0)?;
+        epoll.watch(bell.as_fd(), Token::BELL.0)?;
         Ok(Reactor {
             epoll: Arc::new(epoll),
             sources: RefCell::new(Slab::new()),

@@ -19,6 +19,7 @@ use libc::c_int;
 use tracing::warn;
 
 use super::async_fd::AsyncFd;
+use super::foreign;
 use super::interest::Interest;
 use super::sys::{self, SignalAction};
 
@@ -175,7 +176,7 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     // After the handler is there: what was pending is delivered at once. A sandbox that refuses this
     // leaves the mask as it is, and the signal is heard unless it was blocked.
     if let Err(error) = sys::unblock_signal(kind.0) {
-        warn!(signal = kind.0, %error, "cannot unblock a signal: it is heard unless it is blocked");
+        foreign::tell(|| warn!(signal = kind.0, %error, "cannot unblock a signal"));
     }
     Ok(listener)
 }
@@ -195,7 +196,8 @@ pub fn signal_keep_mask(kind: SignalKind) -> io::Result<Signal> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     // First, for without a descriptor the signal's action stays what it was.
-    let bell = AsyncFd::with_interest(sys::signal_bell()?, Interest::READABLE)?;
+    let bell = sys::signal_bell().map_err(|error| sys::name_refusal("fcntl", error))?;
+    let bell = AsyncFd::with_interest(bell, Interest::READABLE)?;
     // Before the handler: a signal that came between the two would neither end the process nor be
     // heard by anybody.
     let seen = sys::signal_count(kind.0);
@@ -273,7 +275,7 @@ static REPLACED: Mutex<BTreeMap<c_int, SignalAction>> = Mutex::new(BTreeMap::new
 /// never called from ours, because two copies of this library would call each other without end.
 fn catch(kind: SignalKind) -> io::Result<()> {
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = sys::catch_signal(kind.0)?;
+    let before = sys::catch_signal(kind.0).map_err(|error| name_refusal(kind, error))?;
     if before.is_ours() {
         return Ok(());
     }
@@ -283,12 +285,21 @@ fn catch(kind: SignalKind) -> io::Result<()> {
     // A subscriber is foreign code, and the lock is not held while it runs (R5).
     drop(replaced);
     if before.is_handler() {
-        warn!(
-            signal = kind.0,
-            "a signal handler of other code was replaced"
-        );
+        foreign::tell(|| warn!(signal = kind.0, "a handler of other code was replaced"));
     }
     Ok(())
+}
+
+/// EINVAL says that the signal cannot be caught, of those that can be it is the word of a sandbox.
+fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
+    // Those between are the C library's own.
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let exists = (1..32).contains(&kind.0) || real_time.contains(&kind.0);
+    if exists && !matches!(kind.0, libc::SIGKILL | libc::SIGSTOP) {
+        sys::name_refusal("rt_sigaction", error)
+    } else {
+        error
+    }
 }
 
 /// Gives a signal the action back that it had before the first listener: for SIGINT and SIGTERM,

@@ -26,6 +26,18 @@ fn check(result: c_int) -> io::Result<c_int> {
     }
 }
 
+/// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter says
+/// what it likes, and "Operation not permitted" alone does not tell what to allow.
+pub(crate) fn name_refusal(call: &str, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => {
+            let text = format!("{call}(2): {error}; a sandbox that refuses the call must allow it");
+            io::Error::new(error.kind(), text)
+        }
+        _ => error,
+    }
+}
+
 /// An epoll instance, epoll(7).
 #[derive(Debug)]
 pub(crate) struct Epoll(OwnedFd);
@@ -33,7 +45,8 @@ pub(crate) struct Epoll(OwnedFd);
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1(2) takes a flag and no pointer.
-        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+            .map_err(|error| name_refusal("epoll_create1", error))?;
         // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
         Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -86,6 +99,26 @@ impl Epoll {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Has `bell`, an eventfd, watched under `token`, and does each thing once without which nothing
+    /// could ever wait: what a sandbox refuses is an error now, and no panic at the first sleep.
+    pub(crate) fn watch(&self, bell: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        // Edge-triggered: each ring is an event, and nobody has to read the counter.
+        let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        let named = |call| move |error| name_refusal(call, error);
+        self.add(bell.as_raw_fd(), edge, token)
+            .and_then(|()| self.delete(bell.as_raw_fd()))
+            .and_then(|()| self.add(bell.as_raw_fd(), edge, token))
+            .map_err(named("epoll_ctl"))?;
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the kernel reads the eight bytes of `one`, which outlives the call.
+        let rung = unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        // Eight, or -1.
+        check(rung as c_int).map_err(named("write"))?;
+        // Which also takes the event away that this ring was.
+        self.wait(&mut Events::new(), Some(Duration::ZERO))
+            .map_err(named("epoll_wait"))
     }
 
     fn wait_millis(&self, events: &mut Events, millis: c_int) -> io::Result<c_int> {
@@ -197,7 +230,8 @@ pub(crate) struct Bell(File);
 impl Bell {
     pub(crate) fn new() -> io::Result<Bell> {
         // SAFETY: eventfd(2) takes two integers and no pointer.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+            .map_err(|error| name_refusal("eventfd2", error))?;
         // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
         Ok(Bell(File::from(unsafe { OwnedFd::from_raw_fd(fd) })))
     }

@@ -185,9 +185,10 @@ impl TcpListener {
         let mut broken = 0;
         loop {
             if !ours_alone {
-                sys::keep_nonblocking(listener)?;
+                // Where that is refused, whoever shares it must not make it block.
+                let _kept = sys::keep_nonblocking(listener);
                 // What does not listen says so at once.
-                if !sys::is_readable(listener) && sys::is_listening(listener)? {
+                if !sys::is_readable(listener) && sys::is_listening(listener).unwrap_or(true) {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
             }
@@ -200,6 +201,10 @@ impl TcpListener {
                 // come back for: the next connection brings an edge.
                 Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
                     return Err(io::ErrorKind::WouldBlock.into());
+                }
+                // Of a socket that listens none of these can be but the word of a sandbox.
+                Err(error) if is_refusal(&error) && sys::is_listening(listener).unwrap_or(true) => {
+                    return Err(sys::refused("accept4", &error));
                 }
                 Err(error) => return Err(error),
             }
@@ -247,6 +252,12 @@ fn concerns_one_connection(error: &io::Error) -> bool {
                 | libc::EPERM
         )
     )
+}
+
+/// Errors of accept(2) that a socket which listens does not give, or not for ever.
+fn is_refusal(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP))
 }
 
 /// Errors that pass when something is freed: descriptors of the process or of the system, memory.

@@ -127,6 +127,9 @@ fn a_paused_clock_advances_by_itself_under_turns() {
     let sleeps = inside(&runtime, || [1, 2].map(|hours| spawn(sleep(hours * hour))));
     runtime.turn().unwrap();
     assert_eq!(inside(&runtime, now), start, "they had to be polled first");
+    drop(runtime.spawn(async {}));
+    runtime.turn().unwrap();
+    assert_eq!(inside(&runtime, now), start, "a task was queued");
     for hours in [1, 2] {
         let deadline = runtime.next_deadline();
         assert!(deadline.is_some_and(|deadline| deadline <= Instant::now()));

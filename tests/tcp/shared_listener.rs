@@ -1,5 +1,6 @@
 //! A listener, or a stream, that others hold as well: what they set on it stops nobody here.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, Write};
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use reveille::net::{TcpListener, TcpStream};
 use reveille::spawn;
-use reveille::time::timeout;
+use reveille::time::{sleep, timeout};
 
 use crate::child::in_child;
 use crate::step::{inside, poll};
@@ -130,51 +131,80 @@ fn set_peek_off(fd: RawFd) {
     );
 }
 
-/// Fault A31; R10. Catches: a peek that spins inside one poll where SO_PEEK_OFF lets it begin behind
-/// what is there; one whose EAGAIN strands those who read; one that does not see what comes later.
+/// A stream whose peeks begin behind what was peeked, with five bytes that were, and its other end. The
+/// option is its listener's or its own.
+async fn peeked(inherited: bool) -> (TcpStream, StdStream) {
+    let listener = TcpListener::bind(LOCAL).await.unwrap();
+    if inherited {
+        set_peek_off(listener.as_raw_fd());
+    }
+    let mut theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().await.unwrap();
+    if !inherited {
+        set_peek_off(ours.as_raw_fd());
+    }
+    theirs.write_all(b"hello").unwrap();
+    assert_eq!(ours.peek(&mut [0; 16]).await.unwrap(), 5);
+    (ours, theirs)
+}
+
+/// Fault A31. Catches: a peek that spins inside one poll where SO_PEEK_OFF lets it begin behind what is
+/// there, or keeps its task busy.
 #[test]
-fn a_peek_behind_what_is_there_waits_and_strands_nobody() {
+fn a_peek_behind_what_is_there_waits() {
     running(async || {
         for inherited in [true, false] {
-            let listener = TcpListener::bind(LOCAL).await.unwrap();
-            if inherited {
-                set_peek_off(listener.as_raw_fd());
-            }
-            let mut theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (ours, _) = listener.accept().await.unwrap();
-            if !inherited {
-                set_peek_off(ours.as_raw_fd());
-            }
-            theirs.write_all(b"hello").unwrap();
-            let buf = &mut [0; 16];
-            assert_eq!(ours.peek(buf).await.unwrap(), 5);
+            let (ours, _theirs) = peeked(inherited).await;
             let before = reveille::Handle::current().metrics().polls;
-            let again = timeout(Duration::from_millis(50), ours.peek(buf)).await;
-            assert!(again.is_err(), "inherited: {inherited}");
+            let again = timeout(Duration::from_millis(50), async {
+                ours.peek(&mut [0; 16]).await
+            });
+            assert!(again.await.is_err(), "inherited: {inherited}");
             // 1, 2, 4, ... ms.
             let polls = reveille::Handle::current().metrics().polls - before;
             assert!(polls < 15, "{polls}");
-            let by_poll = std::future::poll_fn(|cx| ours.poll_peek(cx, &mut [0; 16]));
+            let by_poll = poll_fn(|cx| ours.poll_peek(cx, &mut [0; 16]));
             assert!(timeout(Duration::from_millis(30), by_poll).await.is_err());
-            // Another peek sees what comes after.
-            theirs.write_all(b"abc").unwrap();
-            assert_eq!(
-                timeout(Duration::from_secs(10), ours.peek(buf))
-                    .await
-                    .unwrap()
-                    .unwrap(),
-                3
-            );
-            assert_eq!(&buf[..3], b"abc");
-            theirs.write_all(b"de").unwrap();
-            let by_poll = std::future::poll_fn(|cx| ours.poll_peek(cx, &mut [0; 16]));
-            let seen = timeout(Duration::from_secs(10), by_poll).await.unwrap();
-            assert_eq!(seen.unwrap(), 2);
-            // What is there can be read, although the peeks were refused.
+        }
+    });
+}
+
+/// Fault A31; R10. Catches: a peek whose EAGAIN strands whoever reads.
+#[test]
+fn what_a_peek_does_not_see_can_be_read() {
+    running(async || {
+        for inherited in [true, false] {
+            let (ours, _theirs) = peeked(inherited).await;
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(ours.poll_peek(cx, &mut [0; 16]).is_pending());
+            let buf = &mut [0; 16];
             let read = timeout(Duration::from_secs(10), ours.read(buf))
                 .await
                 .unwrap();
-            assert_eq!(&buf[..read.unwrap()], b"helloabcde");
+            assert_eq!(&buf[..read.unwrap()], b"hello");
+        }
+    });
+}
+
+/// Fault A31. Catches: bytes that come while a peek waits, and that it does not see.
+#[test]
+fn a_peek_that_waits_sees_what_comes_later() {
+    running(async || {
+        for by_poll in [true, false] {
+            let (ours, mut theirs) = peeked(true).await;
+            let peek = spawn(async move {
+                let buf = &mut [0; 16];
+                let peeked = if by_poll {
+                    poll_fn(|cx| ours.poll_peek(cx, buf)).await
+                } else {
+                    ours.peek(buf).await
+                };
+                (peeked.unwrap(), buf[0])
+            });
+            sleep(Duration::from_millis(5)).await;
+            theirs.write_all(b"abc").unwrap();
+            let seen = timeout(Duration::from_secs(10), peek).await.unwrap();
+            assert_eq!(seen.unwrap(), (3, b'a'), "by poll: {by_poll}");
         }
     });
 }
