@@ -84,7 +84,8 @@ impl Registration {
                         return Poll::Ready(spend_on(Err(error)));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // It spends, or an operation that is interrupted for ever would never give way.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => shared.budget.spend(),
                 outcome => {
                     // Not before the try: an operation that polls another inside itself must find
                     // what that will find, or take its refusal for an EAGAIN.

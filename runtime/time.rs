@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -187,30 +188,34 @@ impl Sleep {
         self.deadline
     }
 
-    /// True if it was found to be over, or is by the runtime's last look at the clock.
+    /// True if it was found to be over, or is by its runtime's last look at the clock.
     pub fn is_elapsed(&self) -> bool {
-        self.elapsed
-            || context::with_current(|shared| self.deadline <= shared.clock.turn_time())
-                .unwrap_or(false)
+        let reached = |shared: Rc<Shared>| self.deadline <= shared.clock.turn_time();
+        self.elapsed || self.judge().is_some_and(reached)
+    }
+
+    /// The runtime by whose clock it is judged, if that is the current one: the one it waits in, or will.
+    fn judge(&self) -> Option<Rc<Shared>> {
+        match self.timer {
+            Some(name) => context::home_of(name),
+            None => context::current(),
+        }
     }
 
     /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (Where
     /// this is called outside the runtime it waits in, that task is woken now, and waits anew.)
     pub fn reset(&mut self, deadline: Instant) {
+        let judge = self.judge();
         self.deadline = deadline;
-        self.elapsed = false;
-        let Some(name) = self.timer else {
-            self.elapsed = is_over(context::current().as_deref(), deadline);
-            return;
-        };
-        match context::home_of(name) {
-            Some(shared) => {
-                self.elapsed = is_over(Some(&shared), deadline);
+        self.elapsed = is_over(judge.as_deref(), deadline);
+        match (self.timer, judge) {
+            (None, _) => {}
+            (Some(name), Some(shared)) => {
                 self.timer = shared.disarm(name).map(|waker| shared.arm(deadline, waker));
             }
             // The timer has its old deadline and the task's waker. If its runtime has ended, it is
             // gone, and the next poll arms another.
-            None => drop(place::post(name, Command::FireTimer(name))),
+            (Some(name), None) => drop(place::post(name, Command::FireTimer(name))),
         }
     }
 

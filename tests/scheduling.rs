@@ -460,6 +460,15 @@ fn what_fails_at_once_spends_the_budget() {
         endlessly(|| async { fd.async_io(Interest::READABLE, |_| Ok(())).await.unwrap() });
         endlessly(|| async { fd.readable().await.map(drop).unwrap_err() });
         endlessly(|| async { fd.writable().await.map(drop).unwrap_err() });
+        // As if a signal came each time.
+        let interrupted = |_: &_| io::Result::<()>::Err(io::ErrorKind::Interrupted.into());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let ours = AsyncFd::new(ours).unwrap();
+        endlessly(|| async {
+            ours.async_io(Interest::READABLE, interrupted)
+                .await
+                .unwrap_err()
+        });
         // epoll cannot watch it: EPERM.
         let unwatched = AsyncFd::new(file()).unwrap();
         endlessly(|| async { unwatched.readable().await.map(drop).unwrap_err() });

@@ -127,6 +127,42 @@ fn kinds_that_threads_send_each_other_are_heard() {
     );
 }
 
+/// Faults E4, E6. Catches: a child in which the frames of several kinds are stacked, or whose handlers
+/// tell the parent.
+#[test]
+fn all_kinds_that_are_pending_at_once_in_a_child_harm_nobody() {
+    in_child(
+        "at_once::all_kinds_that_are_pending_at_once_in_a_child_harm_nobody",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let mut listeners = listeners();
+            let _settled = has_come(&runtime, &mut listeners[0]);
+            // SAFETY: fork(2) takes nothing, and the child makes system calls only.
+            let child = unsafe { libc::fork() };
+            assert_ne!(child, -1);
+            if child == 0 {
+                mask_all(libc::SIG_BLOCK);
+                every_kind().for_each(raise);
+                mask_all(libc::SIG_UNBLOCK);
+                // SAFETY: _exit(2) takes an integer and does not return.
+                unsafe { libc::_exit(0) };
+            }
+            let mut status = 0;
+            // SAFETY: waitpid(2) writes one integer to the pointer, which is that of a local.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+            for (kind, listener) in every_kind().zip(&mut listeners) {
+                let own = kind == SignalKind::child();
+                assert_eq!(
+                    has_come(&runtime, listener),
+                    own,
+                    "{kind:?}: SIGCHLD alone is the parent's"
+                );
+            }
+        },
+    );
+}
+
 /// Fault E7. Catches: a signal that was blocked by whoever started the process, and so never arrives;
 /// a listener that changes the mask though it was asked not to.
 #[test]
