@@ -175,6 +175,8 @@ fn what_a_peek_does_not_see_can_be_read() {
     running(async || {
         for inherited in [true, false] {
             let (ours, _theirs) = peeked(inherited).await;
+            // Registered and told of them: no other event will come.
+            ours.readable().await.unwrap();
             let cx = &mut Context::from_waker(Waker::noop());
             assert!(ours.poll_peek(cx, &mut [0; 16]).is_pending());
             let buf = &mut [0; 16];
