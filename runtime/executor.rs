@@ -6,7 +6,7 @@
 //! Invariants:
 //! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is
 //!   there. A slot is never freed while it is queued; the pop frees it. So the queue is never
-//!   longer than the slab, `spawn` reserves for both, and a wake at home never allocates.
+//!   longer than there are tasks, `spawn` reserves for both, and a wake at home never allocates.
 //! - R2. `queued` is cleared before the poll, so that a wake during the poll queues the task again.
 //! - R5. `state` is borrowed for a look-up and never across foreign code: whatever has a
 //!   destructor, a waker or a span of the user's is carried out of the borrow first.
@@ -35,6 +35,7 @@ use super::Shared;
 use super::chaos::Chaos;
 use super::foreign;
 use super::join::Id;
+use super::place::Room;
 use super::slab::{Name, Slab};
 use super::task;
 use super::waker::{self, Hint};
@@ -142,7 +143,7 @@ impl Executor {
     ) -> Name {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
-        let mut state = self.state.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         // Before the slot is taken: below the limit one is vacant, or the next one can be named.
         assert!(
             state.tasks.len() < Hint::INDEX_LIMIT as usize,
@@ -158,13 +159,9 @@ impl Executor {
             span,
         };
         let index = state.tasks.insert(serial, task);
-        if state.tasks.slots() > shared.inbox_room.get() {
-            // Room for every task there can be until here again (R1), in the queue and in the
-            // inbox.
-            let room = state.tasks.slots().next_power_of_two().max(64);
-            let queued = state.queue.len();
-            state.queue.reserve(room - queued);
-            shared.resize_inbox(room);
+        let room = shared.room.get();
+        if state.tasks.len() > room.tasks || state.tasks.slots() > room.slots {
+            make_room(state, shared);
         }
         state.queue.push_back(index);
         Name::new(self.place, index, serial)
@@ -311,16 +308,26 @@ impl Executor {
             .map(Id)
     }
 
-    /// Gives back the room that a burst of tasks has left, in the slab and, by its length, in the
-    /// queue and the inbox (R1): there only when half of what remains is spare, so that one task
-    /// which comes and goes resizes nothing.
+    /// Gives back the room that a burst of tasks has left, in the slab, the queue and the inbox (R1):
+    /// there only when half of what remains is spare, so that one task which comes and goes resizes
+    /// nothing.
     pub(super) fn give_back_room(&self, shared: &Shared) {
+        const LEAST: usize = 64;
         let state = &mut *self.state.borrow_mut();
         state.tasks.give_back_room();
-        let (slots, room) = (state.tasks.slots(), shared.inbox_room.get());
-        if room > 64 && slots <= room / 4 {
-            let room = (2 * slots).next_power_of_two().max(64);
-            state.queue.shrink_to(room);
+        let room = shared.room.get();
+        if room.tasks.max(room.slots) <= LEAST {
+            return;
+        }
+        let (tasks, slots) = (state.tasks.len(), state.tasks.slots());
+        let is_spare = |room: usize, used: usize| room > LEAST && used <= room / 4;
+        if is_spare(room.tasks, tasks) || is_spare(room.slots, slots) {
+            let twice = |used: usize| (2 * used).next_power_of_two().max(LEAST);
+            let room = Room {
+                slots: room.slots.min(twice(slots)),
+                tasks: room.tasks.min(twice(tasks)),
+            };
+            state.queue.shrink_to(room.tasks);
             shared.resize_inbox(room);
         }
     }
@@ -386,6 +393,16 @@ impl Drop for CurrentTask<'_> {
     fn drop(&mut self) {
         self.executor.current.set(self.outer);
     }
+}
+
+/// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
+#[cold]
+fn make_room(state: &mut State, shared: &Shared) {
+    let tasks = state.tasks.len().next_power_of_two().max(64);
+    let slots = state.tasks.slots().next_power_of_two().max(64);
+    let queued = state.queue.len();
+    state.queue.reserve(tasks.saturating_sub(queued));
+    shared.resize_inbox(Room { slots, tasks });
 }
 
 /// Puts a running task into the queue, once (R1).

@@ -34,7 +34,7 @@
 //! # The invariants
 //!
 //! - R1 A slot is in the run queue at most once: `queued` is true exactly while it is there, and no
-//!   slot is freed while it is. So the queue is never longer than the slab, and a wake at home never
+//!   slot is freed while it is. So the queue is never longer than there are tasks, and a wake at home never
 //!   allocates. Kept by [`executor`].
 //! - R2 `queued` is cleared before the poll, so that a wake during the poll queues the task again.
 //!   Kept by [`executor`].
@@ -99,6 +99,7 @@ pub(crate) mod yield_now;
 mod budget;
 mod builder;
 pub(crate) mod chaos;
+mod chunks;
 mod clock;
 mod context;
 mod executor;

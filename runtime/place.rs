@@ -25,6 +25,8 @@
 //! Nothing that foreign code could own is dropped under the lock (R5). A poisoned lock is used all
 //! the same: no code that may panic runs under it.
 //!
+//! Over 400 lines because the protocol is best read whole, with the table that it starts from.
+//!
 //! Read before: `slab`. Read next: `executor`.
 
 use std::collections::VecDeque;
@@ -101,8 +103,20 @@ pub(crate) struct Open {
     /// The tasks to wake, one bit a slot, and the slots whose bit is set in the order they were:
     /// a task woken a million times is in the list once, and nothing is allocated.
     woken: Vec<u64>,
+    /// It has room for the tasks that live. Stale wakes may set more bits than that: then some are not
+    /// listed, and all of them are looked through.
     listed: Vec<u32>,
+    unlisted: bool,
     commands: Vec<Command>,
+}
+
+/// For how many an inbox has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Slots that tasks may live in: a wake beyond them is a stale one, and is dropped.
+    pub(crate) slots: usize,
+    /// Tasks that live.
+    pub(crate) tasks: usize,
 }
 
 /// What the home thread collected from its inbox.
@@ -157,6 +171,9 @@ impl Place {
             for index in open.listed.drain(..) {
                 open.woken[index as usize / 64] &= !(1 << (index % 64));
             }
+            if std::mem::take(&mut open.unlisted) {
+                collect_bits(&mut open.woken, &mut mail.wakes);
+            }
             mail.commands.append(&mut open.commands);
             give_back_room(&mut open.commands, mail.commands.len());
         });
@@ -166,7 +183,7 @@ impl Place {
     /// at before it is published, mail could slip in between (R8).
     pub(crate) fn fall_asleep(&self) -> FellAsleep {
         let asleep = self.with_tenant(|open| {
-            open.asleep = open.listed.is_empty() && open.commands.is_empty();
+            open.asleep = open.listed.is_empty() && !open.unlisted && open.commands.is_empty();
             open.asleep
         });
         if asleep == Some(false) {
@@ -193,16 +210,19 @@ impl Place {
         self.with_tenant(|open| open.asleep = false);
     }
 
-    /// Makes room for the wakes of `slots` tasks, so that those who bring them need not allocate.
-    pub(crate) fn resize(&self, slots: usize) {
+    /// Makes room for wakes, so that those who bring them need not allocate.
+    pub(crate) fn resize(&self, room: Room) {
         self.with_tenant(|open| {
-            // Whole words: a stale wake may set any bit there is, and each needs room in the list.
-            let slots = slots.next_multiple_of(64);
+            let slots = room.slots.next_multiple_of(64);
             open.woken.resize(slots / 64, 0);
             open.woken.shrink_to_fit();
             open.listed.retain(|&index| (index as usize) < slots);
-            open.listed.shrink_to(slots);
-            open.listed.reserve_exact(slots - open.listed.len());
+            if open.listed.len() > room.tasks {
+                open.listed.truncate(room.tasks);
+                open.unlisted = true;
+            }
+            open.listed.shrink_to(room.tasks);
+            open.listed.reserve_exact(room.tasks - open.listed.len());
         });
     }
 
@@ -216,7 +236,11 @@ impl Place {
         let bit = 1 << (index % 64);
         if *word & bit == 0 {
             *word |= bit;
-            open.listed.push(index);
+            if open.listed.len() < open.listed.capacity() {
+                open.listed.push(index);
+            } else {
+                open.unlisted = true;
+            }
         }
         self.delivered(guard);
     }
@@ -277,6 +301,16 @@ impl Place {
     }
 }
 
+/// Moves the bits that are set into `wakes`.
+fn collect_bits(woken: &mut [u64], wakes: &mut Vec<u32>) {
+    for (word, first) in woken.iter_mut().zip((0u32..).step_by(64)) {
+        while *word != 0 {
+            wakes.push(first + word.trailing_zeros());
+            *word &= *word - 1;
+        }
+    }
+}
+
 /// Lets go of the lock, and rings if the tenant is asleep.
 fn ring_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
     let bell = match guard.as_mut() {
@@ -307,14 +341,16 @@ impl Open {
         counters: std::sync::Arc<Counters>,
     ) -> Open {
         let (woken, listed, commands) = (Vec::new(), Vec::new(), Vec::new());
+        let (asleep, unlisted) = (true, false);
         Open {
             born,
-            asleep: true,
+            asleep,
             bell,
             epoll,
             counters,
             woken,
             listed,
+            unlisted,
             commands,
         }
     }

@@ -23,7 +23,7 @@ use super::context;
 use super::executor::Executor;
 use super::foreign;
 use super::metrics::Counters;
-use super::place::{self, Command, Mail, Open, Place};
+use super::place::{self, Command, Mail, Open, Place, Room};
 use super::polls_between_looks;
 use super::reactor::Reactor;
 use super::shutdown::SHUTDOWN_ROUNDS;
@@ -53,8 +53,8 @@ pub(crate) struct Shared {
     mail: Cell<Mail>,
     /// The foreign wakers of timers that are due, kept for their room.
     due: Cell<Vec<Waker>>,
-    /// How many slots the inbox has room for.
-    pub(super) inbox_room: Cell<usize>,
+    /// What the inbox has room for, and the run queue.
+    pub(super) room: Cell<Room>,
     /// Polls left before the next look at epoll. Here and not in the loop, which is left and
     /// entered again whenever the main future is polled.
     pub(super) polls_until_look: Cell<usize>,
@@ -96,7 +96,7 @@ impl Shared {
             running: Cell::new(false),
             mail: Cell::new(Mail::default()),
             due: Cell::new(Vec::new()),
-            inbox_room: Cell::new(0),
+            room: Cell::new(Room { slots: 0, tasks: 0 }),
             polls_until_look: Cell::new(polls),
         })
     }
@@ -182,10 +182,10 @@ impl Shared {
         self.timers.borrow_mut().give_back_room();
     }
 
-    /// Makes room in the inbox for the wakes of `slots` tasks.
-    pub(crate) fn resize_inbox(&self, slots: usize) {
-        if self.inbox_room.replace(slots) != slots {
-            self.inbox.resize(slots);
+    /// Makes room in the inbox.
+    pub(crate) fn resize_inbox(&self, room: Room) {
+        if self.room.replace(room) != room {
+            self.inbox.resize(room);
         }
     }
 

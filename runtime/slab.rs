@@ -5,10 +5,12 @@
 //! [`Slab::give_back_room`] is for after a burst.
 //! Invariant (R6): a slot's serial is compared on every look-up, and a serial is used once in the
 //! life of the process, so an exact name that went stale finds nothing.
-//! Read next: `waker` and `reactor`, which truncate names to hints.
+//! Read next: `chunks`, for what lies beyond the first slots; `waker` and `reactor`, which truncate names to hints.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::chunks::Chunks;
 
 /// An exact name: what a handle, a socket or a timer holds of a thing inside a runtime.
 ///
@@ -83,33 +85,34 @@ impl Serials {
     }
 }
 
-/// A vector of slots that are used again, each stamped with the serial of who lives there.
+/// Slots that are used again, each stamped with the serial of who lives there.
+///
+/// The first [`NEAR`] lie in a vector, are taken first and stay for good: a look-up there is one load,
+/// and a batch of a thousand tasks, again and again, allocates nothing. Those beyond lie in chunks, which
+/// are given back when nobody lives in them; an index stays what it is, whatever comes and goes beside
+/// it. (A vacant slot that is to keep something for its next tenant can do so in the vector only.)
 pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
-    /// The vacant slots: low ones, which are taken first, so that the living gather at the beginning
-    /// of the slab and its end becomes free, and the others.
-    low: Vec<u32>,
-    high: Vec<u32>,
-    len: usize,
+    near: Vec<Slot<T>>,
+    /// The vacant slots of the vector.
+    vacant: Vec<u32>,
+    far: Chunks<T>,
 }
 
-struct Slot<T> {
+pub(super) struct Slot<T> {
     /// 0 while nobody lives here.
-    serial: u64,
-    value: Option<T>,
+    pub(super) serial: u64,
+    pub(super) value: Option<T>,
 }
 
-/// Memory for fewer slots is not given back, so that a batch of a thousand tasks, again and again,
-/// does not grow and shrink the slab each time.
-const SMALL: usize = 1024;
+/// Slots in the vector.
+pub(super) const NEAR: usize = 1024;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
-            slots: Vec::new(),
-            low: Vec::new(),
-            high: Vec::new(),
-            len: 0,
+            near: Vec::new(),
+            vacant: Vec::new(),
+            far: Chunks::new(),
         }
     }
 
@@ -117,46 +120,61 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn insert(&mut self, serial: u64, value: T) -> u32 {
         let value = Some(value);
-        self.len += 1;
-        while let Some(index) = self.low.pop().or_else(|| self.high.pop()) {
-            // One that was given back is still listed, once: it comes again only by growth, and the
-            // slab grows only when nothing is listed.
-            if let Some(slot) = self.slots.get_mut(index as usize) {
-                *slot = Slot { serial, value };
-                return index;
-            }
+        if let Some(index) = self.vacant.pop() {
+            self.near[index as usize] = Slot { serial, value };
+            return index;
         }
-        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        if self.near.len() < NEAR {
+            self.near.push(Slot { serial, value });
+            return self.near.len() as u32 - 1;
+        }
+        let index = NEAR + self.far.insert(Slot { serial, value });
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
         assert!(index < u32::MAX, "a slab cannot hold 2^32 entries");
-        self.slots.push(Slot { serial, value });
         index
+    }
+
+    #[inline]
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        match self.near.get(index as usize) {
+            None => self.far.slot((index as usize).checked_sub(NEAR)?),
+            near => near,
+        }
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        match self.near.get_mut(index as usize) {
+            None => self.far.slot_mut((index as usize).checked_sub(NEAR)?),
+            near => near,
+        }
     }
 
     /// Finds what was inserted at `index` under `serial`, unless it has gone.
     #[inline]
     pub(crate) fn get(&self, index: u32, serial: u64) -> Option<&T> {
-        let slot = self.slots.get(index as usize)?;
+        let slot = self.slot(index)?;
         slot.value.as_ref().filter(|_| slot.serial == serial)
     }
 
     /// As [`get`](Slab::get), to change it.
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, serial: u64) -> Option<&mut T> {
-        let slot = self.slots.get_mut(index as usize)?;
+        let slot = self.slot_mut(index)?;
         slot.value.as_mut().filter(|_| slot.serial == serial)
     }
 
     /// Whoever lives at `index` now, with its serial: the look-up of hints.
     #[inline]
     pub(crate) fn occupant(&mut self, index: u32) -> Option<(u64, &mut T)> {
-        let slot = self.slots.get_mut(index as usize)?;
+        let slot = self.slot_mut(index)?;
         Some((slot.serial, slot.value.as_mut()?))
     }
 
     /// Takes out what was inserted at `index` under `serial`, unless it has gone.
     #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
-        let slot = self.slots.get_mut(index as usize)?;
+        let slot = self.slot_mut(index)?;
         let value = slot.value.take_if(|_| slot.serial == serial)?;
         self.vacate(index);
         Some(value)
@@ -174,63 +192,52 @@ impl<T> Slab<T> {
     /// Empties a slot in which somebody lives.
     #[inline]
     fn vacate(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.value = None;
-        slot.serial = 0;
-        self.len -= 1;
-        if (index as usize) < self.len {
-            self.low.push(index);
-        } else {
-            self.high.push(index);
+        match self.near.get_mut(index as usize) {
+            Some(slot) => {
+                slot.value = None;
+                slot.serial = 0;
+                self.vacant.push(index);
+            }
+            None => self.far.vacate(index as usize - NEAR),
         }
     }
 
     /// Everything that lives here, in the order of the slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u64, &T)> {
-        self.slots
-            .iter()
-            .zip(0u32..)
-            .filter_map(|(slot, index)| Some((index, slot.serial, slot.value.as_ref()?)))
+        let near = self.near.iter().enumerate();
+        let far = self.far.iter().map(|(index, slot)| (NEAR + index, slot));
+        near.chain(far)
+            .filter_map(|(index, slot)| Some((index as u32, slot.serial, slot.value.as_ref()?)))
     }
 
     /// Takes everything out, in the order of the slots.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.slots.into_iter().filter_map(|slot| slot.value)
+        let slots = self.near.into_iter().chain(self.far.into_slots());
+        slots.filter_map(|slot| slot.value)
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.near.len() - self.vacant.len() + self.far.len()
     }
 
-    /// Slots, vacant ones included: every index is below this.
+    /// Every index is below this.
     #[inline]
     pub(crate) fn slots(&self) -> usize {
-        self.slots.len()
+        self.near.len() + self.far.slots()
     }
 
-    /// Gives back the vacant slots at the end, if most of the slab is vacant: each turn of the loop
-    /// asks for this, so memory returns whatever the order of removal, but not in the middle of a
-    /// batch, after which the next one would take it again.
+    /// Slots for which there is memory.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.near.len() + self.far.room()
+    }
+
+    /// Gives back chunks in which nobody lives: each turn of the loop asks for this, so memory returns
+    /// whatever the order of removal, but not in the middle of a batch, after which the next one would
+    /// take it again.
     #[inline]
     pub(crate) fn give_back_room(&mut self) {
-        if self.slots.capacity() > SMALL && self.slots.len() / 4 >= self.len {
-            self.trim();
-        }
-    }
-
-    /// A slot was pushed once for each time it is popped, so this costs nothing that was not paid for.
-    fn trim(&mut self) {
-        while self.slots.len() > SMALL && self.slots.last().is_some_and(|slot| slot.serial == 0) {
-            self.slots.pop();
-        }
-        if self.slots.len() <= self.slots.capacity() / 4 {
-            let slots = self.slots.len();
-            self.slots.shrink_to(2 * slots);
-            for vacant in [&mut self.low, &mut self.high] {
-                vacant.retain(|&index| (index as usize) < slots);
-                vacant.shrink_to(2 * slots);
-            }
-        }
+        self.far.give_back_room();
     }
 }

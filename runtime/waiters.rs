@@ -90,7 +90,7 @@ impl Displaced {
 pub(super) struct Progress {
     pub(super) polls: u64,
     /// When there have been more polls than this, each task that is queued now has been polled,
-    /// because the queue is never longer than the slab (R1), and the poll that runs now is over.
+    /// because the queue is never longer than there are tasks (R1), and the poll that runs now is over.
     pub(super) round: u64,
 }
 

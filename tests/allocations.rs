@@ -235,6 +235,72 @@ fn a_burst_leaves_little_behind_in_a_runtime_that_goes_on() {
     });
 }
 
+/// Which of a burst live on.
+#[derive(Clone, Copy, Debug)]
+enum Stay {
+    First,
+    Last,
+    /// One of two thousand, wherever that is.
+    Few,
+    /// A hundred side by side.
+    Run,
+    /// One of a thousand, as far from the next as can be.
+    Spread,
+}
+
+/// Fault B47, promise 13. Catches: slots that all stay for the one that lives on at their end, or in their
+/// middle; a list, a queue or an inbox that follows the highest index.
+#[test]
+fn whoever_survives_a_burst_keeps_what_it_needs() {
+    const BURST: usize = 200_000;
+    /// A task with a sleep, in its cell and its slots.
+    const NEED: usize = 400;
+    const MIB: usize = 1 << 20;
+    /// Of the slab of tasks, and of that of timers.
+    const CHUNKS: usize = 2 * 4096;
+    within(60, || {
+        for stay in [Stay::First, Stay::Last, Stay::Few, Stay::Run, Stay::Spread] {
+            let stays = |nth: usize| match stay {
+                Stay::First => nth == 0,
+                Stay::Last => nth == BURST - 1,
+                Stay::Few => nth * 7_919 % 100_003 < 50,
+                Stay::Run => (BURST / 2..BURST / 2 + 100).contains(&nth),
+                Stay::Spread => nth % 1000 == 999,
+            };
+            let count = (0..BURST).filter(|&nth| stays(nth)).count();
+            let runtime = Runtime::new().unwrap();
+            runtime.turn().unwrap();
+            let before = BYTES.get();
+            runtime.block_on(async {
+                let hour = Duration::from_secs(3600);
+                let mut tasks: Vec<_> =
+                    (0..BURST).map(|_| Some(spawn(time::sleep(hour)))).collect();
+                yield_now().await;
+                for (nth, slot) in tasks.iter_mut().enumerate() {
+                    match slot.take() {
+                        Some(task) if stays(nth) => drop(task),
+                        task => task.iter().for_each(|task| task.abort()),
+                    }
+                }
+                drop(tasks);
+                // Aborted tasks are cleared away, and the rest is given back, by the looks after that.
+                for _ in 0..200 {
+                    yield_now().await;
+                }
+            });
+            let kept = BYTES.get().wrapping_sub(before);
+            let most = match stay {
+                Stay::Spread => MIB + count * (CHUNKS + NEED),
+                _ => MIB + 2 * count * NEED,
+            };
+            assert!(
+                kept <= most,
+                "{stay:?}: {kept} bytes for {count}, more than {most}"
+            );
+        }
+    });
+}
+
 /// Fault B33, promise 13. Catches: a slab of sources that keeps the room of a burst.
 #[test]
 fn a_burst_of_sources_leaves_little_behind() {

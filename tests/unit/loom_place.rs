@@ -14,12 +14,20 @@ use loom::thread::{self, JoinHandle};
 
 use super::loom_bell::Bell;
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{Command, FellAsleep, Mail, Open, Place};
+use crate::runtime::place::{Command, FellAsleep, Mail, Open, Place, Room};
 use crate::runtime::slab::{Name, Slab};
 use crate::runtime::sys::Epoll;
 
 /// The first serial of the first tenant.
 const BORN: u64 = 10;
+
+/// Room for so many tasks, in as many slots.
+fn room(slots: usize) -> Room {
+    Room {
+        slots,
+        tasks: slots,
+    }
+}
 
 /// A tenant's side of a place.
 struct Home {
@@ -34,7 +42,7 @@ impl Home {
         let bell = Arc::new(Bell::new().unwrap());
         let tenant = Open::new(born, Arc::clone(&bell), StdArc::clone(epoll), counters());
         place.open(tenant);
-        place.resize(slots);
+        place.resize(room(slots));
         Home {
             place: Arc::clone(place),
             bell,
@@ -372,7 +380,7 @@ fn a_wake_against_a_resize_is_kept_if_there_is_room_and_else_ignored() {
         let data = [false; 2].map(|new| Arc::new(AtomicBool::new(new)));
         // Slot 3 has room throughout, slot 100 only before.
         let wakers = [waker(&place, &data[0], 3), waker(&place, &data[1], 100)];
-        place.resize(64);
+        place.resize(room(64));
         let mut woken = 0;
         while woken == 0 {
             woken = home.park().wakes.iter().filter(|&&i| i == 3).count();
@@ -382,7 +390,7 @@ fn a_wake_against_a_resize_is_kept_if_there_is_room_and_else_ignored() {
             thread.join().unwrap();
         }
         // What was ignored leaves nothing behind: the slot can be woken once it is there again.
-        place.resize(128);
+        place.resize(room(128));
         let _late = home.read_mail();
         place.wake(100);
         assert_eq!(home.read_mail().wakes, [100]);

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{self, Command, FellAsleep, Mail, Open, Place};
+use crate::runtime::place::{self, Command, FellAsleep, Mail, Open, Place, Room};
 use crate::runtime::slab::Name;
 use crate::runtime::sys::{Bell, Epoll, Events};
 
@@ -29,8 +29,16 @@ fn tenant(born: u64) -> Open {
 fn let_to_a_tenant(slots: usize) -> Place {
     let place = Place::new();
     place.open(tenant(BORN));
-    place.resize(slots);
+    place.resize(room(slots));
     place
+}
+
+/// Room for so many tasks, in as many slots.
+fn room(slots: usize) -> Room {
+    Room {
+        slots,
+        tasks: slots,
+    }
 }
 
 fn collect(place: &Place) -> Mail {
@@ -76,15 +84,15 @@ fn a_shrinking_inbox_keeps_the_wakes_it_has_room_for() {
     for index in [10, 200, 63, 64] {
         place.wake(index);
     }
-    place.resize(64);
+    place.resize(room(64));
     assert_eq!(collect(&place).wakes, [10, 63]);
-    place.resize(256);
+    place.resize(room(256));
     place.wake(200); // its bit went with the room, so this is a first wake
     assert_eq!(collect(&place).wakes, [200]);
 }
 
-/// Promise: a wake from elsewhere allocates nothing, hence the list has room for every bit.
-/// Catches: room for as many wakes as there are tasks, where a stale wake may set any bit.
+/// Promise: a wake from elsewhere allocates nothing. Catches: a stale wake, which may set any bit, that
+/// is dropped, or takes the room of another's.
 #[test]
 fn every_bit_of_a_word_can_be_woken_when_only_some_have_tasks() {
     let place = let_to_a_tenant(65);
@@ -92,6 +100,66 @@ fn every_bit_of_a_word_can_be_woken_when_only_some_have_tasks() {
         place.wake(index);
     }
     assert_eq!(collect(&place).wakes.len(), 128);
+}
+
+/// Fault B33. Catches: wakes beyond those of the tasks that live, which the list has no room for, lost or
+/// told twice, or told again and again; an inbox that falls asleep on them.
+#[test]
+fn more_slots_may_be_woken_than_tasks_live() {
+    let place = Place::new();
+    place.open(tenant(BORN));
+    let (slots, tasks) = (100_000, 64);
+    place.resize(Room { slots, tasks });
+    for round in 0..3 {
+        let mut woken: Vec<u32> = (0..1000)
+            .map(|nth| (nth * 7_919 + round) % 100_000)
+            .collect();
+        for index in woken.iter().chain(&woken) {
+            place.wake(*index);
+        }
+        assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+        let mut wakes = collect(&place).wakes;
+        assert_eq!(
+            wakes[..64],
+            woken[..64],
+            "in order as far as they are listed"
+        );
+        wakes.sort_unstable();
+        woken.sort_unstable();
+        assert_eq!(wakes, woken);
+        assert!(collect(&place).wakes.is_empty());
+        assert_eq!(place.fall_asleep(), FellAsleep::Yes);
+    }
+}
+
+/// Fault B33. Catches: wakes that are lost when the list shrinks below them.
+#[test]
+fn a_list_that_shrinks_loses_no_wake() {
+    let place = let_to_a_tenant(1024);
+    (0..500).for_each(|index| place.wake(index));
+    place.resize(Room {
+        slots: 1024,
+        tasks: 64,
+    });
+    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    let mut wakes = collect(&place).wakes;
+    wakes.sort_unstable();
+    assert_eq!(wakes, (0..500).collect::<Vec<_>>());
+}
+
+/// R8, fault B33. Catches: a look for mail that asks the list alone.
+#[test]
+fn an_inbox_whose_wakes_are_not_listed_does_not_fall_asleep() {
+    let place = let_to_a_tenant(1024);
+    (500..600).for_each(|index| place.wake(index));
+    // The list is cut to those below, of which there are none, and the bits above remain.
+    place.resize(Room {
+        slots: 1024,
+        tasks: 0,
+    });
+    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    assert_eq!(collect(&place).wakes.len(), 100);
+    assert_eq!(place.fall_asleep(), FellAsleep::Yes);
 }
 
 /// R8. Catches: "asleep" said in spite of mail, or not said without.
