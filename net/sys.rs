@@ -57,22 +57,16 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// Binds the socket to a local address; port 0 lets the kernel choose.
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     let name = SockAddr::encode(address);
-    let bound = retry("bind", || {
-        // SAFETY: the pointer is good for reads of `name.len` bytes, because `encode` made `name`
-        // (see `SockAddr::as_ptr`) and it outlives the call; bind(2) only reads.
-        unsafe { libc::bind(fd.as_raw_fd(), name.as_ptr(), name.len) }
-    });
-    match bound {
-        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-            // ip(7): the ports for which it takes a privilege.
-            let privileged = (1..1024).contains(&address.port());
-            Err(if privileged {
-                error
-            } else {
-                refused("bind", &error)
-            })
+    loop {
+        let bound = checked_for(address, "bind", || {
+            // SAFETY: the pointer is good for reads of `name.len` bytes, because `encode` made `name`
+            // (see `SockAddr::as_ptr`) and it outlives the call; bind(2) only reads.
+            unsafe { libc::bind(fd.as_raw_fd(), name.as_ptr(), name.len) }
+        });
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            bound => return bound.map(drop),
         }
-        bound => bound.map(drop),
     }
 }
 
@@ -96,7 +90,7 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// here: for TCP it means a shortage in the kernel, and nothing will ever report its end.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connecting> {
     let name = SockAddr::encode(address);
-    let outcome = checked("connect", || {
+    let outcome = checked_for(address, "connect", || {
         // SAFETY: the pointer is good for reads of `name.len` bytes, because `encode` made `name`
         // (see `SockAddr::as_ptr`) and it outlives the call; connect(2) only reads.
         unsafe { libc::connect(fd.as_raw_fd(), name.as_ptr(), name.len) }
@@ -595,35 +589,58 @@ fn retry<T: PartialEq + From<i8>>(
 
 /// Makes a system call once, and an `io::Error` of errno if it returns -1 (intro(2)).
 fn checked<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> io::Result<T> {
+    // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
+    let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
+    checked_as(name, call, |errno| {
+        name == "accept4" && accepting.contains(&errno)
+    })
+}
+
+/// As [`checked`]. An error by which a sandbox may have refused the call gets its name, because a seccomp
+/// filter says what it likes, and "Operation not permitted" alone does not tell what to allow; but not
+/// where the errno has a meaning of its own that callers act on.
+#[inline]
+fn checked_as<T: PartialEq + From<i8>>(
+    name: &'static str,
+    call: impl FnOnce() -> T,
+    has_own_meaning: impl FnOnce(c_int) -> bool,
+) -> io::Result<T> {
     if let Some(fault) = faults::take(name) {
         return Err(fault);
     }
     let outcome = call();
-    if outcome == T::from(-1) {
-        Err(name_refusal(name, io::Error::last_os_error()))
-    } else {
-        Ok(outcome)
+    if outcome != T::from(-1) {
+        return Ok(outcome);
     }
+    let error = io::Error::last_os_error();
+    let named = match error.raw_os_error() {
+        Some(libc::ENOSYS) => true,
+        Some(errno @ (libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP)) => {
+            !has_own_meaning(errno)
+        }
+        _ => false,
+    };
+    Err(if named { refused(name, &error) } else { error })
 }
 
-/// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter says
-/// what it likes, and "Operation not permitted" alone does not tell what to allow. Not where the errno
-/// has a meaning of its own that callers act on.
-#[cold]
-fn name_refusal(name: &'static str, error: io::Error) -> io::Error {
-    let own_meaning = match error.raw_os_error() {
-        Some(libc::ENOSYS) => false,
-        // accept(2): a firewall's, and of what does not listen. The listener names it if need be.
-        Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP) if name == "accept4" => true,
-        // bind(2): a port below 1024.
-        Some(libc::EACCES) if name == "bind" => true,
-        Some(libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => false,
-        _ => true,
+/// As [`checked`], of a call whose errors may be those of its address.
+fn checked_for<T: PartialEq + From<i8>>(
+    address: &SocketAddr,
+    name: &'static str,
+    call: impl FnOnce() -> T,
+) -> io::Result<T> {
+    // ipv6(7): an address of a link, or of a group there, without the link.
+    let lacks_scope = match address {
+        SocketAddr::V4(_) => false,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => false,
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() || v6.ip().is_multicast(),
     };
-    if own_meaning {
-        return error;
-    }
-    refused(name, &error)
+    checked_as(name, call, |errno| match errno {
+        // ip(7): the ports for which it takes a privilege.
+        libc::EACCES => name == "bind" && (1..1024).contains(&address.port()),
+        libc::EINVAL => lacks_scope,
+        _ => false,
+    })
 }
 
 /// True of an error by which a sandbox may have refused the call.
@@ -633,8 +650,10 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// The error of a call that was refused, of the same kind, with its name and the cure.
+#[cold]
 pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
-    let text = format!("{name}(2): {error}; a sandbox that refuses the call must allow it");
+    let text =
+        format!("{name}(2): {error}; if a sandbox or a firewall refuses it, that must allow it");
     io::Error::new(error.kind(), text)
 }
 

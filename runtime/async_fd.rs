@@ -194,7 +194,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// returned `WouldBlock` is taken for a fact about the descriptor.
     ///
     /// # Errors
-    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again); those of
+    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again; where it could not
+    /// wait, 128 times at most); those of
     /// [`readable`](AsyncFd::readable) if it has to wait; and, before it tries, `InvalidInput` if
     /// nothing of `interest` was registered for.
     ///

@@ -17,7 +17,7 @@
 //!
 //! What this promises: of futures that one task polls in a fixed order, those that make less than
 //! [`LEAST`] operations a poll between them all get on, beside one that makes any number. Of several
-//! that never give way the first in the order gets on, and the ones behind it as far as it lets them.
+//! that make operations without end only the first in the order is sure to get on.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};

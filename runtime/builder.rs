@@ -98,7 +98,9 @@ impl Builder {
     /// A waker that a `poll_` method stored counts as a task that waits until the next event of its
     /// source, because nothing tells that its task gave up. One that lost a race, say, keeps the clock
     /// where it is: poll futures there ([`readable`](crate::io::AsyncFd::readable), `read`), which take
-    /// their waker back as they are dropped.
+    /// their waker back as they are dropped. The pauses of
+    /// [`accept`](crate::net::TcpListener::accept) at the descriptor limit, and of a peek under
+    /// SO_PEEK_OFF, are sleeps like any other.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
         self.auto_advance = auto_advance;
         self

@@ -79,12 +79,16 @@ impl Clock {
         }
     }
 
-    /// Moves a paused clock on, but for a step that would leave less than [`LEFT`] of all time.
+    /// Moves a paused clock on, but for a step to what it [may not show](Clock::may_show).
     pub(crate) fn advance(&self, by: Duration) {
-        if let Some(later) = self.base.get().checked_add(by) {
-            if later.checked_add(LEFT).is_some() {
-                self.base.set(later);
-            }
+        let later = self.base.get().checked_add(by);
+        if let Some(later) = later.filter(|later| self.may_show(*later)) {
+            self.base.set(later);
         }
+    }
+
+    /// False of a time that would leave less than [`LEFT`] of all time.
+    pub(super) fn may_show(&self, time: Instant) -> bool {
+        time.checked_add(LEFT).is_some()
     }
 }

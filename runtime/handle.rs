@@ -71,7 +71,7 @@ impl Handle {
     ///
     /// It returns nothing, because the task has no name until its runtime has adopted it: send a
     /// result through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime
-    /// has ended, the future is dropped here.
+    /// has ended, or is about to, the future is dropped here.
     #[track_caller]
     pub fn spawn<F>(&self, future: F)
     where
@@ -85,7 +85,12 @@ impl Handle {
         future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
         location: &'static Location<'static>,
     ) -> Result<(), Command> {
-        place::post(self.name(), Command::Spawn(future, location))
+        let (name, command) = (self.name(), Command::Spawn(future, location));
+        // What its own destructors spawn it adopts to the last, and drops at arm's length.
+        if context::home_of(name).is_none() && !place::adopts(name) {
+            return Err(command);
+        }
+        place::post(name, command)
     }
 
     /// What the runtime has done so far, from any thread; zeros if it has ended.
@@ -109,7 +114,7 @@ impl Spawn for Handle {
     }
 
     fn status(&self) -> Result<(), SpawnError> {
-        if place::is_open(self.name()) {
+        if place::adopts(self.name()) {
             Ok(())
         } else {
             Err(SpawnError::shutdown())

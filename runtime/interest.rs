@@ -62,6 +62,11 @@ impl Interest {
         self.0 & other.0 != 0
     }
 
+    /// What tells one set from another.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// The events to register for. Edge-triggered: one registration serves the source's life.
     pub(super) fn events(self) -> u32 {
         let mut events = libc::EPOLLET;

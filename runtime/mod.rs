@@ -40,9 +40,9 @@
 //!   Kept by [`executor`].
 //! - R3 A future, its output and its panic payload are polled and dropped on the runtime's thread
 //!   only, until the output is handed to the joiner. Names go anywhere. Kept by [`task`].
-//! - R4 Readiness is set only inside [`Reactor::turn`](reactor::Reactor::turn) and cleared only by an
-//!   operation of ours that saw EAGAIN, or proved as much; the turn never runs while a task is being
-//!   polled. So there is no gap between a look and a wait. Kept by [`reactor`].
+//! - R4 Readiness is set only by the registration, of what was never tried, and inside
+//!   [`Reactor::turn`](reactor::Reactor::turn), and cleared only by an operation of ours that saw EAGAIN,
+//!   or proved as much; the turn never runs while a task is being polled. So there is no gap between a look and a wait. Kept by [`reactor`].
 //! - R5 No borrow, lock or half-made state is held while foreign code runs: poll, wake, a waker's
 //!   clone and drop, destructors of futures and outputs, tracing subscribers. The one exception is
 //!   the stage of the task that is polled. Kept everywhere; [`foreign`] is the arm's length.
@@ -308,7 +308,8 @@ impl Runtime {
         }
         shared.look(Some(Duration::ZERO))?;
         shared.count_polls_anew();
-        if shared.executor.queued() == 0 && shared.auto_advances() && shared.timeout().is_some() {
+        let is_idle = shared.executor.queued() == 0 && !shared.inbox.has_mail();
+        if is_idle && shared.clock.is_paused() && shared.timeout().is_some() {
             shared.fire_timers();
         }
         for _ in 0..shared.executor.queued() {
@@ -348,7 +349,7 @@ impl Runtime {
             return Some(Instant::now());
         }
         let deadline = shared.timers.borrow().next_deadline()?;
-        if shared.auto_advances() {
+        if shared.auto_advances(deadline) {
             return Some(Instant::now());
         }
         shared.clock.real(deadline)
@@ -369,6 +370,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let shared = &self.shared;
         let running = Running::enter(shared);
+        shared.inbox.leave();
         shared.end();
         // From here on its names are stale everywhere. (In the child of a fork there is no lock to
         // be had, and this does nothing.)
@@ -503,16 +505,19 @@ impl Shared {
             return Some(left);
         }
         // Time passes only if somebody says so, or by itself.
-        self.auto_advances().then(|| {
+        self.auto_advances(deadline).then(|| {
             self.clock.advance(left);
-            deadline.saturating_duration_since(self.clock.now())
+            Duration::ZERO
         })
     }
 
-    /// True if a paused clock may jump to the next deadline, once there is nothing else to do. What may
-    /// come from outside cannot be known, hence the waiters.
-    fn auto_advances(&self) -> bool {
-        self.clock.is_paused() && self.options.auto_advance && !self.reactor.has_waiters()
+    /// True if a paused clock may jump to this deadline, once there is nothing else to do. What may come
+    /// from outside cannot be known, hence the waiters.
+    fn auto_advances(&self, deadline: Instant) -> bool {
+        self.clock.is_paused()
+            && self.options.auto_advance
+            && self.clock.may_show(deadline)
+            && !self.reactor.has_waiters()
     }
 }
 
@@ -533,7 +538,11 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
     let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
     // That of a task whose handle went with the main future, or with another task, came to light in
     // the shutdown.
-    shared.unhandled_panic();
+    if shared.unhandled_panic_is_to_be_told() {
+        // Its drop may panic, and must not do so while the thread unwinds.
+        foreign::discard(output);
+        panic!("{}", shared::UNHANDLED);
+    }
     output
 }
 

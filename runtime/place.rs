@@ -96,6 +96,9 @@ pub(crate) struct Open {
     /// The first serial of this tenant: who asks by a smaller one means a tenant before.
     born: u64,
     asleep: bool,
+    /// The tenant is about to leave, and adopts no more tasks of other threads: they might come faster
+    /// than it can drop them.
+    leaving: bool,
     /// Rung after the lock is released, hence shared: the tenant may be gone by then.
     bell: Arc<Bell>,
     epoll: std::sync::Arc<Epoll>,
@@ -151,6 +154,17 @@ impl Place {
         if let Some(mut guard) = self.lock() {
             *guard = Some(tenant);
         }
+    }
+
+    /// The tenant is about to leave.
+    pub(crate) fn leave(&self) {
+        self.with_tenant(|open| open.leaving = true);
+    }
+
+    /// True if the tenant under whom `serial` was given would adopt a task.
+    fn adopts(&self, serial: u64) -> bool {
+        self.with_tenant(|open| open.born <= serial && !open.leaving)
+            .unwrap_or(false)
     }
 
     /// The tenant leaves. What is left in its inbox is returned, to be dropped without the lock.
@@ -341,10 +355,11 @@ impl Open {
         counters: std::sync::Arc<Counters>,
     ) -> Open {
         let (woken, listed, commands) = (Vec::new(), Vec::new(), Vec::new());
-        let (asleep, unlisted) = (true, false);
+        let (asleep, leaving, unlisted) = (true, false, false);
         Open {
             born,
             asleep,
+            leaving,
             bell,
             epoll,
             counters,
@@ -438,6 +453,11 @@ pub(crate) fn deregister(source: Name, fd: RawFd) {
 /// True if the runtime in which `name` was given still lives.
 pub(crate) fn is_open(name: Name) -> bool {
     at(name.place()).is_some_and(|place| place.counters(name.serial).is_some())
+}
+
+/// True if the runtime in which `name` was given would adopt a task.
+pub(crate) fn adopts(name: Name) -> bool {
+    at(name.place()).is_some_and(|place| place.adopts(name.serial))
 }
 
 /// The counters of the runtime in which `name` was given; zeros if it has ended.

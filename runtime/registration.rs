@@ -278,12 +278,17 @@ impl Registration {
 
     /// Where it cannot wait, an operation is tried all the same.
     fn try_elsewhere<R>(&self, mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        // Not for ever: it has no way to let others run.
+        const TRIES: usize = 128;
+        let mut tries = 1;
         loop {
             match op() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(self.nowhere_to_wait());
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && tries < TRIES => {
+                    tries += 1;
+                }
                 outcome => return outcome,
             }
         }

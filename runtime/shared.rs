@@ -198,11 +198,15 @@ impl Shared {
 
     /// Acts on the panic of a task that no handle will report, as the options say.
     pub(super) fn unhandled_panic(&self) {
-        if self.executor.unhandled_panic.take()
-            && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
-        {
-            panic!("a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set");
+        if self.unhandled_panic_is_to_be_told() {
+            panic!("{UNHANDLED}");
         }
+    }
+
+    #[inline]
+    pub(super) fn unhandled_panic_is_to_be_told(&self) -> bool {
+        self.executor.unhandled_panic.take()
+            && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
     }
 
     /// Drops the tasks, then timers and sources, wakes whoever else waits for these (R9), and drops
@@ -222,7 +226,7 @@ impl Shared {
         foreign::tell(|| {
             error!(
                 rounds = SHUTDOWN_ROUNDS,
-                "wakers go on arming timers while they are dropped: leaked"
+                "wakers go on arming timers and sources at the end of their runtime: leaked"
             );
         });
         let mut wakers = self.timers.borrow_mut().take_all();
@@ -247,6 +251,9 @@ impl Shared {
         Hint::of(waker).is_some_and(|hint| hint.place() == self.place)
     }
 }
+
+pub(super) const UNHANDLED: &str =
+    "a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set";
 
 /// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
 /// what it used, and never less than 64 entries, so that a steady state allocates nothing.

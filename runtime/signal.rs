@@ -304,7 +304,8 @@ fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
 
 /// Gives a signal the action back that it had before the first listener: for SIGINT and SIGTERM,
 /// by default, the end of the process. Its listeners hear nothing more, unless another is made. If
-/// other code has installed a handler since, that one is left where it is.
+/// other code has installed a handler since, that one is left where it is, and the action is kept for
+/// when ours is back.
 ///
 /// A program that ends gracefully on the first Ctrl-C calls this then, so that the second one ends
 /// it at once.
@@ -317,10 +318,16 @@ pub fn restore_default(kind: SignalKind) -> io::Result<()> {
     sys::refuse_in_forked_child()?;
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(action) = replaced.get(&kind.0) {
-        if sys::signal_action(kind.0)?.is_ours() {
-            sys::set_signal_action(kind.0, *action)?;
+        if !sys::signal_action(kind.0)?.is_ours() {
+            return Ok(());
         }
-        replaced.remove(&kind.0);
+        let displaced = sys::set_signal_action(kind.0, *action)?;
+        if displaced.is_ours() {
+            replaced.remove(&kind.0);
+        } else {
+            // It was installed since the look.
+            sys::set_signal_action(kind.0, displaced)?;
+        }
     }
     Ok(())
 }

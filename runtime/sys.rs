@@ -31,7 +31,8 @@ fn check(result: c_int) -> io::Result<c_int> {
 pub(crate) fn name_refusal(call: &str, error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => {
-            let text = format!("{call}(2): {error}; a sandbox that refuses the call must allow it");
+            let text =
+                format!("{call}(2): {error}; if a sandbox refuses the call, it must allow it");
             io::Error::new(error.kind(), text)
         }
         _ => error,
@@ -129,7 +130,7 @@ impl Epoll {
     }
 
     /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. Where it does not exist or a sandbox
-    /// refuses it, with whatever errno, milliseconds are used from then on, rounded up: rounded
+    /// refuses it, with any errno but EINTR, milliseconds are used from then on, rounded up: rounded
     /// down, a wait of 900 µs would spin until its deadline. It counts as refused only if
     /// epoll_wait(2) succeeds in its place; else it was the wait that failed, and not the call.
     fn wait_nanos(&self, events: &mut Events, timeout: Duration) -> io::Result<c_int> {
@@ -494,9 +495,9 @@ pub(crate) fn signal_action(signal: c_int) -> io::Result<SignalAction> {
     change_signal_action(signal, None)
 }
 
-/// Puts back what [`catch_signal`] returned.
-pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<()> {
-    change_signal_action(signal, Some(&action.0)).map(drop)
+/// Puts back what [`catch_signal`] returned, and returns what was done until then.
+pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<SignalAction> {
+    change_signal_action(signal, Some(&action.0))
 }
 
 fn change_signal_action(

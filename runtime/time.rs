@@ -93,8 +93,8 @@ pub fn now() -> Instant {
     context::with_current(|shared| shared.clock.now()).unwrap_or_else(Instant::now)
 }
 
-/// Stops the clock of the current runtime: [`now`] stands still and no timer fires until
-/// [`advance`] or [`resume`]. For tests.
+/// Stops the clock of the current runtime: [`now`] stands still, and no timer fires that is not due,
+/// until [`advance`] or [`resume`]. For tests.
 ///
 /// The clock does not advance by itself, unless
 /// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that.

@@ -13,9 +13,13 @@
 //!
 //! Invariant (R5): a waker goes in and out by value; no foreign one is cloned, woken or dropped here.
 //! What wakers are given to runs under the caller's borrow, and so runs nothing foreign either.
+//!
+//! A waiter is found in O(log n), and an event walks over all there are: a hundred thousand tasks may
+//! wait on one descriptor, for the word to shut down, say.
 
-use std::collections::VecDeque;
-use std::task::{RawWakerVTable, Waker};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::task::Waker;
 
 use super::Shared;
 use super::foreign;
@@ -57,9 +61,13 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
+    /// True if waking either wakes the same task, for the same thing.
     fn is_like(&self, other: &Waiter) -> bool {
-        let same = self.key == other.key && self.interest == other.interest;
-        same && self.waker.will_wake(&other.waker)
+        self.interest == other.interest && self.waker.will_wake(&other.waker)
+    }
+
+    fn is_polled(&self) -> bool {
+        self.key == WaiterKey::POLLED
     }
 }
 
@@ -85,20 +93,26 @@ impl Displaced {
     }
 }
 
-/// How far the executor has come.
+/// How far the executor has come, and the serial of a waiter that comes now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     pub(super) polls: u64,
     /// When there have been more polls than this, each task that is queued now has been polled,
     /// because the queue is never longer than there are tasks (R1), and the poll that runs now is over.
     pub(super) round: u64,
+    pub(super) serial: u64,
 }
 
 impl Progress {
     pub(super) fn of(shared: &Shared) -> Progress {
         let polls = shared.counters.polls.get();
         let round = polls + shared.executor.tasks() as u64 + 1;
-        Progress { polls, round }
+        let serial = shared.serials.take();
+        Progress {
+            polls,
+            round,
+            serial,
+        }
     }
 }
 
@@ -108,23 +122,44 @@ pub(super) struct Waiters {
     more: Option<Box<More>>,
 }
 
+#[derive(Default)]
 struct More {
-    /// Those after the first, oldest first.
-    waiters: VecDeque<Waiter>,
-    /// How many polled waiters are a crowd.
+    /// Those after the first, by serial: that of its key if a future owns it. Serials rise, so their
+    /// order is the order of arrival.
+    waiters: BTreeMap<u64, Waiter>,
+    /// The serials of those among them that were polled, by what tells them apart.
+    polled: BTreeMap<(Identity, u8), u64>,
+    crowd: Crowd,
+}
+
+/// What is known of polled waiters that were too many.
+struct Crowd {
+    /// How many are too many.
     limit: usize,
     /// The wakers of the last crowd, by their identity, that have not come back yet.
-    dispersed: Vec<Identity>,
+    dispersed: BTreeSet<Identity>,
     returned: usize,
     /// When there have been more polls than this, all who still wait have returned.
     judged_after: u64,
 }
 
-/// What `Waker::will_wake` compares. Two wakers that agree wake the same task.
-type Identity = (*const (), *const RawWakerVTable);
+impl Default for Crowd {
+    fn default() -> Crowd {
+        Crowd {
+            limit: CROWD,
+            dispersed: BTreeSet::new(),
+            returned: 0,
+            judged_after: 0,
+        }
+    }
+}
+
+/// What `Waker::will_wake` compares: two addresses. Two wakers that agree wake the same task.
+type Identity = (usize, usize);
 
 fn identity(waker: &Waker) -> Identity {
-    (waker.data(), std::ptr::from_ref(waker.vtable()))
+    let vtable: *const _ = waker.vtable();
+    (waker.data().addr(), vtable.addr())
 }
 
 impl Waiters {
@@ -147,34 +182,47 @@ impl Waiters {
     }
 
     fn add_to_others(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
-        if self.iter().any(|other| other.is_like(&waiter)) {
+        if let Some(before) = self.find(&waiter) {
+            if !before.is_like(&waiter) {
+                return Displaced::Waker(mem::replace(before, waiter).waker);
+            }
             return Displaced::Waker(waiter.waker);
         }
-        let displaced = if waiter.key == WaiterKey::POLLED {
-            self.disperse_crowd(&waiter, progress())
+        let (displaced, serial) = if waiter.is_polled() {
+            let progress = progress();
+            (self.disperse_crowd(&waiter, progress), progress.serial)
         } else {
-            self.forget(waiter.key)
-                .map_or(Displaced::Nobody, Displaced::Waker)
+            (Displaced::Nobody, waiter.key.0)
         };
-        match &mut self.more {
-            None if self.first.is_none() => self.first = Some(waiter),
+        let more = self.more.get_or_insert_default();
+        if self.first.is_none() && more.waiters.is_empty() {
+            self.first = Some(waiter);
+        } else {
             // Behind those who have waited longer, even if the first place is free.
-            Some(more) if self.first.is_some() || !more.waiters.is_empty() => {
-                more.waiters.push_back(waiter);
+            if waiter.is_polled() {
+                more.polled.insert(polled_key(&waiter), serial);
             }
-            Some(_) => self.first = Some(waiter),
-            None => {
-                let (waiters, dispersed) = (VecDeque::from([waiter]), Vec::new());
-                self.more = Some(Box::new(More {
-                    waiters,
-                    limit: CROWD,
-                    dispersed,
-                    returned: 0,
-                    judged_after: 0,
-                }));
-            }
+            more.waiters.insert(serial, waiter);
         }
         displaced
+    }
+
+    /// The waiter of the same key; of those that were polled, the one of the same task that waits for
+    /// the same thing.
+    fn find(&mut self, waiter: &Waiter) -> Option<&mut Waiter> {
+        let is_it = |first: &&mut Waiter| {
+            first.key == waiter.key && (!waiter.is_polled() || first.is_like(waiter))
+        };
+        if let Some(first) = self.first.as_mut().filter(is_it) {
+            return Some(first);
+        }
+        let more = self.more.as_mut()?;
+        let serial = if waiter.is_polled() {
+            *more.polled.get(&polled_key(waiter))?
+        } else {
+            waiter.key.0
+        };
+        more.waiters.get_mut(&serial)
     }
 
     /// Gives the wakers of all that wait for some of `ready` to `to`.
@@ -198,9 +246,7 @@ impl Waiters {
         if let Some(first) = self.first.take_if(|waiter| waiter.key == key) {
             return Some(first.waker);
         }
-        let waiters = &mut self.more.as_mut()?.waiters;
-        let position = waiters.iter().position(|waiter| waiter.key == key)?;
-        Some(waiters.remove(position)?.waker)
+        Some(self.more.as_mut()?.waiters.remove(&key.0)?.waker)
     }
 
     #[inline]
@@ -209,58 +255,63 @@ impl Waiters {
         self.first.is_none() && more.is_none_or(|more| more.waiters.is_empty())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Waiter> {
-        self.first
-            .iter()
-            .chain(self.more.iter().flat_map(|more| &more.waiters))
-    }
-
     #[inline]
     fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
         if let Some(first) = self.first.take_if(|waiter| wanted(waiter)) {
             to(first.waker);
         }
         if let Some(more) = &mut self.more {
-            // Once around: what is not wanted goes to the back, and so keeps its order.
-            for _ in 0..more.waiters.len() {
-                match more.waiters.pop_front() {
-                    Some(waiter) if wanted(&waiter) => to(waiter.waker),
-                    unwanted => more.waiters.extend(unwanted),
-                }
-            }
-            if more.waiters.len() < more.waiters.capacity() / 4 {
-                more.waiters.shrink_to((2 * more.waiters.len()).max(8));
-            }
+            more.take_if(wanted, to);
         }
     }
 
     /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
     fn disperse_crowd(&mut self, newcomer: &Waiter, progress: Progress) -> Displaced {
-        let polled = self
-            .iter()
-            .filter(|waiter| waiter.key == WaiterKey::POLLED)
-            .count();
         let Some(more) = &mut self.more else {
             return Displaced::Nobody;
         };
-        let newcomer = identity(&newcomer.waker);
-        if let Some(found) = more.dispersed.iter().position(|gone| *gone == newcomer) {
-            more.dispersed.swap_remove(found);
-            more.returned += 1;
+        let polled =
+            more.polled.len() + usize::from(self.first.as_ref().is_some_and(Waiter::is_polled));
+        let crowd = &mut more.crowd;
+        if crowd.dispersed.remove(&identity(&newcomer.waker)) {
+            crowd.returned += 1;
         }
-        if polled < more.limit || progress.polls <= more.judged_after {
+        if polled < crowd.limit || progress.polls <= crowd.judged_after {
             return Displaced::Nobody;
         }
-        more.limit = CROWD.max(2 * more.returned);
-        more.returned = 0;
-        more.judged_after = progress.round;
-        let mut crowd = Vec::new();
-        let polled = |waiter: &Waiter| waiter.key == WaiterKey::POLLED;
-        self.take_if(polled, |waker| crowd.push(waker));
+        crowd.limit = CROWD.max(2 * crowd.returned);
+        crowd.returned = 0;
+        crowd.judged_after = progress.round;
+        let mut wakers = Vec::new();
+        self.take_if(Waiter::is_polled, |waker| wakers.push(waker));
         if let Some(more) = &mut self.more {
-            more.dispersed.clear();
-            more.dispersed.extend(crowd.iter().map(identity));
+            more.crowd.dispersed = wakers.iter().map(identity).collect();
         }
-        Displaced::Crowd(crowd)
+        Displaced::Crowd(wakers)
     }
+}
+
+impl More {
+    /// Gives the wakers of those that are `wanted` to `to`, in the order in which they came.
+    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
+        if !self.waiters.values().any(&wanted) {
+            return;
+        }
+        let all = mem::take(&mut self.waiters).into_iter();
+        let keep = all.filter_map(|(serial, waiter)| {
+            if !wanted(&waiter) {
+                return Some((serial, waiter));
+            }
+            if waiter.is_polled() {
+                self.polled.remove(&polled_key(&waiter));
+            }
+            to(waiter.waker);
+            None
+        });
+        self.waiters = keep.collect();
+    }
+}
+
+fn polled_key(waiter: &Waiter) -> (Identity, u8) {
+    (identity(&waiter.waker), waiter.interest.bits())
 }

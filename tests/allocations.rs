@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Runtime;
-use reveille::task::yield_now;
+use reveille::task::{JoinSet, yield_now};
 use reveille::{block_on, spawn, time};
 use support::within;
 
@@ -298,6 +298,32 @@ fn whoever_survives_a_burst_keeps_what_it_needs() {
                 "{stay:?}: {kept} bytes for {count}, more than {most}"
             );
         }
+    });
+}
+
+/// Fault B47. Catches: a set that remembers the tasks which end after they were detached, for ever.
+#[test]
+fn a_set_forgets_the_tasks_it_detached() {
+    within(60, || {
+        block_on(async {
+            let mut set = JoinSet::new();
+            let mut kept = Vec::new();
+            for _ in 0..3 {
+                for _ in 0..20_000 {
+                    set.spawn(yield_now());
+                }
+                set.detach_all();
+                for _ in 0..200 {
+                    yield_now().await;
+                }
+                assert!(set.join_next().await.is_none());
+                kept.push(BYTES.get());
+            }
+            assert!(kept[2] <= kept[0] + 1024, "{kept:?}");
+            // Those that come after them are joined as ever.
+            set.spawn(yield_now());
+            assert!(set.join_next().await.is_some());
+        });
     });
 }
 

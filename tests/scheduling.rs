@@ -459,9 +459,14 @@ fn what_fails_at_once_spends_the_budget() {
         // Its bytes are there all the same.
         endlessly(|| async { fd.async_io(Interest::READABLE, |_| Ok(())).await.unwrap() });
         endlessly(|| async { fd.readable().await.map(drop).unwrap_err() });
+        let interrupted = |_: &_| io::Result::<()>::Err(io::ErrorKind::Interrupted.into());
+        endlessly(|| async {
+            fd.async_io(Interest::READABLE, interrupted)
+                .await
+                .unwrap_err()
+        });
         endlessly(|| async { fd.writable().await.map(drop).unwrap_err() });
         // As if a signal came each time.
-        let interrupted = |_: &_| io::Result::<()>::Err(io::ErrorKind::Interrupted.into());
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let ours = AsyncFd::new(ours).unwrap();
         endlessly(|| async {

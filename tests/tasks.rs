@@ -819,6 +819,22 @@ fn an_unhandled_panic_that_the_shutdown_finds_ends_the_free_block_on() {
         assert!(text.contains("a detached task panicked"), "{text}");
         let text = told(|_task| panic!("of the main future"));
         assert!(text.contains("of the main future"), "{text}");
+        // The output that is not returned may panic as well, and must not do so in the middle of this.
+        struct Panics;
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("of the output");
+            }
+        }
+        let text = panic_text(|| {
+            drop(builder.block_on(async {
+                let task = spawn(async { panic!("not reported") });
+                yield_now().await;
+                drop::<JoinHandle<()>>(task);
+                Panics
+            }));
+        });
+        assert!(text.contains("a detached task panicked"), "{text}");
         builder.unhandled_panic(UnhandledPanic::Ignore);
         builder.block_on(async {
             let task = spawn(async { panic!("ignored") });

@@ -6,8 +6,10 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -52,7 +54,7 @@ use crate::time::sleep;
 /// own: bind another with SO_REUSEPORT, or have one process accept.
 ///
 /// Streams accepted there are not taken for ours alone, since what was set on the listener (SO_PEEK_OFF,
-/// say) is theirs as well: a read that drains one costs one more recv(2).
+/// say) is theirs as well: a read that drains one costs a recv(2) and a poll(2) more.
 pub struct TcpListener {
     io: AsyncFd<std::net::TcpListener>,
     /// False once anybody else may have got hold of the socket.
@@ -221,7 +223,11 @@ impl TcpListener {
         // The subscriber is foreign code, and the lock is not held while it runs (R5).
         drop(logged);
         if due {
-            warn!(%error, "cannot accept: connections wait until there is room");
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                warn!(%error, "cannot accept: connections wait until there is room");
+            }));
+            // Its subscriber may panic, and so may the drop of what it panics with.
+            told.unwrap_or_else(mem::forget);
         }
     }
 

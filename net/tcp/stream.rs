@@ -24,7 +24,6 @@ use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
 use crate::runtime::Handle;
-use crate::spawn;
 use crate::time::{Sleep, sleep};
 
 /// A TCP connection.
@@ -216,7 +215,7 @@ impl TcpStream {
     /// less often, up to every 100 ms.
     ///
     /// # Errors
-    /// As [`read`](TcpStream::read).
+    /// As [`read`](TcpStream::read); `WouldBlock` outside a runtime, where nothing could end a pause.
     ///
     /// # Cancel safety
     /// Safe: it takes nothing.
@@ -227,6 +226,10 @@ impl TcpStream {
                 return Poll::Ready(Ok(0));
             }
             loop {
+                if pause.is_some() && Handle::try_current().is_err() {
+                    // Nothing could end it.
+                    return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
+                }
                 ready!(Pause::poll(&mut pause, cx));
                 let peeked = wait.poll_io(cx, Interest::READABLE, || self.recv_peek(buf));
                 match ready!(peeked)? {
@@ -396,8 +399,8 @@ impl TcpStream {
         self.poll_receive(cx, sys::offered(bufs), || self.recv_vectored(bufs))
     }
 
-    /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set, a task of its own wakes this one
-    /// after a pause, of 10 ms each time.
+    /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set and there is nothing new to see, it wakes
+    /// the task at once, because it has nowhere to keep a pause: others run meanwhile, but the CPU is busy.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
@@ -411,14 +414,9 @@ impl TcpStream {
         match ready!(peeked)? {
             Peeked::Bytes(n) => Poll::Ready(Ok(n)),
             Peeked::NothingNew if Handle::try_current().is_ok() => {
-                let waker = cx.waker().clone();
-                drop(spawn(async move {
-                    sleep(Duration::from_millis(10)).await;
-                    waker.wake();
-                }));
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            // Nothing could end the pause.
             Peeked::NothingNew => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
         }
     }
@@ -740,8 +738,8 @@ impl Pause {
 }
 
 impl AsFd for TcpStream {
-    /// Lends the socket. From then on reads may take one system call more, for what its borrower
-    /// does with it cannot be known.
+    /// Lends the socket. From then on a read that drains it takes a recv(2) and a poll(2) more, for what
+    /// its borrower does with it cannot be known.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.lend();
         self.socket()

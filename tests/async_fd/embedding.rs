@@ -6,17 +6,18 @@ use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use reveille::runtime::Builder;
 use reveille::task::yield_now;
-use reveille::time::{now, sleep};
+use reveille::time::{now, sleep, sleep_until};
 use reveille::{Runtime, spawn};
 
+use crate::foreign::{Act, foreign};
 use crate::step::{Wakes, inside, poll};
-use crate::{reader, settle};
+use crate::{reader, settle, write_one};
 
 /// How often the bell of a runtime was rung that has no source.
 fn rings(runtime: &Runtime) -> u64 {
@@ -141,6 +142,18 @@ fn a_paused_clock_advances_by_itself_under_turns() {
         assert_eq!(finished, [true, hours == 2]);
     }
     assert_eq!(runtime.next_deadline(), None);
+    // A deadline that the clock may not show is none.
+    let mut end = start;
+    for seconds in (0..63).rev().map(|bits| Duration::from_secs(1 << bits)) {
+        end = end.checked_add(seconds).unwrap_or(end);
+    }
+    let never = inside(&runtime, || spawn(sleep_until(end)));
+    runtime.turn().unwrap();
+    assert_eq!(runtime.next_deadline(), None);
+    runtime.turn().unwrap();
+    assert_eq!(inside(&runtime, now), start + 2 * hour);
+    never.abort();
+    settle(&runtime);
     // A waiter of a source keeps it from jumping, as under `block_on`.
     let (ours, _theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -152,4 +165,41 @@ fn a_paused_clock_advances_by_itself_under_turns() {
     settle(&runtime);
     assert_eq!(runtime.next_deadline(), None);
     assert_eq!(inside(&runtime, now), start + 2 * hour);
+}
+
+/// Fault D14. Catches: a clock that jumps although mail is there: what a waker has just spawned finds
+/// another time than under `block_on`.
+#[test]
+fn a_paused_clock_does_not_jump_over_mail() {
+    let mut options = Builder::new();
+    let runtime = options
+        .start_paused(true)
+        .auto_advance(true)
+        .build()
+        .unwrap();
+    let (ours, theirs) = reader();
+    let start = inside(&runtime, now);
+    let handle = runtime.handle();
+    let (sender, receiver) = mpsc::channel();
+    let sender = Rc::new(sender);
+    let posts = foreign(move |act| {
+        if act == Act::Wake {
+            let sender = mpsc::Sender::clone(&sender);
+            handle.spawn(async move { sender.send(now()).unwrap() });
+        }
+    });
+    inside(&runtime, || {
+        drop(spawn(sleep(Duration::from_secs(3600))));
+        assert!(
+            ours.poll_read_ready(&mut Context::from_waker(&posts))
+                .is_pending()
+        );
+    });
+    // The sleep is armed, and nothing can happen but the event.
+    runtime.turn().unwrap();
+    write_one(&theirs, 1);
+    while receiver.try_recv().map(|at| assert_eq!(at, start)).is_err() {
+        runtime.turn().unwrap();
+    }
+    std::mem::forget(posts);
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use reveille::io::AsyncFd;
@@ -212,6 +213,68 @@ fn what_is_registered_while_a_runtime_ends_goes_with_it() {
     inside(&runtime, || register(9, &told));
     drop(runtime);
     assert_eq!(told.get(), 10);
+}
+
+/// Fault B45. Catches: a shutdown that adopts what another thread spawns meanwhile, round after round.
+#[test]
+fn a_thread_that_goes_on_spawning_does_not_keep_a_runtime_from_ending() {
+    within(60, || {
+        let runtime = Runtime::new().unwrap();
+        let handle = runtime.handle();
+        let (stop, spawned) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(SeqCst) {
+                    handle.spawn(async {});
+                    spawned.fetch_add(1, SeqCst);
+                }
+            });
+            while spawned.load(SeqCst) < 1000 {
+                thread::yield_now();
+            }
+            let before = spawned.load(SeqCst);
+            drop(runtime);
+            // Far less than what can be spawned while as many are dropped again and again.
+            let meanwhile = spawned.load(SeqCst) - before;
+            stop.store(true, SeqCst);
+            assert!(meanwhile < 10_000_000, "{meanwhile}");
+        });
+    });
+}
+
+/// Fault B45. Catches: a runtime that is about to end and says that it takes tasks.
+#[test]
+fn what_a_thread_spawns_while_a_runtime_ends_is_dropped_at_once() {
+    struct Spawns(Handle, Rc<Cell<bool>>);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let dropped = Arc::new(AtomicBool::new(false));
+            let flag = Flag(Arc::clone(&dropped));
+            let handle = self.0.clone();
+            thread::spawn(move || handle.spawn(async move { drop(flag) }))
+                .join()
+                .unwrap();
+            assert!(futures_task::Spawn::status(&self.0).is_err());
+            self.1.set(dropped.load(SeqCst));
+        }
+    }
+    struct Flag(Arc<AtomicBool>);
+    impl Drop for Flag {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
+    let runtime = Runtime::new().unwrap();
+    let told = Rc::new(Cell::new(false));
+    let spawns = Spawns(runtime.handle(), Rc::clone(&told));
+    drop(runtime.spawn(async move {
+        let _spawns = spawns;
+        pending::<()>().await;
+    }));
+    runtime.turn().unwrap();
+    assert!(futures_task::Spawn::status(&runtime.handle()).is_ok());
+    drop(runtime);
+    assert!(told.get());
 }
 
 /// Fault B45. Catches: a shutdown that never ends, or whose rest breaks out of it.

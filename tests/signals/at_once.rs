@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::{io, thread};
 
 use reveille::Runtime;
@@ -92,9 +92,14 @@ fn a_process_that_was_stopped_hears_all_that_came_meanwhile() {
             // SIGCHLD of the shell itself counts as one with the one it sends.
             let status = Command::new("sh").args(["-c", &script]).status().unwrap();
             assert!(status.success());
-            for listener in heard {
-                assert!(has_come(&runtime, listener), "{listener:?}");
-            }
+            // Delivered to whichever thread, which need not have run yet.
+            runtime.block_on(async {
+                for listener in heard {
+                    let limit = std::time::Duration::from_secs(20);
+                    let heard = reveille::time::timeout(limit, listener.recv()).await;
+                    assert!(heard.is_ok(), "{listener:?}");
+                }
+            });
         },
     );
 }
@@ -268,10 +273,45 @@ fn a_listener_made_after_a_foreign_handler_hears_and_the_replacement_is_told() {
             install_foreign(USR1);
             restore_default(USR1).unwrap();
             assert_eq!(action_on(USR1).sa_sigaction, foreign_handler());
-            // To the next first listener it is what was there before.
+            // The action from before the first listener is kept until it can be given back.
+            drop(signal(USR1).unwrap());
+            restore_default(USR1).unwrap();
+            assert_eq!(action_on(USR1).sa_sigaction, libc::SIG_DFL);
+            // And then forgotten: to the next first listener another was there before.
+            install_foreign(USR1);
             drop(signal(USR1).unwrap());
             restore_default(USR1).unwrap();
             assert_eq!(action_on(USR1).sa_sigaction, foreign_handler());
+        },
+    );
+}
+
+/// Fault E9. Catches: a handler that other code installs at the same moment, and that is overwritten.
+#[test]
+fn a_handler_that_comes_while_the_former_action_is_given_back_stays() {
+    in_child(
+        "at_once::a_handler_that_comes_while_the_former_action_is_given_back_stays",
+        || {
+            const ROUNDS: usize = 50_000;
+            let round = Barrier::new(2);
+            let mut overwritten = 0;
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        round.wait();
+                        install_foreign(USR1);
+                        round.wait();
+                    }
+                });
+                for _ in 0..ROUNDS {
+                    drop(signal_keep_mask(USR1).unwrap());
+                    round.wait();
+                    restore_default(USR1).unwrap();
+                    round.wait();
+                    overwritten += usize::from(action_on(USR1).sa_sigaction != foreign_handler());
+                }
+            });
+            assert_eq!(overwritten, 0);
         },
     );
 }

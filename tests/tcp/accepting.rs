@@ -251,6 +251,28 @@ fn a_connection_reset_in_the_backlog_is_accepted_and_then_fails() {
     });
 }
 
+/// Faults A13, B40. Catches: a subscriber whose panic at the word of the limit ends whoever accepts.
+#[test]
+fn a_subscriber_that_panics_at_the_limit_ends_no_accept() {
+    child::in_child(
+        "accepting::a_subscriber_that_panics_at_the_limit_ends_no_accept",
+        || {
+            let subscriber =
+                tracing_subscriber::fmt().with_writer(|| -> io::Sink { panic!("of the writer") });
+            tracing::subscriber::with_default(subscriber.finish(), || {
+                let runtime = Runtime::new().unwrap();
+                let listener = runtime.block_on(TcpListener::bind(LOCAL)).unwrap();
+                let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let mut spares = Spares::hoard(1);
+                let accepts = runtime.spawn(async move { listener.accept().await.map(drop) });
+                runtime.turn().unwrap();
+                spares.free_one();
+                runtime.block_on(accepts).unwrap().unwrap();
+            });
+        },
+    );
+}
+
 /// Fault A14: what concerns one connection is absorbed, but what no connection is to blame for comes
 /// back for ever. Catches: an accept that spins, and with it the whole thread.
 #[test]

@@ -148,3 +148,27 @@ fn a_host_name_is_refused_with_the_cure() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
 }
+
+/// Fault A34. Catches: an error that is the address's and passes for the word of a sandbox, without its
+/// number.
+#[test]
+fn an_address_of_a_link_without_the_link_is_the_same_error_as_of_std() {
+    running(async || {
+        for address in ["[fe80::1]:80", "[ff02::1]:80"] {
+            let theirs = std::net::TcpStream::connect(address).unwrap_err();
+            let ours = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(
+                ours.raw_os_error(),
+                theirs.raw_os_error(),
+                "{address}: {ours}"
+            );
+            let theirs = std::net::TcpListener::bind(address).unwrap_err();
+            let ours = TcpListener::bind(address).await.unwrap_err();
+            assert_eq!(
+                ours.raw_os_error(),
+                theirs.raw_os_error(),
+                "{address}: {ours}"
+            );
+        }
+    });
+}

@@ -226,4 +226,18 @@ fn a_peek_behind_what_is_there_outside_a_runtime_is_an_error() {
         panic!("it waits, or sees the same twice");
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    let buf = &mut [0; 16];
+    let Poll::Ready(Err(error)) = poll(&mut pin!(ours.peek(buf)), Waker::noop()) else {
+        panic!("it waits, or sees the same twice");
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    // Not where its pause began, either: begun inside, it goes on outside.
+    let runtime = reveille::Runtime::new().unwrap();
+    let buf = &mut [0; 16];
+    let mut peek = pin!(ours.peek(buf));
+    inside(&runtime, || {
+        assert!(poll(&mut peek, Waker::noop()).is_pending())
+    });
+    let outside = poll(&mut peek, Waker::noop());
+    assert!(matches!(outside, Poll::Ready(Err(error)) if error.kind() == ErrorKind::WouldBlock));
 }
