@@ -38,7 +38,10 @@
 //!   its kin.
 //!
 //! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel,
-//! futures-lite and futures-concurrency work on any runtime, and so on this one.
+//! futures-lite and futures-concurrency work on any runtime, and so on this one. They know nothing of
+//! the budget that makes tasks give way: see [`task::coop`]. What blocks there (tokio's `blocking_recv`
+//! and its kin) blocks this thread and all its tasks, and what wants tokio's timers (`send_timeout`)
+//! panics: use [`time::timeout`].
 //!
 //! # To be read
 //!
@@ -93,12 +96,26 @@ pub mod task {
     pub use crate::runtime::join_set::JoinSet;
     pub use crate::runtime::spawn::{TaskBuilder as Builder, id, spawn, try_id};
     pub use crate::runtime::yield_now::yield_now;
+
+    pub mod coop {
+        //! The budget of a poll, for operations that are not the runtime's own.
+        //!
+        //! A task that never waits would let no other run. So sockets, timers and handles of this
+        //! library let go after about 128 operations in one poll. Channels, locks and computations know
+        //! nothing of that: count them in by [`cooperative`] or [`consume_budget`].
+
+        pub use crate::runtime::coop::{
+            Coop, Unconstrained, consume_budget, cooperative, has_budget_remaining, unconstrained,
+        };
+    }
 }
 
 pub mod time {
     //! Sleeping, limiting, ticking; and a clock that tests can stop.
 
     pub use crate::runtime::interval::{Interval, MissedTickBehavior, interval, interval_at};
+    pub use std::time::Duration;
+
     pub use crate::runtime::time::{
         Sleep, Timeout, advance, now, pause, resume, sleep, sleep_until, timeout, timeout_at,
     };
@@ -114,7 +131,9 @@ pub mod io {
     //! Waiting for file descriptors of any kind.
 
     pub use crate::runtime::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
+    pub use crate::runtime::errors::is_not_at_home;
     pub use crate::runtime::interest::{Interest, Ready};
+    pub use crate::runtime::sys::is_forked_child_error as is_forked_child;
 
     pub mod unix {
         //! `AsyncFd` at the path tokio has it.

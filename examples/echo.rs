@@ -22,7 +22,7 @@ use std::{cell::RefCell, future::poll_fn, iter, process::ExitCode, rc::Rc, time:
 use futures_lite::future::or;
 use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, restore_default, signal};
-use reveille::{task::JoinSet, time::sleep, time::timeout};
+use reveille::{Runtime, task::JoinSet, time::sleep, time::timeout};
 use tracing::level_filters::LevelFilter;
 
 /// The one buffer, in bytes: large, so that bulk data takes few system calls.
@@ -43,11 +43,9 @@ fn main() -> ExitCode {
         eprintln!("usage: echo [ADDRESS:PORT]    (127.0.0.1:7000 if not given)");
         return ExitCode::from(2);
     };
-    if let Err(error) = reveille::block_on(serve(address)) {
-        eprintln!("echo: cannot serve {address}: {error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let served = Runtime::new().and_then(|runtime| runtime.block_on(serve(address)));
+    let told = served.inspect_err(|error| eprintln!("echo: cannot serve {address}: {error}"));
+    ExitCode::from(u8::from(told.is_err()))
 }
 
 async fn serve(address: SocketAddr) -> io::Result<()> {
@@ -70,6 +68,7 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     };
     let signalled = async { io::Result::Ok(or(interrupt.recv(), terminate.recv()).await) };
     or(accept, signalled).await?;
+    eprintln!("echo: ending within {GRACE:?}; a second signal ends it at once");
 
     // Those in the backlog are connected, to their knowledge, and a close would reset them. The pause
     // lets the runtime hear of them; a limit, for they may come faster than they are taken.

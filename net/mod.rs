@@ -1,6 +1,6 @@
 //! Sockets. They are written on the runtime's public doors, [`AsyncFd`](crate::io::AsyncFd),
-//! [`time`](crate::time) and [`Handle`](crate::runtime::Handle), and on nothing else: whoever reads
-//! them could have written them outside.
+//! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and on
+//! nothing else: whoever reads them could have written them outside.
 //!
 //! Every operation is tried at once; only if it would block is the socket registered and waited
 //! for. Every method takes `&self`, and any number of tasks may wait on one socket.

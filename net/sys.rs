@@ -7,7 +7,7 @@
 //!
 //! Interface: [`stream_socket`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`],
 //! [`keep_nonblocking`] · [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`] · [`take_error`],
-//! [`shutdown`], [`is_readable`], [`holds_bytes`], [`is_listening`], and two options.
+//! [`shutdown`], [`is_readable`], [`holds_bytes`], [`is_listening`], and some options.
 //!
 //! Invariants:
 //! - Every fd is born close-on-exec and non-blocking, and is owned from the line that makes it.
@@ -301,8 +301,41 @@ pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     int_option(fd, libc::SO_ACCEPTCONN).map(|listening| listening != 0)
 }
 
+/// How long close waits for bytes to be sent, in seconds; `None` if it does not: SO_LINGER, socket(7).
+pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let mut linger = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    let mut len = size_of::<libc::linger>() as socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    retry("getsockopt", || {
+        let value = (&raw mut linger).cast::<c_void>();
+        let len = &raw mut len;
+        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a `linger` and
+        // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
+    })?;
+    let seconds = u32::try_from(linger.l_linger).unwrap_or(0);
+    Ok((linger.l_onoff != 0).then_some(seconds))
+}
+
+/// True if acknowledgments are sent at once: TCP_QUICKACK, tcp(7).
+pub(crate) fn quickack(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    int_option_at(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|on| on != 0)
+}
+
+/// Sets whether acknowledgments are sent at once; the kernel may change its mind.
+pub(crate) fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
+}
+
 /// An option of the socket level that is an int.
 fn int_option(fd: BorrowedFd<'_>, option: c_int) -> io::Result<c_int> {
+    int_option_at(fd, libc::SOL_SOCKET, option)
+}
+
+fn int_option_at(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<c_int> {
     let mut value: c_int = 0;
     let mut len = LEN_OF_INT;
     retry("getsockopt", || {
@@ -310,7 +343,7 @@ fn int_option(fd: BorrowedFd<'_>, option: c_int) -> io::Result<c_int> {
         let len = &raw mut len;
         // SAFETY: `value` is good for writes of `*len` bytes, because it points to a c_int and
         // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
-        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, value, len) }
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, value, len) }
     })?;
     Ok(value)
 }
@@ -358,18 +391,20 @@ pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
 /// To be set before `bind`, and Linux wants it of both listeners, the old one and the new. Where a
 /// sandbox refuses it, a listener does without.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    let on = c_int::from(on);
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
-    let set = retry("setsockopt", || {
-        let value = (&raw const on).cast::<c_void>();
-        // SAFETY: `value` is good for reads of `LEN_OF_INT` bytes, because it points to a c_int
-        // that outlives the call; setsockopt(2) only reads.
-        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, LEN_OF_INT) }
-    });
-    match set {
+    match set_int_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, on.into()) {
         Err(error) if !is_refusal(&error) => Err(error),
         _ => Ok(()),
     }
+}
+
+fn set_int_option(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    retry("setsockopt", || {
+        let value = (&raw const value).cast::<c_void>();
+        // SAFETY: `value` is good for reads of `LEN_OF_INT` bytes, because it points to a c_int
+        // that outlives the call; setsockopt(2) only reads.
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value, LEN_OF_INT) }
+    })?;
+    Ok(())
 }
 
 /// Makes close reset the connection instead of ending it; see SO_LINGER in socket(7).

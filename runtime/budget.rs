@@ -61,12 +61,27 @@ impl Budget {
     /// Pending if the budget is spent; the task is woken, and the count starts anew.
     #[inline]
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.left.get() > 0 {
+        if self.is_left() {
             return Poll::Ready(());
         }
         self.refill();
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    #[inline]
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.get() > 0
+    }
+
+    /// Sets the budget to more than can be spent in a poll, and returns what it was.
+    pub(super) fn lift(&self) -> u32 {
+        self.left.replace(u32::MAX)
+    }
+
+    /// Sets it to what [`lift`](Budget::lift) returned.
+    pub(super) fn restore(&self, left: u32) {
+        self.left.set(left);
     }
 
     /// An operation was ready. What waits spends nothing.

@@ -109,12 +109,10 @@ fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
 #[inline]
 pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
     foreign::trace(|| {
-        if !tracing::enabled!(target: "runtime::waker", tracing::Level::TRACE) {
-            return;
-        }
         let span = with_current(span_id).flatten();
         // A waker here owns nothing, so waking by value and by reference are the same, and clones
-        // and drops are not events.
+        // and drops are not events. Nor is it asked by `enabled!` first whether anybody wants this: to
+        // tokio-console that is neither an event nor a span of a runtime's, and it says no.
         tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
     });
 }

@@ -37,7 +37,7 @@ use super::slab::Name;
 ///     }
 /// });
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Handle {
     place: u16,
     born: u64,

@@ -45,7 +45,6 @@ use super::slab::Name;
 ///     assert_eq!(task.await.unwrap(), 42);
 /// });
 /// ```
-#[must_use = "dropping the handle detaches the task; say so with `drop`, or await it"]
 pub struct JoinHandle<T> {
     name: Name,
     on_drop: OnDrop,
@@ -88,6 +87,14 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Lets the task go on without this handle, as dropping it does, unless that
+    /// [aborts](JoinHandle::abort_on_drop).
+    pub fn detach(mut self) {
+        if self.on_drop == OnDrop::Abort {
+            self.on_drop = OnDrop::Detach;
+        }
+    }
+
     /// Makes dropping this handle abort the task instead of detaching it.
     pub fn abort_on_drop(mut self) -> JoinHandle<T> {
         if self.on_drop == OnDrop::Detach {
@@ -108,19 +115,21 @@ impl<T> JoinHandle<T> {
     /// Outside the task's runtime while that lives.
     #[track_caller]
     pub fn is_finished(&self) -> bool {
-        let Some(name) = self.name() else {
-            return true;
-        };
-        match context::home_of(name) {
-            Some(shared) => shared.executor.is_finished(name),
-            None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
-            None => true,
-        }
+        self.name().is_none_or(is_finished)
     }
 
     /// The task's id.
     pub fn id(&self) -> Id {
         Id(self.name.serial)
+    }
+}
+
+#[track_caller]
+fn is_finished(name: Name) -> bool {
+    match context::home_of(name) {
+        Some(shared) => shared.executor.is_finished(name),
+        None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
+        None => true,
     }
 }
 
@@ -204,7 +213,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping it does nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
     name: Name,
 }
@@ -213,6 +222,15 @@ impl AbortHandle {
     /// Marks the task aborted; see [`JoinHandle::abort`].
     pub fn abort(&self) {
         abort(self.name);
+    }
+
+    /// True if the task has ended; see [`JoinHandle::is_finished`].
+    ///
+    /// # Panics
+    /// As [`JoinHandle::is_finished`].
+    #[track_caller]
+    pub fn is_finished(&self) -> bool {
+        is_finished(self.name)
     }
 
     /// The task's id.

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 
+use super::Runtime;
 use super::foreign;
 use super::join::{AbortHandle, Id, JoinError, JoinHandle};
 use super::spawn::{spawn, try_id};
@@ -72,13 +73,35 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        let announce = Announce {
-            ended: Arc::clone(&self.ended),
-        };
-        let task = spawn(Member { future, announce });
+        let member = self.member(future);
+        self.insert(spawn(member))
+    }
+
+    fn member<F>(&self, future: F) -> Member<F> {
+        let ended = Arc::clone(&self.ended);
+        Member {
+            future,
+            announce: Announce { ended },
+        }
+    }
+
+    fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
         let abort = task.abort_handle();
         self.tasks.insert(task.id(), task);
         abort
+    }
+
+    /// As [`spawn`](JoinSet::spawn), into this runtime and not the current one; see [`Runtime::spawn`].
+    ///
+    /// # Panics
+    /// As [`Runtime::spawn`].
+    #[track_caller]
+    pub fn spawn_on<F>(&mut self, future: F, runtime: &Runtime) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let member = self.member(future);
+        self.insert(runtime.spawn(member))
     }
 
     /// Waits for the next task to end and takes its output; `None` if the set is empty.
@@ -143,10 +166,21 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.try_join_next_with_id().map(|(_, output)| output)
+    }
+
+    /// As [`try_join_next`](JoinSet::try_join_next), with the task's id.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    pub fn try_join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
         let (id, task) = self.first_ended()?;
         let output = task.try_take()?;
         self.remove(id);
-        Some(output)
+        Some((id, output))
     }
 
     /// The task that ended first, of those in the set.
@@ -228,6 +262,40 @@ impl<T> JoinSet<T> {
 impl<T: 'static> Default for JoinSet<T> {
     fn default() -> JoinSet<T> {
         JoinSet::new()
+    }
+}
+
+/// Spawns each future into the set.
+///
+/// # Panics
+/// As [`JoinSet::spawn`].
+impl<F> Extend<F> for JoinSet<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = F>>(&mut self, futures: I) {
+        for future in futures {
+            self.spawn(future);
+        }
+    }
+}
+
+/// Spawns each future into a new set.
+///
+/// # Panics
+/// As [`JoinSet::spawn`].
+impl<F> FromIterator<F> for JoinSet<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    #[track_caller]
+    fn from_iter<I: IntoIterator<Item = F>>(futures: I) -> JoinSet<F::Output> {
+        let mut set = JoinSet::new();
+        set.extend(futures);
+        set
     }
 }
 

@@ -18,6 +18,11 @@ impl Counter {
     }
 
     #[inline]
+    pub(crate) fn set(&self, n: usize) {
+        self.0.store(n as u64, Ordering::Relaxed);
+    }
+
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -33,6 +38,11 @@ pub(crate) struct Counters {
     pub(crate) stale_events: Counter,
     pub(crate) timers_fired: Counter,
     pub(crate) remote_wakes: Counter,
+    // What there was at the last look:
+    pub(crate) tasks: Counter,
+    pub(crate) queued: Counter,
+    pub(crate) sources: Counter,
+    pub(crate) timers: Counter,
 }
 
 impl Counters {
@@ -46,11 +56,15 @@ impl Counters {
             stale_events: self.stale_events.get(),
             timers_fired: self.timers_fired.get(),
             remote_wakes: self.remote_wakes.get(),
+            tasks: self.tasks.get(),
+            queued: self.queued.get(),
+            sources: self.sources.get(),
+            timers: self.timers.get(),
         }
     }
 }
 
-/// What a runtime has done since it was made; see [`Handle::metrics`](super::Handle::metrics).
+/// What a runtime has done since it was made, and what there was when it last looked at epoll; see [`Handle::metrics`](super::Handle::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -68,6 +82,15 @@ pub struct Metrics {
     pub stale_events: u64,
     /// Timers that fired.
     pub timers_fired: u64,
-    /// Wakes that came through the inbox; those of one task between two looks count once.
+    /// Wakes that came through the inbox; those of one task between two polls count once.
     pub remote_wakes: u64,
+    /// Tasks that lived at the last look, main futures included, and those that have ended and whose
+    /// output nobody has taken.
+    pub tasks: u64,
+    /// Tasks that were queued at the end of the last look.
+    pub queued: u64,
+    /// Descriptors that were registered at the last look.
+    pub sources: u64,
+    /// Timers that were armed at the end of the last look.
+    pub timers: u64,
 }

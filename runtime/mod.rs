@@ -86,6 +86,7 @@
 
 // What the crate's public pages show, and through them `net` and the world.
 pub(crate) mod async_fd;
+pub(crate) mod coop;
 pub(crate) mod interest;
 pub(crate) mod interval;
 pub(crate) mod join;
@@ -102,6 +103,7 @@ pub(crate) mod chaos;
 mod chunks;
 mod clock;
 mod context;
+pub(crate) mod errors;
 mod executor;
 mod foreign;
 mod handle;
@@ -458,7 +460,17 @@ impl Shared {
         let turned = self.reactor.turn(self, timeout);
         self.read_mail();
         self.fire_timers();
+        self.gauge();
         turned
+    }
+
+    /// Tells how much there is, for [`Handle::metrics`].
+    fn gauge(&self) {
+        let counters = &self.counters;
+        counters.tasks.set(self.executor.tasks());
+        counters.queued.set(self.executor.queued());
+        counters.sources.set(self.reactor.sources());
+        counters.timers.set(self.timers.borrow().len());
     }
 
     /// Nothing is queued: sleeps until something happens, or the next deadline.

@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use super::Shared;
 use super::context;
+use super::errors;
 use super::interest::{Interest, Ready};
 use super::place::{self, Command};
 use super::reactor::Observed;
@@ -126,7 +127,7 @@ impl Registration {
             return Answer::Wait;
         }
         if !self.is_awaitable(interest) {
-            return Answer::Error(self.never_reported(interest));
+            return Answer::Error(errors::never_reported(interest, self.interest));
         }
         let Some(&name) = self.source.get() else {
             return Answer::Unregistered(shared);
@@ -141,7 +142,7 @@ impl Registration {
                 Answer::Ready(shared)
             }
             Some(false) if shared.reactor.wait(&shared, name, interest, cx, key) => Answer::Wait,
-            Some(false) | None => Answer::Error(not_at_home()),
+            Some(false) | None => Answer::Error(errors::not_at_home()),
         }
     }
 
@@ -159,7 +160,7 @@ impl Registration {
                     shared.budget.spend();
                     let name = self.source.get();
                     let observed = name.and_then(|&name| shared.reactor.observe(name, interest));
-                    return Poll::Ready(observed.ok_or_else(not_at_home));
+                    return Poll::Ready(observed.ok_or_else(errors::not_at_home));
                 }
                 Answer::Unregistered(shared) => {
                     if let Err(error) = self.register(&shared, Ready::EMPTY) {
@@ -183,7 +184,7 @@ impl Registration {
     ) -> io::Result<R> {
         sys::refuse_in_forked_child()?;
         if !self.is_awaitable(interest) {
-            return Err(self.never_reported(interest));
+            return Err(errors::never_reported(interest, self.interest));
         }
         let is_ready = self.at_home(|shared, name| {
             // Chaos: as if the event that reported it were still to come. Readiness is kept, so
@@ -233,13 +234,6 @@ impl Registration {
         interest.is_error() || self.interest.intersects(interest)
     }
 
-    #[cold]
-    fn never_reported(&self, interest: Interest) -> io::Error {
-        let registered = self.interest;
-        let text = format!("waiting for {interest:?} on what is registered for {registered:?}");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    }
-
     /// Registers with `shared`, whose task is about to wait.
     fn register(&self, shared: &Shared, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
@@ -250,7 +244,7 @@ impl Registration {
         let name = shared
             .reactor
             .register(shared, self.fd, self.interest, ready)
-            .map_err(explain_registration)?;
+            .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread's runtime was faster: it is at home there.
             shared.reactor.deregister(name, self.fd);
@@ -296,12 +290,9 @@ impl Registration {
 
     fn nowhere_to_wait(&self) -> io::Error {
         if self.source.get().is_some() {
-            not_at_home()
+            errors::not_at_home()
         } else {
-            io::Error::other(
-                "cannot wait outside a runtime: poll this inside `reveille::block_on` or \
-                 `Runtime::block_on`",
-            )
+            errors::outside()
         }
     }
 }
@@ -394,27 +385,4 @@ impl Drop for Wait<'_> {
 fn spend_on<R>(outcome: io::Result<R>) -> io::Result<R> {
     context::with_current(|shared| shared.budget.spend());
     outcome
-}
-
-fn not_at_home() -> io::Error {
-    io::Error::other(
-        "this is registered with another runtime, and only there can it wait: make one of its own \
-         for this runtime by `try_clone`, or by `into_std` and `from_std`",
-    )
-}
-
-/// Adds what epoll_ctl(2) means by two of its errors.
-fn explain_registration(error: io::Error) -> io::Error {
-    let why = match error.raw_os_error() {
-        Some(libc::EPERM) => {
-            "epoll cannot watch this file (a regular file or a directory is always ready): read it \
-             on a thread"
-        }
-        Some(libc::EEXIST) => {
-            "this descriptor is registered with this runtime already: use the first one, or a \
-             duplicate (`try_clone`)"
-        }
-        _ => return error,
-    };
-    io::Error::new(error.kind(), format!("{why}: {error}"))
 }

@@ -144,20 +144,15 @@ pub(super) fn task_span(
     name: Option<&str>,
     location: &'static Location<'static>,
 ) -> Option<Rc<Span>> {
-    let span = foreign::trace(|| new_span(serial, name, location)).flatten()?;
-    foreign::trace(|| trace!(parent: &*span, task = serial, "spawn"));
+    let span = foreign::trace(|| make_task_span(serial, name, location)).flatten()?;
+    foreign::trace(|| {
+        trace!(parent: &*span, task = serial, "spawn");
+        // The console counts the wakers of a task, and takes one without any for lost. Here it has the
+        // one that its name is.
+        let id = span.id().map(|id| id.into_u64());
+        trace!(target: "runtime::waker", op = "waker.clone", task.id = id);
+    });
     Some(span)
-}
-
-fn new_span(
-    serial: u64,
-    name: Option<&str>,
-    location: &'static Location<'static>,
-) -> Option<Rc<Span>> {
-    if !tracing::enabled!(target: "reveille::task", tracing::Level::TRACE) {
-        return None;
-    }
-    make_task_span(serial, name, location)
 }
 
 #[cold]

@@ -6,6 +6,7 @@
 //! Over 400 lines because a proof is best read beside its call and what the call relies on.
 //! Read next: `place` (who rings), `reactor` (who waits), `signal` (who listens).
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -363,10 +364,30 @@ pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
 
 #[cold]
 fn forked_child_error() -> io::Error {
-    io::Error::other(
-        "this process was forked from one that has a runtime and shares its epoll instance: \
-         exec first, or fork before the first runtime is made",
-    )
+    io::Error::other(ForkedChild)
+}
+
+/// See [`is_forked_child_error`].
+#[derive(Debug)]
+struct ForkedChild;
+
+impl fmt::Display for ForkedChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this process was forked from one that has a runtime and shares its epoll instance: \
+             exec first, or fork before the first runtime is made",
+        )
+    }
+}
+
+impl std::error::Error for ForkedChild {}
+
+/// True if the error says that this is the child of a process that had a runtime before it forked, where
+/// sockets and runtimes of the parent are refused.
+pub fn is_forked_child_error(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<ForkedChild>())
 }
 
 /// Sets the timer slack of this thread, in nanoseconds (0: the thread's default), and returns

@@ -111,6 +111,41 @@ fn a_stdout_that_nobody_reads_is_a_failure_and_no_panic() {
     assert_eq!(output.status.code(), Some(1), "{told}");
 }
 
+/// Catches: a panic where no descriptor is left for the runtime.
+#[test]
+fn too_few_descriptors_at_the_start_are_told_in_one_line() {
+    // With fewer the program does not even load.
+    for room in 4..8 {
+        let script = "ulimit -n $0; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, &room.to_string()]);
+        command.arg(built("echo")).arg("127.0.0.1:0");
+        command.stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{room}: {told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(
+            told.starts_with("echo: ") && told.contains("open files"),
+            "{told}"
+        );
+    }
+}
+
+/// Catches: a server that drains and says nothing, so that it seems to hang.
+#[test]
+fn at_the_first_signal_it_says_what_it_waits_for() {
+    let server = echo();
+    exchange(&server.connect(), b"hello");
+    send_signal(&server, libc::SIGINT);
+    let told = server.stderr.recv_timeout(Duration::from_secs(20));
+    assert_eq!(
+        told.unwrap(),
+        "echo: ending within 5s; a second signal ends it at once"
+    );
+    assert_eq!(end_of(server).code(), Some(0));
+}
+
 /// Scripts read the first line, and would have to read what follows it too.
 /// Catches: a line for each connection, or at the end.
 #[test]

@@ -361,6 +361,23 @@ fn assert_says_exec_first(text: &str) {
     assert!(text.contains("exec first"), "{text}");
 }
 
+/// Catches: an error that has to be told from others by its text.
+#[test]
+fn what_is_refused_in_a_child_can_be_asked_for() {
+    alone("what_is_refused_in_a_child_can_be_asked_for", || {
+        let runtime = Runtime::new().unwrap();
+        in_a_child(|| {
+            for error in [runtime.turn().unwrap_err(), Runtime::new().unwrap_err()] {
+                assert!(reveille::io::is_forked_child(&error));
+                assert!(!reveille::io::is_not_at_home(&error));
+            }
+        });
+        assert!(!reveille::io::is_forked_child(&io::Error::other(
+            "exec first"
+        )));
+    });
+}
+
 /// Fault A3; promise 12. Catches: a destructor in the child that takes a descriptor out of the
 /// parent's interest list.
 #[test]
@@ -428,7 +445,7 @@ fn wakes_in_a_child_do_not_ring_in_the_parent() {
         in_a_child(|| {
             waker.wake_by_ref();
             thread::spawn({
-                let (waker, handle) = (waker.clone(), handle.clone());
+                let (waker, handle) = (waker.clone(), handle);
                 move || {
                     waker.wake();
                     handle.spawn(async { unreachable!() });

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 38] = [
+const EXERCISED: [(&str, &str); 39] = [
     (
         "net/sys.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
@@ -43,13 +43,13 @@ const EXERCISED: [(&str, &str); 38] = [
         "net/sys.rs send_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
-    ("net/sys.rs int_option", "a_pending_error_is_taken_once"),
+    ("net/sys.rs int_option_at", "a_pending_error_is_taken_once"),
     (
         "net/sys.rs shutdown",
         "shutdown_ends_the_direction_it_names",
     ),
     (
-        "net/sys.rs set_reuse_address",
+        "net/sys.rs set_int_option",
         "a_port_in_time_wait_can_be_reused",
     ),
     (
@@ -61,6 +61,7 @@ const EXERCISED: [(&str, &str); 38] = [
         "net/sys.rs keep_nonblocking",
         "a_sharer_that_makes_a_listener_block_does_not_stop_the_loop",
     ),
+    ("net/sys.rs linger", "linger_and_quickack_are_told_and_set"),
     (
         "net/sys.rs poll_now",
         "a_listener_is_readable_while_a_connection_waits",
@@ -156,7 +157,7 @@ const EXERCISED: [(&str, &str); 38] = [
 ];
 
 /// Who can bring about a panic in a function that is not public itself, or that says so elsewhere.
-const PANICS: [(&str, &str); 24] = [
+const PANICS: [(&str, &str); 25] = [
     (
         "net/tcp/split.rs OwnedReadHalf::reunite",
         "nobody: there are two halves, and the other is in hand",
@@ -171,6 +172,10 @@ const PANICS: [(&str, &str); 24] = [
     ),
     ("runtime/executor.rs Executor::pop", "nobody (R1)"),
     ("runtime/interval.rs interval_at", "documented there"),
+    (
+        "runtime/join.rs is_finished",
+        "`JoinHandle::is_finished`: documented there",
+    ),
     (
         "runtime/join.rs JoinHandle::poll_outcome",
         "awaiting a `JoinHandle`: documented at the type",

@@ -487,6 +487,76 @@ fn what_fails_at_once_spends_the_budget() {
     });
 }
 
+/// Fault B49. Catches: a unit of the budget that is not taken, or not asked for; a budget that is told to be
+/// left when it is not; one that is lifted for good, or whose rest is lost.
+#[test]
+fn what_is_not_the_runtimes_own_can_be_counted_in() {
+    use reveille::task::coop::{consume_budget, cooperative, has_budget_remaining, unconstrained};
+
+    /// How many operations are ready in one poll, from the first on.
+    async fn ready_in_a_poll<F: Future>(mut operation: impl FnMut() -> F) -> usize {
+        yield_now().await;
+        poll_fn(|cx| {
+            let mut ready = 0;
+            while pin!(operation()).poll(cx).is_ready() && ready < 10_000 {
+                ready += 1;
+            }
+            Poll::Ready(ready)
+        })
+        .await
+    }
+    // Outside a runtime there is none.
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!((0..1000).all(|_| pin!(consume_budget()).poll(&mut cx).is_ready()));
+    assert!((0..1000).all(|_| pin!(cooperative(async {})).poll(&mut cx).is_ready()));
+    assert!(pin!(unconstrained(async {})).poll(&mut cx).is_ready());
+    assert!(has_budget_remaining());
+    block_on(async {
+        let about = 121..=128;
+        assert!(about.contains(&ready_in_a_poll(consume_budget).await));
+        assert!(about.contains(&ready_in_a_poll(|| cooperative(async {})).await));
+        // What waits spends nothing.
+        yield_now().await;
+        poll_fn(|cx| {
+            for _ in 0..1000 {
+                assert!(pin!(cooperative(pending::<()>())).poll(cx).is_pending());
+            }
+            assert!((0..121).all(|_| pin!(consume_budget()).poll(cx).is_ready()));
+            Poll::Ready(())
+        })
+        .await;
+        // Lifted, nothing is refused and nothing spent.
+        let lifted = || unconstrained(consume_budget());
+        assert_eq!(ready_in_a_poll(lifted).await, 10_000);
+        let mixed = || async {
+            unconstrained(async {
+                for _ in 0..1000 {
+                    consume_budget().await;
+                    assert!(has_budget_remaining());
+                }
+            })
+            .await;
+            consume_budget().await;
+        };
+        assert!(about.contains(&ready_in_a_poll(mixed).await));
+        // Also where the future panics.
+        yield_now().await;
+        poll_fn(|cx| {
+            let panics = unconstrained(async { panic!("in the middle") });
+            let panics = std::panic::AssertUnwindSafe(|| pin!(panics).poll(cx));
+            assert!(std::panic::catch_unwind(panics).is_err());
+            let mut left = 0;
+            while has_budget_remaining() && left < 1000 {
+                left += 1;
+                assert!(pin!(consume_budget()).poll(cx).is_ready());
+            }
+            assert!(about.contains(&left), "{left}");
+            Poll::Ready(())
+        })
+        .await;
+    });
+}
+
 /// Polls all its futures whenever it is polled, as a naive `join_all` does.
 struct JoinAll<F>(Vec<Option<Pin<Box<F>>>>);
 

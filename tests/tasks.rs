@@ -1770,3 +1770,63 @@ fn the_waker_of_a_join_set_that_panics_does_no_harm() {
         "the future"
     );
 }
+
+/// Catches: a set that takes futures one by one only; an id that is another task's.
+#[test]
+fn a_set_is_made_of_futures_and_tells_their_ids() {
+    within(10, || {
+        block_on(async {
+            let mut set: JoinSet<usize> = (0..3).map(|n| async move { n }).collect();
+            set.extend((3..5).map(|n| async move { n }));
+            assert_eq!(set.len(), 5);
+            yield_now().await;
+            let mut ids = Vec::new();
+            while let Some((id, output)) = set.try_join_next_with_id() {
+                assert_eq!(output.unwrap(), ids.len());
+                ids.push(id);
+            }
+            assert_eq!(ids.len(), 5);
+            assert!(ids.is_sorted(), "in the order of spawning");
+        });
+    });
+}
+
+/// Catches: a task that is spawned into the current runtime and not the one that was named; one that is not
+/// in the set.
+#[test]
+fn a_set_spawns_onto_a_runtime_from_outside() {
+    within(10, || {
+        let runtime = Runtime::new().unwrap();
+        let mut set = JoinSet::new();
+        set.spawn_on(async { 1 }, &runtime);
+        block_on(async { set.spawn_on(async { 2 }, &runtime) });
+        assert_eq!((set.len(), runtime.handle().metrics().spawned), (2, 2));
+        assert_eq!(runtime.block_on(set.join_all()), [1, 2]);
+    });
+}
+
+/// Catches: `detach` that aborts, by itself or because the handle was to abort when it is dropped.
+#[test]
+fn a_detached_task_goes_on() {
+    within(10, || {
+        block_on(async {
+            let done = Rc::new(Cell::new(0));
+            let task = || {
+                let done = Rc::clone(&done);
+                spawn(async move {
+                    yield_now().await;
+                    done.set(done.get() + 1);
+                })
+            };
+            task().detach();
+            task().abort_on_drop().detach();
+            let finished = task();
+            let abort = finished.abort_handle();
+            assert!(!abort.is_finished());
+            finished.await.unwrap();
+            assert!(abort.is_finished());
+            yield_now().await;
+            assert_eq!(done.get(), 3);
+        });
+    });
+}

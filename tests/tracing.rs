@@ -129,7 +129,7 @@ fn spans(seen: &[Seen]) -> Vec<&Seen> {
 }
 
 fn wakes(seen: &[Seen]) -> Vec<&Seen> {
-    let waker = |seen: &&Seen| seen.target == "runtime::waker";
+    let waker = |seen: &&Seen| seen.field("op").starts_with("waker.wake");
     seen.iter().filter(waker).collect()
 }
 
@@ -217,6 +217,72 @@ fn a_task_is_polled_in_its_span_which_closes_with_it() {
     let position = |wanted: &dyn Fn(&Seen) -> bool| seen.iter().position(wanted).unwrap();
     let closed = position(&|seen| seen.what == "close");
     assert!(closed < position(&|seen| seen.field("message") == "the task has gone"));
+}
+
+/// A recorder that wants what tokio-console wants, by the rule of its subscriber: of events those whose
+/// target begins with `runtime` or `tokio`; of all else (spans, and call sites that only ask) those whose
+/// name begins with `runtime.`.
+#[derive(Clone, Default)]
+struct Console(Recorder);
+
+impl Subscriber for Console {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        if metadata.is_event() {
+            let target = metadata.target();
+            target.starts_with("runtime") || target.starts_with("tokio")
+        } else {
+            metadata.name().starts_with("runtime.")
+        }
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        self.0.new_span(attributes)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+    }
+
+    fn enter(&self, span: &Id) {
+        self.0.enter(span);
+    }
+
+    fn exit(&self, span: &Id) {
+        self.0.exit(span);
+    }
+
+    fn try_close(&self, span: Id) -> bool {
+        self.0.try_close(span)
+    }
+}
+
+/// Fault B48. Catches: a call site that asks whether a span or an event is wanted, to which the console
+/// says no, so that it shows no task; a task that has no waker, and passes for lost.
+#[test]
+fn tokio_console_sees_tasks_their_wakers_and_their_wakes() {
+    let console = Console::default();
+    tracing::subscriber::with_default(console.clone(), || {
+        block_on(async {
+            spawn(yield_now()).await.unwrap();
+        });
+    });
+    let seen = std::mem::take(&mut *console.0.seen.lock().unwrap());
+    let [span] = spans(&seen)[..] else {
+        panic!("one task, but {seen:?}");
+    };
+    let id = span.span.unwrap().to_string();
+    let of_the_task = |seen: &&Seen| seen.field("task.id") == id && seen.what == "event";
+    let operations: Vec<_> = seen
+        .iter()
+        .filter(of_the_task)
+        .map(|seen| seen.field("op"))
+        .collect();
+    assert_eq!(operations, ["waker.clone", "waker.wake_by_ref"]);
+    assert!(seen.iter().any(|seen| seen.what == "close"));
 }
 
 /// Catches: a wake without an event, or with an id that is not the span's.

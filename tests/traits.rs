@@ -44,6 +44,17 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<UnhandledPanic>();
 }
 
+/// Catches: a name that has to be cloned.
+#[test]
+fn names_that_own_nothing_are_copied() {
+    fn copy<T: Copy>() {}
+    copy::<Handle>();
+    copy::<AbortHandle>();
+    copy::<Id>();
+    copy::<Interest>();
+    copy::<Metrics>();
+}
+
 /// Catches: an error that `?` cannot turn into a `Box<dyn Error + Send + Sync>`.
 #[test]
 fn errors_can_be_boxed_and_sent() {

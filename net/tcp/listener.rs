@@ -227,7 +227,10 @@ impl TcpListener {
                 warn!(%error, "cannot accept: connections wait until there is room");
             }));
             // Its subscriber may panic, and so may the drop of what it panics with.
-            told.unwrap_or_else(mem::forget);
+            if let Err(payload) = told {
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                dropped.unwrap_or_else(mem::forget);
+            }
         }
     }
 

@@ -265,6 +265,42 @@ fn the_counters_count() {
     assert_eq!(registrations(&runtime), 1);
 }
 
+/// Catches: a gauge that is not set, or by another's number.
+#[test]
+fn the_gauges_tell_what_there_was_at_the_last_look() {
+    let runtime = Runtime::new().unwrap();
+    let gauges = || {
+        let metrics = runtime.handle().metrics();
+        (
+            metrics.tasks,
+            metrics.queued,
+            metrics.sources,
+            metrics.timers,
+        )
+    };
+    assert_eq!(gauges(), (0, 0, 0, 0));
+    let (ours, _theirs) = reader();
+    let task = runtime.spawn(async move { drop(ours.readable().await) });
+    let sleeps = [(); 2].map(|()| runtime.spawn(sleep(Duration::from_secs(3600))));
+    let spins = runtime.spawn(async {
+        while !thread::panicking() {
+            yield_now().await;
+        }
+    });
+    runtime.turn().unwrap();
+    assert_eq!(gauges(), (4, 1, 1, 2));
+    for task in [&task, &spins].into_iter().chain(&sleeps[..1]) {
+        task.abort();
+    }
+    (0..3).for_each(|_| runtime.turn().unwrap());
+    // Those whose handles are there have ended, and are still to be joined.
+    assert_eq!(gauges(), (4, 0, 0, 1));
+    drop((task, spins, sleeps));
+    runtime.turn().unwrap();
+    runtime.turn().unwrap();
+    assert_eq!(gauges(), (1, 0, 0, 1));
+}
+
 /// Catches: remote wakes of one task counted each, or not at all.
 #[test]
 fn wakes_from_a_thread_count_once_a_task_between_two_looks() {

@@ -250,7 +250,7 @@ fn what_a_thread_spawns_while_a_runtime_ends_is_dropped_at_once() {
         fn drop(&mut self) {
             let dropped = Arc::new(AtomicBool::new(false));
             let flag = Flag(Arc::clone(&dropped));
-            let handle = self.0.clone();
+            let handle = self.0;
             thread::spawn(move || handle.spawn(async move { drop(flag) }))
                 .join()
                 .unwrap();

@@ -10,6 +10,26 @@ use reveille::net::{TcpListener, TcpStream};
 use super::step::{Wakes, inside};
 use super::{LOCAL, Reader, child, delivered, fill, finish, ours, pair, reset, running, stepping};
 
+/// Catches: an option that is read from, or set on, another place.
+#[test]
+fn linger_and_quickack_are_told_and_set() {
+    super::running(async || {
+        let listener = reveille::net::TcpListener::bind(super::LOCAL)
+            .await
+            .unwrap();
+        let client = reveille::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(client.linger().unwrap(), None);
+        client.set_zero_linger().unwrap();
+        assert_eq!(client.linger().unwrap(), Some(std::time::Duration::ZERO));
+        for quickack in [false, true] {
+            client.set_quickack(quickack).unwrap();
+            assert_eq!(client.quickack().unwrap(), quickack);
+        }
+    });
+}
+
 /// Fault C4: in a C program nobody has ignored SIGPIPE, and one client that closes with bytes unread
 /// would end the server. Catches: MSG_NOSIGNAL missing in a write, vectored or not.
 #[test]

@@ -188,6 +188,24 @@ fn a_stream_of_stds_is_not_taken_for_ours_alone() {
     });
 }
 
+/// Fault B41. Catches: reads that are over at once and spend nothing.
+#[test]
+fn reads_into_no_room_let_others_run() {
+    super::running(async || {
+        let (_theirs, ours) = pair().await;
+        let reads = reveille::spawn(async move {
+            loop {
+                assert_eq!(ours.read(&mut []).await.unwrap(), 0);
+                assert_eq!(ours.peek(&mut []).await.unwrap(), 0);
+            }
+        });
+        for _ in 0..10 {
+            reveille::task::yield_now().await;
+        }
+        reads.abort();
+    });
+}
+
 /// Its number, without lending it: `Debug` is std's and shows it.
 fn fd_by_debug(stream: &TcpStream) -> std::os::fd::RawFd {
     let text = format!("{stream:?}");

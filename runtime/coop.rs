@@ -1,0 +1,163 @@
+//! Cooperation: the budget, for operations that are not the runtime's own.
+//!
+//! Interface: [`consume_budget`], [`cooperative`], [`unconstrained`], [`has_budget_remaining`], as tokio
+//! has them.
+//! Invariant: outside a runtime there is no budget, and nothing is ever refused.
+//! Read before: `budget`.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::Shared;
+use super::context;
+
+/// Takes one operation from the budget of the task that is polled; if there is none left, lets all
+/// others run first.
+///
+/// For a loop whose operations are always ready and know of no budget: a computation in steps, or a
+/// channel that is not this library's.
+///
+/// # Cancel safety
+/// Safe: it has no effect but the delay.
+///
+/// # Examples
+/// ```
+/// use reveille::task::coop;
+///
+/// reveille::block_on(async {
+///     let mut sum = 0u64;
+///     for step in 0..10_000 {
+///         sum += step;
+///         coop::consume_budget().await;
+///     }
+///     assert_eq!(sum, 49_995_000);
+/// });
+/// ```
+pub async fn consume_budget() {
+    poll_fn(|cx| {
+        let Some(shared) = context::current() else {
+            return Poll::Ready(());
+        };
+        ready!(shared.budget.poll(cx));
+        shared.budget.spend();
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// True if the task that is polled may make another operation before it has to let others run; also
+/// outside a runtime.
+///
+/// # Examples
+/// ```
+/// use reveille::task::coop;
+///
+/// reveille::block_on(async {
+///     assert!(coop::has_budget_remaining());
+/// });
+/// ```
+pub fn has_budget_remaining() -> bool {
+    context::with_current(|shared| shared.budget.is_left()).unwrap_or(true)
+}
+
+/// Makes `future` one operation of the budget: it is polled only while some is left, and spends one when
+/// it is ready.
+///
+/// Put it around each operation on a channel or lock of another crate, which has no budget here: a
+/// receiver that is faster than its senders would else let no other task run.
+///
+/// # Cancel safety
+/// As safe as the future is.
+///
+/// # Examples
+/// ```
+/// use reveille::task::coop::cooperative;
+///
+/// reveille::block_on(async {
+///     let received = async { Some(1) }; // `receiver.recv()`, of whichever channel
+///     assert_eq!(cooperative(received).await, Some(1));
+/// });
+/// ```
+pub fn cooperative<F: Future>(future: F) -> Coop<F> {
+    Coop { future }
+}
+
+pin_project! {
+    /// The future of [`cooperative`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Coop<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Coop<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let shared = context::current();
+        if let Some(shared) = &shared {
+            ready!(shared.budget.poll(cx));
+        }
+        let output = ready!(self.project().future.poll(cx));
+        if let Some(shared) = &shared {
+            shared.budget.spend();
+        }
+        Poll::Ready(output)
+    }
+}
+
+/// Polls `future` without a budget: none of its operations is refused, and none spends what the rest of
+/// the task has. If it is always ready, no other task runs meanwhile.
+///
+/// # Cancel safety
+/// As safe as the future is.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::task::coop::unconstrained;
+/// use reveille::time::sleep;
+///
+/// reveille::block_on(unconstrained(async {
+///     for _ in 0..1000 {
+///         sleep(Duration::ZERO).await;
+///     }
+/// }));
+/// ```
+pub fn unconstrained<F: Future>(future: F) -> Unconstrained<F> {
+    Unconstrained { future }
+}
+
+pin_project! {
+    /// The future of [`unconstrained`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Unconstrained<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Unconstrained<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Gives the budget back, also if the future panics.
+        struct Lifted<'a>(&'a Shared, u32);
+        impl Drop for Lifted<'_> {
+            fn drop(&mut self) {
+                self.0.budget.restore(self.1);
+            }
+        }
+        let shared = context::current();
+        let _lifted = shared
+            .as_deref()
+            .map(|shared| Lifted(shared, shared.budget.lift()));
+        self.project().future.poll(cx)
+    }
+}
