@@ -35,25 +35,21 @@ impl Budget {
     pub(super) fn new() -> Budget {
         Budget {
             left: Cell::new(LEAST),
-            draws: Cell::new(0),
+            draws: Cell::new(1),
         }
     }
 
     /// Has the draws begin elsewhere.
     #[cfg(test)]
     pub(super) fn seed(&self, seed: u64) {
-        self.draws.set(seed);
+        self.draws.set(2 * seed + 1);
     }
 
-    /// Draws from 121 to 128: the three highest bits of a linear congruential generator, with the
-    /// constants of Knuth's MMIX. Its low bits have short periods, its high ones do not.
+    /// Draws from 121 to 128: the three highest bits of a congruential generator, with the multiplier of
+    /// Knuth's MMIX. Its low bits have short periods, its high ones do not, if it begins with an odd number.
     #[inline]
     pub(super) fn refill(&self) {
-        let draw = self
-            .draws
-            .get()
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        let draw = self.draws.get().wrapping_mul(6_364_136_223_846_793_005);
         self.draws.set(draw);
         self.left.set(LEAST + (draw >> 61) as u32);
     }

@@ -269,7 +269,7 @@ impl Executor {
             foreign::trace(|| trace!(task = serial, "poll"));
             shared.counters.polls.add(1);
             shared.budget.refill();
-            let waker = waker::waker(Hint::new(self.place, index, serial));
+            let waker = waker::unowned(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
         foreign::discard_all(entered.flatten());
@@ -356,7 +356,7 @@ impl Executor {
         let _current = self.set_current(name.serial);
         shared.counters.polls.add(1);
         shared.budget.refill();
-        let waker = waker::waker(Hint::new(self.place, name.index(), name.serial));
+        let waker = waker::unowned(Hint::new(self.place, name.index(), name.serial));
         future.poll(&mut Context::from_waker(&waker))
     }
 

@@ -197,13 +197,16 @@ impl Shared {
     }
 
     /// Acts on the panic of a task that no handle will report, as the options say.
+    #[inline]
     pub(super) fn unhandled_panic(&self) {
-        if self.unhandled_panic_is_to_be_told() {
+        // Read first: a flag that is written after each poll stalls the next, which reads the word it is
+        // in.
+        if self.executor.unhandled_panic.get() && self.unhandled_panic_is_to_be_told() {
             panic!("{UNHANDLED}");
         }
     }
 
-    #[inline]
+    #[cold]
     pub(super) fn unhandled_panic_is_to_be_told(&self) -> bool {
         self.executor.unhandled_panic.take()
             && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime

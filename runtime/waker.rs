@@ -11,6 +11,7 @@
 //!
 //! Read before: `slab`. Read next: `executor` (a wake at home), `place` (a wake from elsewhere).
 
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -72,6 +73,12 @@ pub(crate) fn waker(hint: Hint) -> Waker {
     // data pointer as an integer only: each may be called on any thread, at any time and any
     // number of times, and `clone` returns a waker of the same bits and the same table.
     unsafe { Waker::from_raw(raw(hint)) }
+}
+
+/// As [`waker`], for the length of a poll: dropping it would be a call that does nothing.
+#[inline]
+pub(crate) fn unowned(hint: Hint) -> ManuallyDrop<Waker> {
+    ManuallyDrop::new(waker(hint))
 }
 
 /// One table for all wakers, so that `will_wake` is true exactly when the bits are equal.

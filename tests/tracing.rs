@@ -426,7 +426,7 @@ fn timers_that_fire_are_one_event_and_no_timer_is_none() {
     let seen = recorder.during(|| runtime.turn().unwrap());
     assert_eq!(fired(&seen), 0);
     let seen = recorder.during(|| {
-        runtime.block_on(reveille::time::sleep(std::time::Duration::from_millis(1)));
+        runtime.block_on(reveille::time::sleep(std::time::Duration::from_millis(20)));
     });
     assert_eq!(fired(&seen), 1);
 }
@@ -445,7 +445,7 @@ fn while_tasks_are_queued_nobody_parks() {
     });
     assert!(!parked(&spinning));
     let sleeping = recorder.during(|| {
-        block_on(reveille::time::sleep(std::time::Duration::from_millis(1)));
+        block_on(reveille::time::sleep(std::time::Duration::from_millis(20)));
     });
     assert!(parked(&sleeping));
 }

@@ -72,7 +72,7 @@ fn a_task_is_woken_at_a_deadline_that_was_set_between_two_turns() {
     for later in [true, false] {
         within(20, move || {
             let runtime = Runtime::new().unwrap();
-            let (old, new) = if later { (1, 20) } else { (3_600_000, 5) };
+            let (old, new) = if later { (200, 220) } else { (3_600_000, 5) };
             let sleep = Rc::new(RefCell::new(sleep(old * MILLISECOND)));
             let waiter = runtime.spawn(wait_for(Rc::clone(&sleep)));
             runtime.turn().unwrap();
