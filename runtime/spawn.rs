@@ -144,8 +144,11 @@ pub(super) fn task_span(
     name: Option<&str>,
     location: &'static Location<'static>,
 ) -> Option<Rc<Span>> {
-    let span = foreign::trace(|| make_task_span(serial, name, location)).flatten()?;
-    foreign::trace(|| {
+    if !foreign::is_traced() {
+        return None;
+    }
+    let span = foreign::tell(|| make_task_span(serial, name, location)).flatten()?;
+    foreign::tell(|| {
         trace!(parent: &*span, task = serial, "spawn");
         // The console counts the wakers of a task, and takes one without any for lost. Here it has the
         // one that its name is.
