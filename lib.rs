@@ -91,6 +91,22 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 pub mod task {
     //! Tasks: spawning them, awaiting them, letting them go.
+    //!
+    //! # Wakers
+    //! They may be cloned, woken and dropped on any thread at any time, but not in a signal handler: a wake
+    //! from elsewhere takes a lock. Write an eventfd there, or use [`signal`](crate::signal).
+    //!
+    //! # Coming from tokio
+    //! - `spawn` takes any `'static` future; it need not be `Send`, and there is no `LocalSet`.
+    //!   `spawn_local` is [`spawn`]. `spawn_blocking` and `block_in_place` are not here: use a thread and a
+    //!   channel.
+    //! - From another thread spawn by [`Handle::spawn`](crate::runtime::Handle::spawn), which returns nothing.
+    //! - A [`JoinHandle`] can be sent anywhere, and be awaited inside its runtime only.
+    //! - The main future is a task, too: [`id`] works there, and its panic is that of `block_on`.
+    //! - A future that panics is dropped after its panic was caught: in the destructors of its fields
+    //!   [`std::thread::panicking`] is false.
+    //! - [`JoinError`] says "task `7` was cancelled" and "task `7` panicked: ..."; its `Debug` is tokio's.
+    //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
     pub use crate::runtime::join::{AbortHandle, Id, JoinError, JoinHandle};
     pub use crate::runtime::join_set::JoinSet;
@@ -112,6 +128,29 @@ pub mod task {
 
 pub mod time {
     //! Sleeping, limiting, ticking; and a clock that tests can stop.
+    //!
+    //! # Tests with a paused clock
+    //! ```
+    //! use reveille::runtime::Builder;
+    //! use reveille::time::{self, Duration};
+    //!
+    //! // The body of a `#[test]`:
+    //! Builder::new().start_paused(true).auto_advance(true).block_on(async {
+    //!     let start = time::now();
+    //!     time::sleep(Duration::from_secs(3600)).await;
+    //!     assert_eq!(time::now() - start, Duration::from_secs(3600));
+    //! });
+    //! ```
+    //! **[`std::time::Instant::now`] does not follow the paused clock, and nothing says so**: an `elapsed()`
+    //! in the code under test measures the time of the machine. Ask [`now`] there.
+    //!
+    //! # Coming from tokio
+    //! - `Instant` is the standard library's; `tokio::time::Instant::now` is [`now`].
+    //! - A paused clock advances by itself only if
+    //!   [`auto_advance`](crate::runtime::Builder::auto_advance) was asked for: after [`pause`] a sleep
+    //!   ends when somebody [advances](advance) the clock, and not before.
+    //! - [`Sleep`] is `Unpin`. Sleeps are exact to the kernel's timer slack, and not to a millisecond.
+    //! - `timeout` takes any future, and not `IntoFuture`.
 
     pub use crate::runtime::interval::{Interval, MissedTickBehavior, interval, interval_at};
     pub use std::time::Duration;
@@ -144,6 +183,12 @@ pub mod io {
 
 pub mod signal {
     //! Waiting for signals.
+    //!
+    //! # Coming from tokio
+    //! - The handler is installed again with each listener; [`unix::restore_default`] gives the former action
+    //!   back, which tokio never does.
+    //! - [`unix::signal`] unblocks its signal in the calling thread; [`unix::signal_keep_mask`] does not.
+    //! - There is no driver to enable: a listener is a descriptor of its own.
 
     pub use crate::runtime::signal::ctrl_c;
 

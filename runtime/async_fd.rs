@@ -191,7 +191,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// Tries `op`; while it would block, waits for `interest` and tries again.
     ///
     /// `op` must be an operation on this descriptor in the direction of `interest`: that it
-    /// returned `WouldBlock` is taken for a fact about the descriptor.
+    /// returned `WouldBlock` is taken for a fact about the descriptor. One that says so for a reason of its
+    /// own (a limit of its rate, say) waits for an event that may never come, the end of the stream
+    /// included, which had been reported before.
     ///
     /// # Errors
     /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again; where it could not
@@ -238,7 +240,8 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     /// Tries `op` once, without waiting, and remembers it if that would block. While it is
-    /// remembered, `op` is not called at all.
+    /// remembered, `op` is not called at all. Nothing is remembered before the descriptor is
+    /// registered, which a wait does; until then `op` is called each time.
     ///
     /// # Errors
     /// What `op` returns; `WouldBlock` if it is known that it would; and, before it tries,

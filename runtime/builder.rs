@@ -66,7 +66,8 @@ impl Builder {
 
     /// Sets the timer slack of the thread while the runtime runs on it, in nanoseconds from 1 to
     /// `u32::MAX`, and puts back what it was. The kernel may end a sleep this much late, to serve
-    /// several by one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK).
+    /// several by one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and processes
+    /// that are started meanwhile inherit it.
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
         self.timer_slack = Some(slack);
         self

@@ -67,7 +67,7 @@ impl Handle {
         handle.ok_or(TryCurrentError(()))
     }
 
-    /// Spawns a task into the runtime, from any thread.
+    /// Spawns a task into the runtime, from any thread. Nothing bounds how many wait to be adopted.
     ///
     /// It returns nothing, because the task has no name until its runtime has adopted it: send a
     /// result through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime

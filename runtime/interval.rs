@@ -5,7 +5,7 @@
 //! noticed, so lateness does not add up; [`MissedTickBehavior`] says what becomes of lost ticks.
 //! Read before: `time`.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -57,7 +57,8 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 /// What an [`Interval`] does about ticks that nobody waited for in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
-    /// Makes up for all of them, as fast as they are asked for.
+    /// Makes up for all of them, as fast as they are asked for: after a stall of a minute, an interval of a
+    /// millisecond ticks 60,000 times at once. Choose another where that does harm.
     #[default]
     Burst,
     /// Starts anew: the next tick comes a period after the late one.
@@ -83,14 +84,15 @@ impl Interval {
     ///
     /// # Cancel safety
     /// Safe: a tick is consumed when this returns, and not before.
-    pub async fn tick(&mut self) -> Instant {
-        poll_fn(|cx| self.poll_tick(cx)).await
+    pub fn tick(&mut self) -> impl Future<Output = Instant> {
+        Tick { interval: self }
     }
 
     /// Polls for the next tick; see [`tick`](Interval::tick).
     ///
     /// # Panics
     /// Outside a runtime.
+    #[track_caller]
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let due = self.sleep.deadline();
@@ -159,5 +161,19 @@ impl Interval {
     /// The time between two ticks.
     pub fn period(&self) -> Duration {
         self.period
+    }
+}
+
+/// The future of [`Interval::tick`]; by hand, so that its panic tells the line of the `.await`.
+struct Tick<'a> {
+    interval: &'a mut Interval,
+}
+
+impl Future for Tick<'_> {
+    type Output = Instant;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        self.interval.poll_tick(cx)
     }
 }

@@ -115,7 +115,10 @@ impl<T> JoinHandle<T> {
     /// Outside the task's runtime while that lives.
     #[track_caller]
     pub fn is_finished(&self) -> bool {
-        self.name().is_none_or(is_finished)
+        match self.name() {
+            Some(name) => is_finished(name),
+            None => true,
+        }
     }
 
     /// The task's id.
@@ -140,6 +143,8 @@ const NOT_AT_HOME: &str = "a `JoinHandle` can be polled only inside the runtime 
 impl<T: 'static> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
+    // The caller of a poll is the line of the `.await`.
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let home = self.name().and_then(context::home_of);
         if let Some(shared) = &home {
@@ -167,6 +172,7 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     #[inline]
+    #[track_caller]
     fn poll_outcome(
         &mut self,
         home: Option<&Shared>,

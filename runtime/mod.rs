@@ -73,9 +73,22 @@
 //!
 //! The main future is one slot among the others, so it starves nobody and nobody starves it.
 //!
+//! # Coming from tokio
+//!
+//! - A [`Runtime`] is tokio's `current_thread` flavor, with I/O and time always enabled. There is no
+//!   `enter`: drive it by [`Runtime::block_on`] or [`Runtime::turn`], and spawn from outside by
+//!   [`Runtime::spawn`].
+//! - A [`Handle`] is a name: it keeps nothing alive, it is `Copy`, and it has no `block_on`.
+//! - Dropping a runtime inside another is allowed. It wakes whoever else waits for its sockets and timers.
+//! - A socket waits in one runtime only; elsewhere waiting is an error,
+//!   [`io::is_not_at_home`](crate::io::is_not_at_home), whose kind is `Other`.
+//! - `#[tokio::main]` is `fn main` with a call of [`block_on`](crate::block_on); `#[tokio::test]` a `#[test]`
+//!   with the same.
+//! - The budget of a poll is about 128 operations, drawn anew each time, and not tokio's exact 128.
+//!
 //! # Reading order
 //!
-//! [`slab`], [`waker`], [`place`], [`task`], [`executor`], [`reactor`], [`timers`], and back here.
+//! [`slab`], [`chunks`], [`waker`], [`place`], [`task`], [`executor`], [`reactor`], [`timers`], and back here.
 //!
 //! # Questions
 //!
@@ -125,7 +138,9 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{
+    AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind,
+};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -357,6 +372,10 @@ impl Runtime {
         shared.clock.real(deadline)
     }
 }
+
+// A panic that passes through leaves nothing half-made: foreign code runs with no borrow held (R5).
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl AsFd for Runtime {
     /// The epoll instance, which is readable when there is something to [`turn`](Runtime::turn)

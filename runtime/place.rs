@@ -110,6 +110,8 @@ pub(crate) struct Open {
     /// listed, and all of them are looked through.
     listed: Vec<u32>,
     unlisted: bool,
+    /// Nothing bounds them: whoever spawns from another thread faster than this one runs should wait now
+    /// and then.
     commands: Vec<Command>,
 }
 

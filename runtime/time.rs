@@ -22,7 +22,6 @@ use super::context;
 use super::foreign;
 use super::place::{self, Command};
 use super::slab::Name;
-use super::yield_now::yield_now;
 
 /// Completes when `duration` has passed: never earlier, and later only by the kernel's timer slack
 /// (50 µs by default, see [`Builder::timer_slack`](crate::runtime::Builder::timer_slack)) and by
@@ -146,19 +145,39 @@ pub fn resume() {
 ///
 /// # Cancel safety
 /// The clock has moved once this was polled.
-pub async fn advance(duration: Duration) {
-    {
-        // Not kept across the await, so that the future is `Send`.
+pub fn advance(duration: Duration) -> impl Future<Output = ()> {
+    Advance {
+        duration,
+        moved: false,
+    }
+}
+
+/// The future of [`advance`]; by hand, so that its panic tells the line of the `.await`.
+struct Advance {
+    duration: Duration,
+    moved: bool,
+}
+
+impl Future for Advance {
+    type Output = ();
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.moved {
+            return Poll::Ready(());
+        }
         let shared = context::expect_current("`time::advance` called");
         assert!(
             shared.clock.is_paused(),
             "`time::advance` called, but the clock is not paused"
         );
-        shared.clock.advance(duration);
+        shared.clock.advance(self.duration);
         shared.fire_timers();
+        self.moved = true;
+        // Those who were woken are in the queue now, and this task goes behind them.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
-    // Those who were woken are in the queue now, and this task goes behind them.
-    yield_now().await;
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -257,6 +276,8 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
+    // The caller of a poll is the line of the `.await`.
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shared = context::expect_current("a `Sleep` was polled");
         ready!(shared.budget.poll(cx));
@@ -356,6 +377,7 @@ impl<F> Timeout<F> {
 impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 
+    #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         // The future first: what is there is worth more than the time it came too late by.

@@ -1830,3 +1830,54 @@ fn a_detached_task_goes_on() {
         });
     });
 }
+
+/// Catches: a panic of misuse that points into the library, and not at the `.await` or the call.
+#[test]
+fn misuse_panics_at_the_users_line() {
+    use reveille::time::{Duration, advance, interval, sleep, timeout};
+    use std::panic::{self, AssertUnwindSafe, catch_unwind};
+
+    /// The line in this file at which `f` panics, on this thread.
+    fn line_of(f: impl FnOnce()) -> u32 {
+        let found = Arc::new(Mutex::new(None));
+        let (told, thread) = (Arc::clone(&found), thread::current().id());
+        let before = Arc::new(panic::take_hook());
+        let inner = Arc::clone(&before);
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().id() != thread {
+                return inner(info);
+            }
+            let location = info.location().unwrap();
+            // Else a line that no test has.
+            let is_here = location.file().ends_with("tests/tasks.rs");
+            let line = if is_here {
+                location.line()
+            } else {
+                1_000_000 + location.line()
+            };
+            *told.lock().unwrap() = Some(line);
+        }));
+        let panicked = catch_unwind(AssertUnwindSafe(f));
+        panic::set_hook(Box::new(move |info| before(info)));
+        assert!(panicked.is_err());
+        found.lock().unwrap().unwrap()
+    }
+    fn outside(future: impl Future) {
+        drop(futures_lite::future::block_on(future));
+    }
+    let hour = Duration::from_secs(3600);
+    let runtime = Runtime::new().unwrap();
+    let [task, awaited] = [(); 2].map(|()| runtime.spawn(pending::<()>()));
+    let first = line!();
+    let lines = [
+        line_of(|| outside(async { sleep(hour).await })),
+        line_of(|| outside(async { timeout(hour, pending::<()>()).await })),
+        line_of(|| outside(async { interval(hour).tick().await })),
+        line_of(|| outside(async { advance(hour).await })),
+        line_of(|| outside(async { drop(awaited.await) })),
+        line_of(|| assert!(!task.is_finished())),
+        line_of(|| spawn(async {}).detach()),
+    ];
+    let expected: Vec<u32> = (first + 2..line!() - 1).collect();
+    assert_eq!(lines, *expected);
+}

@@ -74,6 +74,11 @@ fn no_lint_is_silenced_and_nothing_is_left_unfinished_or_printed() {
 }
 
 #[test]
+fn the_syntax_is_that_of_the_declared_rust_version() {
+    complain(&Tree::load(), let_chains);
+}
+
+#[test]
 fn every_file_has_a_header_and_a_long_one_gives_its_reason() {
     complain(&Tree::load(), headers);
 }
@@ -387,6 +392,56 @@ fn leftovers(tree: &Tree) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Syntax that the declared rust-version does not have: clippy's `incompatible_msrv` looks at the standard
+/// library only. A let chain is an `if` or `while` with a `let` that stands beside an `&&`.
+fn let_chains(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.rust_files() {
+        let code = code(text);
+        for start in ["if ", "while "] {
+            for (at, _) in code.match_indices(start) {
+                let joined = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                let condition = condition(&code[at + start.len()..]);
+                let chained = condition.starts_with("let ") && condition.contains("&&");
+                if !joined && (chained || condition.contains("&& let ")) {
+                    let number = 1 + code[..at].matches('\n').count();
+                    complaints.push(format!(
+                        "{path}:{number}: a let chain, which Rust 1.85 has not"
+                    ));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// Up to the brace that opens the block: one that no parenthesis, bracket or brace encloses.
+fn condition(text: &str) -> String {
+    let mut depth = 0;
+    let is_inside = |c: &char| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            '{' | ';' if depth == 0 => return false,
+            _ => {}
+        }
+        true
+    };
+    let text: String = text.chars().take_while(is_inside).collect();
+    // What is in parentheses is a value, and no part of the chain.
+    let mut depth = 0;
+    let outside = |c: &char| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => return depth == 0,
+        }
+        false
+    };
+    let outside: String = text.chars().filter(outside).collect();
+    outside.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn headers(tree: &Tree) -> Vec<String> {

@@ -44,6 +44,12 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<UnhandledPanic>();
 }
 
+/// Catches: a runtime that cannot be borrowed by what is caught.
+#[test]
+fn a_runtime_may_be_used_in_what_is_caught() {
+    unwind_safe::<Runtime>();
+}
+
 /// Catches: a name that has to be cloned.
 #[test]
 fn names_that_own_nothing_are_copied() {

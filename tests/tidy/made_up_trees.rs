@@ -335,3 +335,27 @@ fn a_file_without_a_header_is_seen() {
 fn a_version_without_an_entry_is_seen() {
     assert_eq!(changelog(&good_but(&[]), "0.1.1").len(), 1);
 }
+
+#[test]
+fn a_let_chain_is_found_and_what_looks_like_one_is_none() {
+    for chain in [
+        "if let Some(x) = y && z {}",
+        "if z && let Some(x) = y {}",
+        "while let Some(x) = y\n    && x > 1\n{}",
+        "} else if a && let Ok(b) = c {",
+    ] {
+        let tree = good_but(&[("runtime/slab.rs", chain)]);
+        assert_eq!(let_chains(&tree).len(), 1, "{chain}");
+    }
+    for none in [
+        "if let Some(x) = (y && z) {}",
+        "if let Some(x) = y { if a && b {} }",
+        "if a && b {}",
+        "while let Some(x) = f(|| a && b) {}",
+        "match x { y if a && b => {} _ => {} }",
+        "// if let Some(x) = y && z {}",
+    ] {
+        let tree = good_but(&[("runtime/slab.rs", none)]);
+        assert_eq!(let_chains(&tree), [""; 0], "{none}");
+    }
+}

@@ -126,8 +126,8 @@ fn memory_returns_after_a_burst_whatever_its_length_and_order() {
     }
 }
 
-/// Fault B33. Catches: newcomers that take the slots beside the survivors of a burst, and not those of
-/// one chunk until it is full: whoever comes and goes holds all of its memory for ever.
+/// Fault B33. Catches: newcomers that take a chunk each and do not fill those that are there: whoever comes
+/// and goes holds all the memory of the burst, or more, for ever.
 #[test]
 fn those_that_come_after_a_burst_gather() {
     let (burst, stay) = (100_000, 4_000);
