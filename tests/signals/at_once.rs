@@ -286,7 +286,9 @@ fn a_listener_made_after_a_foreign_handler_hears_and_the_replacement_is_told() {
     );
 }
 
-/// Fault E9. Catches: a handler that other code installs at the same moment, and that is overwritten.
+/// Fault E9. Catches: a handler that other code installs at the same moment, and that is overwritten, as one
+/// in nine is if the former action is put back without a look at what it displaces. (That it is put back if
+/// it came between the look and the restoring, a matter of nanoseconds, this sees only now and then.)
 #[test]
 fn a_handler_that_comes_while_the_former_action_is_given_back_stays() {
     in_child(
