@@ -316,8 +316,8 @@ pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
         unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
     })?;
-    let seconds = u32::try_from(linger.l_linger).unwrap_or(0);
-    Ok((linger.l_onoff != 0).then_some(seconds))
+    // The kernel takes what does not fit into an int for a great number, and not for a negative one.
+    Ok((linger.l_onoff != 0).then_some(linger.l_linger as u32))
 }
 
 /// True if acknowledgments are sent at once: TCP_QUICKACK, tcp(7).

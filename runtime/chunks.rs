@@ -2,9 +2,9 @@
 //!
 //! Interface: [`Chunks::insert`] takes a vacant slot, [`vacate`](Chunks::vacate) gives one back,
 //! [`give_back_room`](Chunks::give_back_room) frees the chunks in which nobody lives.
-//! Invariant: a chunk is in `open` exactly while it is there and has a vacant slot, and a place of the
-//! directory is in `holes` exactly while it has no chunk. So neither list names what is not there, and
-//! whatever survives a burst holds one chunk at most.
+//! Invariant: a chunk is in `open` exactly while it is there and has a vacant slot, and each place of the
+//! directory without a chunk is in `holes`, once. So whatever survives a burst holds its own chunk, and
+//! half a byte for each slot below it, in the directory and in what is as long: no other memory.
 //!
 //! ```text
 //!   directory   [ ■ ][ ■ ][   ][ ■ ][   ]       open: 1, 3    holes: 2, 4
@@ -17,7 +17,8 @@
 //!
 //! Read before: `slab`.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::slab::{NEAR, Slot};
 
@@ -28,9 +29,11 @@ pub(super) struct Chunks<T> {
     directory: Vec<Option<Box<Chunk<T>>>>,
     /// Chunks with a vacant slot; the last is the one that is being filled.
     open: VecDeque<u32>,
-    /// Places of the directory without a chunk, the lowest last.
-    holes: Vec<u32>,
-    /// Chunks in which nobody lives.
+    /// Places of the directory without a chunk, the lowest first out. Those that the directory has lost
+    /// since are there, too, behind all others.
+    holes: BinaryHeap<Reverse<u32>>,
+    /// Chunks that are there, and those of them in which nobody lives.
+    present: usize,
     vacant: usize,
     len: usize,
 }
@@ -48,7 +51,8 @@ impl<T> Chunks<T> {
         Chunks {
             directory: Vec::new(),
             open: VecDeque::new(),
-            holes: Vec::new(),
+            holes: BinaryHeap::new(),
+            present: 0,
             vacant: 0,
             len: 0,
         }
@@ -83,16 +87,20 @@ impl<T> Chunks<T> {
             vacant: u32::MAX,
             slots: std::array::from_fn(vacant),
         });
+        let end = self.directory.len();
         let at = match self.holes.pop() {
-            Some(at) => {
+            Some(Reverse(at)) if (at as usize) < end => {
                 self.directory[at as usize] = Some(chunk);
                 at
             }
-            None => {
+            _ => {
+                // What is left there, the directory has lost.
+                self.holes.clear();
                 self.directory.push(Some(chunk));
-                self.directory.len() as u32 - 1
+                end as u32
             }
         };
+        self.present += 1;
         self.vacant += 1;
         self.open.push_back(at);
         at
@@ -157,23 +165,32 @@ impl<T> Chunks<T> {
     /// Slots for which there is memory.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        (self.directory.len() - self.holes.len()) * SLOTS
+        self.present * SLOTS
     }
 
     /// Frees the chunks in which nobody lives, if most are such and they are more than a few: as many
-    /// slots as the vector has, which the next batch need not take again.
+    /// slots as the vector has, which the next batch need not take again. A few that keep the directory
+    /// long are freed as well.
     #[inline]
     pub(super) fn give_back_room(&mut self) {
         const FEW: usize = NEAR / SLOTS;
-        if self.vacant > FEW {
-            let occupied = self.directory.len() - self.holes.len() - self.vacant;
-            if self.vacant > occupied {
-                self.free_vacant();
-            }
+        if self.vacant == 0 {
+            return;
+        }
+        let most = self.vacant > FEW && self.vacant > self.present - self.vacant;
+        let long = self.directory.len() > 4 * self.present.max(FEW);
+        if most || long && self.ends_vacant() {
+            self.free_vacant();
         }
     }
 
-    /// A chunk is freed once for each time it was made, so this costs little that was not paid for.
+    fn ends_vacant(&self) -> bool {
+        let last = self.directory.last().and_then(Option::as_ref);
+        last.is_some_and(|last| last.vacant == u32::MAX)
+    }
+
+    /// A chunk is freed once for each time it was made, and there are at most as many others as are freed,
+    /// or few, so this costs nothing that was not paid for.
     #[cold]
     fn free_vacant(&mut self) {
         let Chunks {
@@ -183,21 +200,21 @@ impl<T> Chunks<T> {
             let chunk = &mut directory[at as usize];
             let vacated = chunk.take_if(|chunk| chunk.vacant == u32::MAX);
             if vacated.is_some() {
-                holes.push(at);
+                holes.push(Reverse(at));
             }
             vacated.is_none()
         });
+        self.present -= self.vacant;
         self.vacant = 0;
         while directory.last().is_some_and(Option::is_none) {
             directory.pop();
         }
         let end = directory.len();
-        holes.retain(|&at| (at as usize) < end);
-        holes.sort_unstable_by(|one, other| other.cmp(one));
         if end <= directory.capacity() / 4 {
             directory.shrink_to(2 * end);
+            holes.retain(|&Reverse(at)| (at as usize) < end);
+            holes.shrink_to(2 * holes.len());
+            self.open.shrink_to(2 * self.open.len());
         }
-        holes.shrink_to(2 * holes.len());
-        self.open.shrink_to(2 * self.open.len());
     }
 }

@@ -215,10 +215,12 @@ impl Sleep {
 
     /// The runtime by whose clock it is judged, if that is the current one: the one it waits in, or will.
     fn judge(&self) -> Option<Rc<Shared>> {
-        match self.timer {
-            Some(name) => context::home_of(name),
-            None => context::current(),
-        }
+        let Some(name) = self.timer else {
+            return context::current();
+        };
+        // If its runtime has ended, it waits in this one next.
+        let next = || context::current().filter(|_| !place::is_open(name));
+        context::home_of(name).or_else(next)
     }
 
     /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (Where
@@ -232,8 +234,7 @@ impl Sleep {
             (Some(name), Some(shared)) => {
                 self.timer = shared.disarm(name).map(|waker| shared.arm(deadline, waker));
             }
-            // The timer has its old deadline and the task's waker. If its runtime has ended, it is
-            // gone, and the next poll arms another.
+            // The timer has its old deadline and the task's waker.
             (Some(name), None) => drop(place::post(name, Command::FireTimer(name))),
         }
     }

@@ -252,7 +252,7 @@ enum Stay {
 /// middle; a list, a queue or an inbox that follows the highest index.
 #[test]
 fn whoever_survives_a_burst_keeps_what_it_needs() {
-    const BURST: usize = 100_000;
+    const BURST: usize = 60_000;
     /// A task with a sleep, in its cell and its slots.
     const NEED: usize = 400;
     const MIB: usize = 1 << 20;

@@ -419,9 +419,13 @@ fn let_chains(tree: &Tree) -> Vec<String> {
 
 /// Up to the brace that opens the block: one that no parenthesis, bracket or brace encloses.
 fn condition(text: &str) -> String {
-    let mut depth = 0;
+    let (mut depth, mut in_pattern) = (0, text.trim_start().starts_with("let "));
     let is_inside = |c: &char| {
         match c {
+            '=' if depth == 0 => in_pattern = false,
+            // A pattern may have braces; the first behind its `=` opens the block.
+            '{' if in_pattern => depth += 1,
+            '}' if in_pattern => depth -= 1,
             '(' | '[' => depth += 1,
             ')' | ']' => depth -= 1,
             '{' | ';' if depth == 0 => return false,

@@ -92,7 +92,9 @@ impl TcpStream {
     ///
     /// # Errors
     /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2);
-    /// `InvalidInput` for what is not an address. If several failed, the text lists all.
+    /// `InvalidInput` for what is not an address. If several failed, the text lists all. What a firewall or a
+    /// sandbox refuses (EPERM, EACCES, EINVAL, EOPNOTSUPP, ENOSYS) has the name of the call in its text, and
+    /// no `raw_os_error`; so has it in the other operations.
     ///
     /// A connection of the socket with itself, which TCP makes if the system happens to choose the
     /// port it connects to, counts as refused.

@@ -23,6 +23,19 @@ fn linger_and_quickack_are_told_and_set() {
         assert_eq!(client.linger().unwrap(), None);
         client.set_zero_linger().unwrap();
         assert_eq!(client.linger().unwrap(), Some(std::time::Duration::ZERO));
+        // An int to us, and a great number to the kernel.
+        let endless = libc::linger {
+            l_onoff: 1,
+            l_linger: -1,
+        };
+        let value = (&raw const endless).cast();
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&client);
+        let len = size_of::<libc::linger>() as libc::socklen_t;
+        // SAFETY: the pointer is good for a read of `len` bytes, which is all that setsockopt(2) reads.
+        assert_eq!(unsafe { libc::setsockopt(fd, level, name, value, len) }, 0);
+        assert!(client.linger().unwrap() > Some(std::time::Duration::from_secs(3600)));
+        client.set_zero_linger().unwrap();
         for quickack in [false, true] {
             client.set_quickack(quickack).unwrap();
             assert_eq!(client.quickack().unwrap(), quickack);

@@ -341,6 +341,7 @@ fn a_let_chain_is_found_and_what_looks_like_one_is_none() {
     for chain in [
         "if let Some(x) = y && z {}",
         "if z && let Some(x) = y {}",
+        "if let P { a, b: Q { .. } } = y && z {}",
         "while let Some(x) = y\n    && x > 1\n{}",
         "} else if a && let Ok(b) = c {",
     ] {
@@ -351,6 +352,7 @@ fn a_let_chain_is_found_and_what_looks_like_one_is_none() {
         "if let Some(x) = (y && z) {}",
         "if let Some(x) = y { if a && b {} }",
         "if a && b {}",
+        "if let P { a, .. } = y { if b && c {} }",
         "while let Some(x) = f(|| a && b) {}",
         "match x { y if a && b => {} _ => {} }",
         "// if let Some(x) = y && z {}",

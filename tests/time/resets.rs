@@ -174,6 +174,26 @@ fn a_sleep_that_is_reset_in_another_runtime_is_judged_by_its_own_clock() {
     inside(&still, || assert!(poll(&mut sleep, &waker).is_pending()));
 }
 
+/// Fault D17. Catches: a sleep whose runtime has ended, and that is judged by no clock any more.
+#[test]
+fn a_sleep_whose_runtime_has_ended_is_judged_by_the_one_it_is_in() {
+    let ended = Runtime::new().unwrap();
+    let mut sleep = sleep(MILLISECOND);
+    let (_, waker) = Wakes::new();
+    inside(&ended, || assert!(poll(&mut sleep, &waker).is_pending()));
+    drop(ended);
+    block_on(async {
+        assert!(!sleep.is_elapsed());
+        reveille::time::sleep(2 * MILLISECOND).await;
+        assert!(sleep.is_elapsed());
+        sleep.reset(now() + HOUR);
+        assert!(!sleep.is_elapsed());
+        sleep.reset(now() - MILLISECOND);
+        assert!(sleep.is_elapsed());
+        sleep.await;
+    });
+}
+
 /// Fault D17. Catches: an interval made outside, whose first tick waits for a paused clock.
 #[test]
 fn an_interval_made_outside_ticks_at_once_and_when_it_is_reset_to_now() {

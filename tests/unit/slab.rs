@@ -161,6 +161,20 @@ fn those_that_come_after_a_burst_gather() {
     }
 }
 
+/// Fault B33. Catches: chunks that are kept at the end of a directory which is empty but for them, and so
+/// keep all of it, and the inbox that is as long.
+#[test]
+fn the_directory_shrinks_when_nobody_is_left() {
+    for order in [false, true] {
+        let slab = after_a_burst(0, 200_000, |names| {
+            if order {
+                names.reverse();
+            }
+        });
+        assert!(slab.slots() <= 4_096 + 1_024, "{} slots", slab.slots());
+    }
+}
+
 /// Catches: vacant slots that are forgotten when the slab shrinks, and so stay vacant for ever.
 #[test]
 fn a_slab_that_shrank_uses_its_vacant_slots_before_it_grows() {
