@@ -1,12 +1,6 @@
 //! reveille beside its peers, and beside an epoll loop written by hand.
 //!
-//! ```text
-//! cargo run --release --manifest-path bench/Cargo.toml             all tables, in about ten minutes
-//! ... -- echo                                                      one part: echo, executor, counts,
-//!                                                                  profile, scaling, size
-//! ... -- --quick                                                   a smoke test: the figures mean nothing
-//! ... -- --write                                                   also into bench/README.md
-//! ```
+//! The command line is in [`USAGE`], which `--help` prints.
 //!
 //! Read next: `contenders`, to judge what is fair; `load` and `operations`, what is measured; `echo` and
 //! `executor`, how.
@@ -35,6 +29,17 @@ mod stats;
 mod sys;
 mod table;
 mod tools;
+
+/// What `--help` prints.
+const USAGE: &str = "\
+cargo run --release --manifest-path bench/Cargo.toml             all tables, in about ten minutes
+... -- echo                                                      one part: echo, executor, counts,
+                                                                 profile, scaling, size
+... -- gate                                                      instructions, against instructions.txt
+... -- gate --bless                                              writes instructions.txt anew
+... -- --quick                                                   a smoke test: the figures mean nothing
+... -- --write                                                   also into bench/README.md
+";
 
 /// How long to measure.
 #[derive(Clone, Copy)]
@@ -86,6 +91,10 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["serve", name, buffer, ref cpus @ ..] => child::serve(name, buffer, cpus),
         ["operate", name] => child::operate(name),
+        ["--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
         ["gate"] => gate::gate(false),
         ["gate", "--bless"] => gate::gate(true),
         ["load", port, connections] => child::load(port, connections),
@@ -110,10 +119,14 @@ fn parts(words: &[&str]) -> io::Result<()> {
         .iter()
         .find(|word| !["--quick", "--write"].contains(word))
     {
-        return Err(io::Error::other(format!("no option `{word}`")));
+        return Err(io::Error::other(format!(
+            "no option `{word}`; `--help` tells all"
+        )));
     }
     if let Some(word) = names.iter().find(|name| !known(name)) {
-        return Err(io::Error::other(format!("no part `{word}`")));
+        return Err(io::Error::other(format!(
+            "no part `{word}`; `--help` tells all"
+        )));
     }
     let mut effort = if options.contains(&"--quick") {
         QUICK
