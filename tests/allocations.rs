@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "support/limit.rs"]
+mod limit;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -13,6 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use limit::limit;
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Runtime;
 use reveille::task::{JoinSet, yield_now};
@@ -73,6 +77,7 @@ async fn own_waker() -> Waker {
 /// Catches: a second allocation in `spawn`, beside the cell.
 #[test]
 fn a_spawn_is_one_allocation() {
+    let _limit = limit(30);
     block_on(async {
         // Some stay, or the slab and the queue would be given back after the first thousand.
         (0..1000).for_each(|_| drop(spawn(pending::<()>())));
@@ -93,6 +98,7 @@ fn a_spawn_is_one_allocation() {
 /// R1, promise 3. Catches: a run queue that grows in a wake.
 #[test]
 fn a_wake_at_home_allocates_nothing() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let wakers: Rc<Cell<Vec<Waker>>> = Rc::default();
     for _ in 0..1000 {

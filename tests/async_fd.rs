@@ -16,6 +16,8 @@ use reveille::io::{AsyncFd, Interest};
 mod child;
 #[path = "support/foreign.rs"]
 mod foreign;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/step.rs"]
 mod step;
 #[path = "support/within.rs"]

@@ -6,6 +6,8 @@
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "support/step.rs"]

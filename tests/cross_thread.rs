@@ -25,8 +25,11 @@ use reveille::task::yield_now;
 use reveille::time::{Sleep, sleep};
 use reveille::{Runtime, block_on, spawn};
 
+use limit::limit;
 use support::alone;
 
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/alone.rs"]
 mod support;
 
@@ -217,6 +220,7 @@ fn a_spawn_from_a_thread_ends_the_wait() {
 /// R3. Fault B3. Catches: an abort from elsewhere that is not obeyed.
 #[test]
 fn an_abort_from_elsewhere_drops_the_future_at_home() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let (sender, dropped) = mpsc::channel();
@@ -244,6 +248,7 @@ fn an_abort_from_elsewhere_drops_the_future_at_home() {
 /// end of the runtime, or dropped there.
 #[test]
 fn a_join_handle_dropped_elsewhere_has_the_output_dropped_at_home() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let (sender, dropped) = mpsc::channel();
@@ -265,6 +270,7 @@ fn a_join_handle_dropped_elsewhere_has_the_output_dropped_at_home() {
 /// Fault D11. Catches: a timer left armed until its deadline by a `Sleep` dropped elsewhere.
 #[test]
 fn a_sleep_dropped_elsewhere_is_disarmed() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let wakes = Arc::new(Wakes::default());
@@ -286,6 +292,7 @@ fn a_sleep_dropped_elsewhere_is_disarmed() {
 /// open; a slot that is not freed.
 #[test]
 fn an_async_fd_dropped_elsewhere_leaves_epoll_and_its_slot() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let (fd, _theirs) = pair();
@@ -303,6 +310,7 @@ fn an_async_fd_dropped_elsewhere_leaves_epoll_and_its_slot() {
 /// Catches: the waiter of a future that was dropped elsewhere kept until the next event, or woken.
 #[test]
 fn a_pending_read_dropped_elsewhere_waits_no_longer() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let (fd, mut theirs) = pair();
@@ -326,6 +334,7 @@ fn a_pending_read_dropped_elsewhere_waits_no_longer() {
 /// Fault B5; R6. Catches: a name that is not asked whether its runtime lives.
 #[test]
 fn what_outlives_its_runtime_finds_nothing_anywhere() {
+    let _limit = limit(30);
     for elsewhere in Elsewhere::ALL {
         let runtime = Runtime::new().unwrap();
         let (fd, mut theirs) = pair();
@@ -371,6 +380,7 @@ fn block_on_or_poll<F: Future + Unpin>(mut future: F) -> F::Output {
 /// Fault B5. Catches: a waker that owns something, or reaches for what has gone.
 #[test]
 fn a_thousand_wakers_are_woken_and_dropped_after_the_end() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let wakers: Vec<Waker> = (0..1_000).map(|_| a_waker_of(&runtime)).collect();
     drop(runtime);
@@ -384,6 +394,7 @@ fn a_thousand_wakers_are_woken_and_dropped_after_the_end() {
 /// Fault B6. Catches: a reference count in the waker, or a wake that is queued once for each.
 #[test]
 fn a_million_clones_of_a_waker_cost_one_poll() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let waker = a_waker_of(&runtime);
     let before = runtime.handle().metrics();
@@ -401,6 +412,7 @@ fn a_million_clones_of_a_waker_cost_one_poll() {
 /// is set.
 #[test]
 fn a_storm_of_wakes_is_one_ring_and_one_poll_a_task() {
+    let _limit = limit(30);
     const TASKS: u64 = 100;
     let runtime = Runtime::new().unwrap();
     let wakers: Vec<Waker> = (0..TASKS).map(|_| a_waker_of(&runtime)).collect();
@@ -426,6 +438,7 @@ fn a_storm_of_wakes_is_one_ring_and_one_poll_a_task() {
 /// Fault B38. Catches: a ring for a runtime that is awake and will look by itself.
 #[test]
 fn nobody_rings_while_the_runtime_is_awake() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let waker = a_waker_of(&runtime);
     let rung = rings(&runtime);
@@ -444,6 +457,7 @@ fn nobody_rings_while_the_runtime_is_awake() {
 /// Promise 6. Catches: an inbox that is read only when the runtime looks at epoll, every 61 polls.
 #[test]
 fn a_wake_that_comes_while_others_run_is_heard_at_the_next_poll() {
+    let _limit = limit(30);
     block_on(async {
         let mut was_polled = false;
         let waits = poll_fn(move |cx| {
@@ -466,6 +480,7 @@ fn a_wake_that_comes_while_others_run_is_heard_at_the_next_poll() {
 /// Fault B8. Catches: wakers that differ from poll to poll; a hint without the serial.
 #[test]
 fn will_wake_is_true_for_the_same_task_and_false_for_another() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let seen = Rc::new(RefCell::new(Vec::new()));
     let polled = |times: usize| {
@@ -537,6 +552,7 @@ fn waiting_in_another_runtime_is_an_error_that_says_so() {
 /// Fault B36. Catches: an operation that is not even tried elsewhere.
 #[test]
 fn what_need_not_wait_works_in_another_runtime_and_outside_any() {
+    let _limit = limit(30);
     let (home, other) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let (fd, mut theirs) = pair();
     home.block_on(async { assert!(poll_once(read(&fd)).await.is_none()) });
@@ -1077,6 +1093,7 @@ fn a_ping_pong_over_threads_never_stops() {
 /// Catches: a `JoinHandle` that waits where nobody will wake it.
 #[test]
 fn a_join_handle_polled_in_another_runtime_panics_with_the_cure() {
+    let _limit = limit(30);
     let (home, other) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let task = home.spawn(async { 1 });
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| other.block_on(task)));

@@ -23,10 +23,13 @@ use reveille::time::{Sleep, advance, now, pause, sleep, timeout};
 use reveille::{Runtime, block_on, spawn};
 
 use child::in_child;
+use limit::limit;
 use within::within;
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/within.rs"]
 mod within;
 
@@ -104,6 +107,7 @@ fn wait(runtime: &Runtime) {
 /// Faults D15, D16.
 #[test]
 fn what_is_due_by_a_paused_clock_fires() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let due = sleep(Duration::from_micros(50));
         while now() < due.deadline() {}
@@ -124,6 +128,7 @@ fn what_is_due_by_a_paused_clock_fires() {
 /// Fault D16.
 #[test]
 fn a_reset_from_another_thread_wakes_the_task() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let waits = std::sync::Arc::new(std::sync::Mutex::new(sleep(HOUR)));
         let awaited = std::sync::Arc::clone(&waits);
@@ -171,6 +176,7 @@ fn a_reset_between_two_turns_wakes_the_task() {
 /// Faults B25, B41.
 #[test]
 fn a_timeout_fires_beside_a_sibling_that_makes_128_operations() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let greedy = async {
             loop {
@@ -191,6 +197,7 @@ fn a_timeout_fires_beside_a_sibling_that_makes_128_operations() {
 /// Fault B41.
 #[test]
 fn an_operation_that_fails_for_ever_starves_nobody() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
@@ -217,6 +224,7 @@ fn an_operation_that_fails_for_ever_starves_nobody() {
 /// Fault B43.
 #[test]
 fn an_abort_by_another_thread_is_obeyed_before_the_next_poll() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let polls = Rc::new(Cell::new(0));
         let counted = Rc::clone(&polls);
@@ -237,6 +245,7 @@ fn an_abort_by_another_thread_is_obeyed_before_the_next_poll() {
 /// Fault B44: the runtime that ends does so inside the one that is driven.
 #[test]
 fn what_waited_in_a_runtime_that_ends_goes_on() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let mut ends = Some(Runtime::new().unwrap());
         let moves = Rc::new(RefCell::new(sleep(HOUR)));
@@ -287,6 +296,7 @@ fn signals_are_heard() {
 /// Fault A30.
 #[test]
 fn a_sharer_that_makes_the_listener_block_stops_nothing() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let theirs = StdListener::bind("127.0.0.1:0").unwrap();
         let listener = TcpListener::from_std(theirs.try_clone().unwrap()).unwrap();
@@ -314,6 +324,7 @@ fn a_sharer_that_makes_the_listener_block_stops_nothing() {
 /// Fault A31.
 #[test]
 fn a_peek_behind_what_is_there_waits_and_the_bytes_can_be_read() {
+    let _limit = limit(300);
     in_every_way(|| async {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let mut theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();

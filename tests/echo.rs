@@ -16,8 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use limit::limit;
 use server::{PATIENCE, Server, built, connect, number_after, rest, until};
 
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/server.rs"]
 mod server;
 
@@ -75,6 +78,7 @@ fn cpu(server: &Server) -> u64 {
 /// Catches: a feature more.
 #[test]
 fn the_program_has_less_than_70_lines_of_code() {
+    let _limit = limit(300);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/echo.rs");
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().map(str::trim);
@@ -87,6 +91,7 @@ fn the_program_has_less_than_70_lines_of_code() {
 /// Catches: printing the address that was asked for.
 #[test]
 fn the_first_line_tells_where_it_listens_with_the_real_port() {
+    let _limit = limit(300);
     // `start` has read the line, and connects to what it says.
     let server = echo();
     assert_eq!(server.address.ip(), Ipv4Addr::LOCALHOST);
@@ -98,6 +103,7 @@ fn the_first_line_tells_where_it_listens_with_the_real_port() {
 /// Catches: `println!`, which panics then.
 #[test]
 fn a_stdout_that_nobody_reads_is_a_failure_and_no_panic() {
+    let _limit = limit(300);
     let (stdout, reader) = UnixStream::pair().unwrap();
     drop(reader);
     let mut command = Command::new(built("echo"));
@@ -114,6 +120,7 @@ fn a_stdout_that_nobody_reads_is_a_failure_and_no_panic() {
 /// Catches: a panic where no descriptor is left for the runtime.
 #[test]
 fn too_few_descriptors_at_the_start_are_told_in_one_line() {
+    let _limit = limit(300);
     // With fewer the program does not even load.
     for room in 4..8 {
         let script = "ulimit -n $0; exec \"$@\"";
@@ -135,6 +142,7 @@ fn too_few_descriptors_at_the_start_are_told_in_one_line() {
 /// Catches: a server that drains and says nothing, so that it seems to hang.
 #[test]
 fn at_the_first_signal_it_says_what_it_waits_for() {
+    let _limit = limit(300);
     let server = echo();
     exchange(&server.connect(), b"hello");
     send_signal(&server, libc::SIGINT);
@@ -150,6 +158,7 @@ fn at_the_first_signal_it_says_what_it_waits_for() {
 /// Catches: a line for each connection, or at the end.
 #[test]
 fn nothing_is_printed_but_the_first_line() {
+    let _limit = limit(300);
     let mut server = echo();
     exchange(&server.connect(), b"hello");
     send_signal(&server, libc::SIGTERM);
@@ -162,6 +171,7 @@ fn nothing_is_printed_but_the_first_line() {
 /// Catches: setting IPV6_V6ONLY.
 #[test]
 fn the_ipv6_wildcard_serves_both_families() {
+    let _limit = limit(300);
     let server = Server::start("echo", &["[::]:0"]);
     assert_eq!(server.address.ip(), Ipv6Addr::UNSPECIFIED);
     let port = server.address.port();
@@ -173,6 +183,7 @@ fn the_ipv6_wildcard_serves_both_families() {
 /// Catches: taking anything for an address, or ignoring what is too much.
 #[test]
 fn a_wrong_argument_is_answered_by_the_usage_and_exit_code_2() {
+    let _limit = limit(300);
     for arguments in [
         ["nonsense"].as_slice(),
         &["--help"],
@@ -190,6 +201,7 @@ fn a_wrong_argument_is_answered_by_the_usage_and_exit_code_2() {
 /// Catches: an error without the address, and one that ends like a success.
 #[test]
 fn a_port_in_use_is_told_with_its_address_and_exit_code_1() {
+    let _limit = limit(300);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&[&address]);
@@ -205,6 +217,7 @@ fn a_port_in_use_is_told_with_its_address_and_exit_code_1() {
 /// Catches: closing at the end of the stream before what is left has been sent.
 #[test]
 fn a_client_that_closes_its_half_gets_all_its_bytes_and_then_the_end() {
+    let _limit = limit(300);
     let server = echo();
     let mut client = server.connect();
     let bytes = pattern(0, 1 << 20);
@@ -238,6 +251,7 @@ fn pattern(from: usize, length: usize) -> Vec<u8> {
 /// (other bytes).
 #[test]
 fn a_client_that_reads_later_gets_every_byte_and_costs_bounded_memory() {
+    let _limit = limit(300);
     // More than all socket buffers between the two can hold.
     const ALL: usize = 64 << 20;
     const CHUNK: usize = 1 << 20;
@@ -290,6 +304,7 @@ fn a_client_that_reads_later_gets_every_byte_and_costs_bounded_memory() {
 /// Catches: an error of one connection that ends the server, or leaves its descriptor open.
 #[test]
 fn a_thousand_clients_that_leave_their_bytes_unread_harm_nobody() {
+    let _limit = limit(300);
     let server = echo();
     let idle = server.descriptors();
     let honest = server.connect();
@@ -309,6 +324,7 @@ fn a_thousand_clients_that_leave_their_bytes_unread_harm_nobody() {
 /// Catches: not hearing of errors.
 #[test]
 fn a_thousand_resets_harm_nobody() {
+    let _limit = limit(300);
     let server = echo();
     let idle = server.descriptors();
     let honest = server.connect();
@@ -331,6 +347,7 @@ fn a_thousand_resets_harm_nobody() {
 /// Catches: trusting a short read after an event with EPOLLPRI.
 #[test]
 fn an_urgent_byte_strands_nothing_behind_it() {
+    let _limit = limit(300);
     let server = echo();
     let mut client = server.connect();
     // Registered now, and known to be drained.
@@ -370,6 +387,7 @@ fn urgent(client: &TcpStream, byte: u8) {
 /// Catches: serving one connection after the other.
 #[test]
 fn silent_and_greedy_clients_do_not_hinder_an_honest_one() {
+    let _limit = limit(300);
     let server = echo();
     let _silent: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     // They send until they are stuck, and read nothing.
@@ -388,6 +406,7 @@ fn silent_and_greedy_clients_do_not_hinder_an_honest_one() {
 /// Catches: a line to stdout for each connection.
 #[test]
 fn a_full_pipe_on_stdout_stalls_nothing() {
+    let _limit = limit(300);
     let server = echo();
     // Another open file description of the same pipe: ours may be non-blocking.
     let path = format!("/proc/{}/fd/1", server.pid());
@@ -412,6 +431,7 @@ fn a_full_pipe_on_stdout_stalls_nothing() {
 /// Catches: giving up, trying without pause, logging every time.
 #[test]
 fn at_the_descriptor_limit_it_rests_and_serves_everyone_in_turn() {
+    let _limit = limit(300);
     const SERVED: usize = 4;
     const WINDOW: Duration = Duration::from_secs(2);
     let server = echo();
@@ -455,6 +475,7 @@ fn at_the_descriptor_limit_it_rests_and_serves_everyone_in_turn() {
 /// Catches: a wait with a timeout, and an event that comes again and again.
 #[test]
 fn while_all_are_silent_it_does_not_even_wake_up() {
+    let _limit = limit(300);
     let server = echo();
     let clients: Vec<TcpStream> = (0..10).map(|_| server.connect()).collect();
     clients.iter().for_each(|client| exchange(client, b"hello"));
@@ -472,6 +493,7 @@ fn while_all_are_silent_it_does_not_even_wake_up() {
 /// Catches: a buffer for each connection.
 #[test]
 fn ten_thousand_connections_all_echo_and_cost_little_while_they_wait() {
+    let _limit = limit(300);
     // Half of what this process may have: other tests of it have clients too.
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let connections = 10_000.min(usize::try_from(limit).unwrap() / 2);
@@ -544,12 +566,14 @@ fn is_refused(address: SocketAddr) -> bool {
 /// Catches: not listening for it, so that it ends the process.
 #[test]
 fn sigint_stops_accepting_and_lets_connections_finish() {
+    let _limit = limit(300);
     ends_gracefully_by(libc::SIGINT);
 }
 
 /// Catches: not listening for it, so that it ends the process.
 #[test]
 fn sigterm_stops_accepting_and_lets_connections_finish() {
+    let _limit = limit(300);
     ends_gracefully_by(libc::SIGTERM);
 }
 
@@ -558,6 +582,7 @@ fn sigterm_stops_accepting_and_lets_connections_finish() {
 /// while others keep connecting.
 #[test]
 fn clients_that_wait_in_the_backlog_are_served_before_it_ends() {
+    let _limit = limit(300);
     for keep_coming in [false, true] {
         let server = echo();
         let address = server.address;
@@ -590,6 +615,7 @@ fn clients_that_wait_in_the_backlog_are_served_before_it_ends() {
 /// Catches: waiting without a limit, and not at all.
 #[test]
 fn connections_that_do_not_finish_have_five_seconds() {
+    let _limit = limit(300);
     let server = echo();
     let client = server.connect();
     exchange(&client, b"hello");
@@ -605,6 +631,7 @@ fn connections_that_do_not_finish_have_five_seconds() {
 /// Catches: waiting for the connections whatever comes.
 #[test]
 fn a_second_signal_ends_it_at_once() {
+    let _limit = limit(300);
     let server = echo();
     let (address, client) = (server.address, server.connect());
     exchange(&client, b"hello");
@@ -621,6 +648,7 @@ fn a_second_signal_ends_it_at_once() {
 /// Catches: no SO_REUSEADDR.
 #[test]
 fn it_can_be_started_again_at_once_on_the_same_port() {
+    let _limit = limit(300);
     let server = echo();
     let address = server.address;
     let client = server.connect();

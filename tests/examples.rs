@@ -12,14 +12,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/within.rs"]
 mod within;
 
+use limit::limit;
 use within::within;
 
 /// Catches: an example that does not compile, hangs, fails, or whose header tells a tale.
 #[test]
 fn every_example_prints_what_its_header_says() {
+    let _limit = limit(300);
     let directory = build();
     let examples = examples();
     assert!(examples.len() >= 2, "{examples:?}");

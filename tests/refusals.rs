@@ -21,6 +21,8 @@ use rlimit::Resource;
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 

@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "support/limit.rs"]
+mod limit;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, Read, Write};
@@ -14,6 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use limit::limit;
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::{Handle, Metrics, Runtime};
 use reveille::task::yield_now;
@@ -84,6 +88,7 @@ fn turn(runtime: &Runtime) {
 /// R2. Catches: clearing `queued` after the poll.
 #[test]
 fn wake_during_poll_queues_the_task_again() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let trace = Trace::default();
     for (poll, wake, name) in [("poll a", "wake a", "a"), ("poll b", "", "b")] {
@@ -116,6 +121,7 @@ fn wake_during_poll_queues_the_task_again() {
 /// R1. Catches: pushing a task that is queued already.
 #[test]
 fn many_wakes_are_one_poll() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let probe = Probe::default();
     drop(runtime.spawn(probe.clone()));
@@ -132,6 +138,7 @@ fn many_wakes_are_one_poll() {
 /// spawned there next is polled through the old entry of the queue.
 #[test]
 fn a_slot_is_not_reused_while_it_is_queued() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let newcomer = Probe::default();
     let spawned = newcomer.clone();
@@ -155,6 +162,7 @@ fn a_slot_is_not_reused_while_it_is_queued() {
 /// R1. Catches: a slot freed by `block_on`'s end while a wake of the main future is queued.
 #[test]
 fn a_main_future_that_ends_while_queued_leaves_no_trace() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let newcomer = Probe::default();
     let spawned = newcomer.clone();
@@ -170,6 +178,7 @@ fn a_main_future_that_ends_while_queued_leaves_no_trace() {
 /// Fault B24. Catches: a slot for the last who was woken, or a queue popped at the wrong end.
 #[test]
 fn two_tasks_that_wake_each_other_do_not_pass_a_third() {
+    let _limit = limit(30);
     let trace = Trace::default();
     let wakers: [Rc<RefCell<Option<Waker>>>; 2] = Default::default();
     let noted = trace.clone();
@@ -221,6 +230,7 @@ fn two_tasks_that_wake_each_other_do_not_pass_a_third() {
 /// Promise 6. Catches: spawning at the front, or polling in the middle of `spawn`.
 #[test]
 fn tasks_are_polled_in_the_order_they_were_spawned() {
+    let _limit = limit(30);
     let trace = Trace::default();
     let noted = trace.clone();
     block_on(async move {
@@ -356,6 +366,7 @@ fn timers_fire_and_sockets_answer_although_everybody_wakes_himself() {
 /// from run to run.
 #[test]
 fn after_about_128_ready_operations_the_others_run() {
+    let _limit = limit(30);
     let done = operations_between_others();
     assert_eq!(done, operations_between_others());
     assert!(done.iter().all(|n| (121..=128).contains(n)), "{done:?}");
@@ -389,6 +400,7 @@ fn operations_between_others() -> Vec<usize> {
 /// Fault B25. Catches: an operation of one kind that the budget does not cover.
 #[test]
 fn every_kind_of_ready_operation_spends_the_budget() {
+    let _limit = limit(30);
     /// How often another task runs while `operation` is ready 1280 times, once it was: 10 or 11 times.
     fn others_during<F: Future>(mut operation: impl FnMut() -> F) -> usize {
         let others = Rc::new(Cell::new(0));
@@ -430,6 +442,7 @@ fn every_kind_of_ready_operation_spends_the_budget() {
 /// spends nothing: a server that logs its errors and goes on starves all others.
 #[test]
 fn what_fails_at_once_spends_the_budget() {
+    let _limit = limit(60);
     /// Makes the operation for ever, beside a task that must get on.
     fn endlessly<F: Future>(mut operation: impl FnMut() -> F) {
         block_on(async move {
@@ -491,6 +504,7 @@ fn what_fails_at_once_spends_the_budget() {
 /// left when it is not; one that is lifted for good, or whose rest is lost.
 #[test]
 fn what_is_not_the_runtimes_own_can_be_counted_in() {
+    let _limit = limit(30);
     use reveille::task::coop::{consume_budget, cooperative, has_budget_remaining, unconstrained};
 
     /// How many operations are ready in one poll, from the first on.
@@ -604,6 +618,7 @@ fn a_spent_budget_costs_a_sub_executor_one_operation() {
 /// Fault B25. Catches: spending budget on operations that have to wait.
 #[test]
 fn what_waits_spends_nothing() {
+    let _limit = limit(30);
     let pendings = block_on(async {
         let mut sleeps: Vec<_> = (0..1000).map(|_| sleep(Duration::from_secs(60))).collect();
         let mut ready = 0;
@@ -629,6 +644,7 @@ fn what_waits_spends_nothing() {
 /// Fault B16. Catches: a wake that polls the task on the spot.
 #[test]
 fn a_wake_polls_nobody() {
+    let _limit = limit(30);
     let lock = Arc::new(Mutex::new(()));
     let waker: Rc<RefCell<Option<Waker>>> = Rc::default();
     block_on(async {
@@ -657,6 +673,7 @@ fn a_wake_polls_nobody() {
 /// Fault B8. Catches: a waker whose identity is not that of its task.
 #[test]
 fn wakers_are_alike_exactly_when_their_task_is_the_same() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let wakers = Rc::new(RefCell::new(Vec::new()));
     let two_polls = |turns: usize| {
@@ -696,6 +713,7 @@ fn wakers_are_alike_exactly_when_their_task_is_the_same() {
 /// Fault B37, R6. Catches: a wake at home that does not compare the serial.
 #[test]
 fn a_wake_of_a_finished_task_polls_nobody() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let finished = Probe::default();
     finished.done.set(true);
@@ -767,6 +785,7 @@ fn block_on_returns_when_its_future_is_done_whatever_else_waits() {
 /// Fault B18. Catches: a part of the queue that is forgotten when a look interrupts it.
 #[test]
 fn all_who_are_queued_at_once_run() {
+    let _limit = limit(30);
     for tasks in [1, 61, 62, 10_000] {
         let ran = Rc::new(Cell::new(0));
         block_on(async {
@@ -796,6 +815,7 @@ impl Wake for Relay {
 /// Fault B26. Catches: yielding by the task's own waker instead of the poll's.
 #[test]
 fn yielding_wakes_the_waker_of_the_poll() {
+    let _limit = limit(30);
     let wakes = block_on(async {
         let to = own_waker().await;
         let wakes = AtomicUsize::new(0);
@@ -811,6 +831,7 @@ fn yielding_wakes_the_waker_of_the_poll() {
 /// Promise 6, R6. Catches: wakes from elsewhere that are handed on in another order, or twice.
 #[test]
 fn wakes_from_elsewhere_are_served_in_their_order() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let trace = Trace::default();
     let wakers = Rc::new(RefCell::new(Vec::new()));
@@ -846,6 +867,7 @@ fn wakes_from_elsewhere_are_served_in_their_order() {
 /// gives memory back, and so ignores the wakes of those who live high up.
 #[test]
 fn who_stays_after_a_burst_can_be_woken_from_elsewhere() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let probe = Probe::default();
     for nth in 0..10_000 {

@@ -4,8 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
+use limit::limit;
 use server::{Server, rest, until};
 
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/server.rs"]
 mod server;
 
@@ -32,6 +35,7 @@ fn line(client: &mut impl BufRead) -> String {
 /// Catches: sending to whoever spoke as well, or to one of the others only.
 #[test]
 fn a_line_goes_to_all_the_others_and_not_back() {
+    let _limit = limit(300);
     let (_server, mut clients) = chat(3);
     clients[0].write_all(b"first\n").unwrap();
     let mut readers = clients.iter().map(BufReader::new).collect::<Vec<_>>();
@@ -45,6 +49,7 @@ fn a_line_goes_to_all_the_others_and_not_back() {
 /// Catches: taking what one read returns for a line.
 #[test]
 fn a_line_in_pieces_is_one_and_two_in_one_piece_are_two() {
+    let _limit = limit(300);
     let (server, clients) = chat(2);
     let mut reader = BufReader::new(&clients[1]);
     (&clients[0]).write_all(b"pie").unwrap();
@@ -72,6 +77,7 @@ fn unread(server: &Server, client: &TcpStream) -> u64 {
 /// Catches: forgetting what is left in the buffer at the end of the stream.
 #[test]
 fn a_last_line_without_a_line_feed_is_heard() {
+    let _limit = limit(300);
     let (_server, clients) = chat(2);
     (&clients[0]).write_all(b"bye").unwrap();
     clients[0].shutdown(Shutdown::Write).unwrap();
@@ -83,6 +89,7 @@ fn a_last_line_without_a_line_feed_is_heard() {
 /// Catches: a mailbox without a bound.
 #[test]
 fn one_who_does_not_read_costs_bounded_memory_and_is_told_what_he_missed() {
+    let _limit = limit(300);
     const LINES: u64 = 64 << 10;
     let (server, clients) = chat(2);
     let before = server.status("VmHWM");
@@ -113,6 +120,7 @@ fn one_who_does_not_read_costs_bounded_memory_and_is_told_what_he_missed() {
 /// Catches: a limit that is not applied to the read.
 #[test]
 fn a_thousand_silent_connections_are_closed_when_the_limit_passes() {
+    let _limit = limit(300);
     rlimit::increase_nofile_limit(4096).unwrap();
     let mut server = Server::start("timeout", &["127.0.0.1:0", "0.5"]);
     let idle = server.descriptors();
@@ -134,6 +142,7 @@ fn a_thousand_silent_connections_are_closed_when_the_limit_passes() {
 /// Catches: one timer for the whole connection, made before the loop.
 #[test]
 fn one_who_keeps_talking_is_not_closed() {
+    let _limit = limit(300);
     let server = Server::start("timeout", &["127.0.0.1:0", "5"]);
     let mut client = server.connect();
     let start = Instant::now();
@@ -148,6 +157,7 @@ fn one_who_keeps_talking_is_not_closed() {
 /// Catches: no limit around the write.
 #[test]
 fn one_who_takes_nothing_is_closed() {
+    let _limit = limit(300);
     let server = Server::start("timeout", &["127.0.0.1:0", "0.2"]);
     let mut client = server.connect();
     // Until the server, which is stuck in its write, has given up on it.

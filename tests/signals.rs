@@ -16,6 +16,8 @@ use reveille::signal::unix::{Signal, SignalKind, restore_default, signal};
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/step.rs"]
 mod step;
 
@@ -23,6 +25,7 @@ mod step;
 mod at_once;
 
 use child::{child, in_child};
+use limit::limit;
 use step::{Wakes, inside, poll};
 
 /// Sends this thread a signal. The handler has run when this returns.
@@ -231,6 +234,7 @@ fn a_listener_made_after_restore_default_hears_again() {
 /// Catches: a signal that cannot be caught taken for one that never comes.
 #[test]
 fn what_cannot_be_awaited_is_an_error() {
+    let _limit = limit(30);
     for number in [
         libc::SIGKILL,
         libc::SIGSTOP,
@@ -298,6 +302,7 @@ fn assert_errno_survives() {
 #[test]
 #[should_panic(expected = "cannot wait here")]
 fn a_listener_outside_a_runtime_panics() {
+    let _limit = limit(30);
     let mut listener = signal(SignalKind::window_change()).unwrap();
     let (_, waker) = Wakes::new();
     let _never = pin!(listener.recv())

@@ -12,6 +12,8 @@ use seeds::under_seeds;
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "support/step.rs"]

@@ -7,6 +7,8 @@ mod support;
 mod bomb;
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "tasks/owning.rs"]
 mod owning;
 
@@ -26,6 +28,7 @@ use std::time::Duration;
 use bomb::{Bomb, Material, assert_exploded, check, explode, lay_out};
 use child::in_child;
 use futures_task::{LocalSpawn as _, Spawn as _};
+use limit::limit;
 use reveille::io::AsyncFd;
 use reveille::runtime::{Builder, Handle, Runtime, UnhandledPanic};
 use reveille::task::{self, AbortHandle, JoinHandle, JoinSet, yield_now};
@@ -163,6 +166,7 @@ fn a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker() {
 /// Fault B2, R3. Catches: an output that goes with its handle.
 #[test]
 fn an_output_is_dropped_on_its_thread_wherever_its_handle_is() {
+    let _limit = limit(30);
     for finished_first in [true, false] {
         let drops = Drops::default();
         let runtime = Runtime::new().unwrap();
@@ -181,6 +185,7 @@ fn an_output_is_dropped_on_its_thread_wherever_its_handle_is() {
 /// Fault B2, R3. Catches: a payload that is dropped where the handle is.
 #[test]
 fn a_panic_payload_is_dropped_on_its_thread() {
+    let _limit = limit(30);
     let drops = Drops::default();
     let runtime = Runtime::new().unwrap();
     let guard = drops.guard();
@@ -195,6 +200,7 @@ fn a_panic_payload_is_dropped_on_its_thread() {
 /// Promise 7. Catches: waking the joiner before the future is dropped.
 #[test]
 fn a_handle_resolves_after_its_future_is_dropped() {
+    let _limit = limit(30);
     block_on(async {
         for ends in ["returns", "panics", "is aborted"] {
             let drops = Drops::default();
@@ -349,6 +355,7 @@ fn aborting_after_the_runtimes_end_does_nothing() {
 /// Catches: dropping a handle that cancels its task.
 #[test]
 fn dropping_a_handle_lets_the_task_go_on() {
+    let _limit = limit(30);
     let ran = Rc::new(Cell::new(false));
     block_on(async {
         let ran = ran.clone();
@@ -365,6 +372,7 @@ fn dropping_a_handle_lets_the_task_go_on() {
 /// Catches: `abort_on_drop` that detaches only.
 #[test]
 fn dropping_an_abort_on_drop_handle_aborts() {
+    let _limit = limit(30);
     let drops = Drops::default();
     let guard = drops.guard();
     block_on(async {
@@ -386,6 +394,7 @@ fn dropping_an_abort_on_drop_handle_aborts() {
 /// Catches: `is_finished` that says so early, late, or no more once the output was taken.
 #[test]
 fn is_finished_tells_whether_awaiting_gives_the_outcome_at_once() {
+    let _limit = limit(30);
     block_on(async {
         let mut task = spawn(async {});
         assert!(!task.is_finished(), "not polled yet");
@@ -403,6 +412,7 @@ fn is_finished_tells_whether_awaiting_gives_the_outcome_at_once() {
 /// Fault B37. Catches: a second output, or an endless wait, instead of a panic.
 #[test]
 fn a_handle_panics_when_it_is_polled_after_it_gave_its_output() {
+    let _limit = limit(30);
     block_on(async {
         let mut task = spawn(async {});
         (&mut task).await.unwrap();
@@ -415,6 +425,7 @@ fn a_handle_panics_when_it_is_polled_after_it_gave_its_output() {
 /// R3. Catches: an output handed to another thread, or an endless wait there.
 #[test]
 fn a_handle_panics_elsewhere_and_says_what_to_do() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let task = runtime.spawn(async {});
     turn(&runtime);
@@ -436,6 +447,7 @@ fn a_handle_panics_elsewhere_and_says_what_to_do() {
 /// Promise 7. Catches: a handle that waits for ever for a runtime that has gone.
 #[test]
 fn a_handle_gives_cancelled_after_the_runtimes_end() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let task = runtime.spawn(pending::<()>());
     let id = task.id();
@@ -449,6 +461,7 @@ fn a_handle_gives_cancelled_after_the_runtimes_end() {
 /// Catches: ids that repeat, fall, or are those of another task.
 #[test]
 fn ids_rise_and_are_known_in_the_task() {
+    let _limit = limit(30);
     assert!(task::try_id().is_none());
     block_on(async {
         let first = spawn(async { task::id() });
@@ -472,6 +485,7 @@ fn ids_rise_and_are_known_in_the_task() {
 /// Catches: text without the payload, or payload that is lost; a panic that counts as cancelled.
 #[test]
 fn a_join_error_carries_the_panic() {
+    let _limit = limit(30);
     block_on(async {
         let error = spawn(async { panic!("the text") }).await.unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
@@ -522,6 +536,7 @@ fn handles_spawn_for_futures_task() {
 /// Catches: misuse that passes, or an error that does not say what to do.
 #[test]
 fn outside_a_runtime_there_is_no_current_handle() {
+    let _limit = limit(30);
     let error = Handle::try_current().unwrap_err();
     assert!(error.to_string().contains("inside `block_on`"), "{error}");
     let text = panic_text(|| {
@@ -636,6 +651,7 @@ fn a_panic_in_a_drop_is_contained() {
 /// two of them panic the process aborts.
 #[test]
 fn two_panicking_drops_in_one_place_do_not_abort() {
+    let _limit = limit(30);
     // Two wakers in one source.
     let (ours, _theirs) = UnixStream::pair().unwrap();
     block_on(async {
@@ -674,6 +690,7 @@ fn two_panicking_drops_in_one_place_do_not_abort() {
 /// Fault B35. Catches: shutting down while the panic of the main future unwinds.
 #[test]
 fn a_panic_of_the_main_future_and_panicking_drops_do_not_abort() {
+    let _limit = limit(30);
     let text = panic_text(|| {
         block_on(async {
             for _ in 0..2 {
@@ -694,6 +711,7 @@ fn a_panic_of_the_main_future_and_panicking_drops_do_not_abort() {
 /// Fault B35. Catches: tasks of the free `block_on` dropped while its panic unwinds.
 #[test]
 fn tasks_are_not_dropped_while_the_thread_unwinds() {
+    let _limit = limit(30);
     let unwinding = Rc::new(Cell::new(None));
     let seen = unwinding.clone();
     let text = panic_text(|| {
@@ -713,6 +731,7 @@ fn tasks_are_not_dropped_while_the_thread_unwinds() {
 /// Fault B35. Catches: the second panic's payload, or the output, dropped where it can escape.
 #[test]
 fn the_first_panic_of_the_main_future_is_the_one_that_goes_on() {
+    let _limit = limit(30);
     let panics_in_drop = || on_drop(|| panic_any(bad_drop()));
     struct Main<D>(D);
     impl<D: Unpin> Future for Main<D> {
@@ -902,6 +921,7 @@ impl<F: FnMut() + Send + 'static> Wake for Calls<F> {
 /// Promise 7. Catches: dropping in the order of slots, or the tasks before the main future.
 #[test]
 fn shutdown_drops_the_main_future_and_then_tasks_in_spawn_order() {
+    let _limit = limit(30);
     let order: Rc<RefCell<Vec<&str>>> = Rc::default();
     let note = |what| {
         let order = order.clone();
@@ -937,6 +957,7 @@ fn shutdown_drops_the_main_future_and_then_tasks_in_spawn_order() {
 /// Fault B19. Catches: polling what is spawned during shutdown, or forgetting it.
 #[test]
 fn what_is_spawned_during_shutdown_is_dropped_unpolled() {
+    let _limit = limit(30);
     fn respawner(levels: usize, drops: &Drops, outcomes: &mpsc::Sender<bool>) {
         let (guard, drops, outcomes) = (drops.guard(), drops.clone(), outcomes.clone());
         let polled = Rc::new(Cell::new(false));
@@ -965,6 +986,7 @@ fn what_is_spawned_during_shutdown_is_dropped_unpolled() {
 /// be longer than the slab then, and the room that a spawn asks for less than none.
 #[test]
 fn a_burst_may_be_spawned_after_many_rounds_of_shutdown() {
+    let _limit = limit(30);
     fn respawn(mut bursts: Vec<usize>, drops: &Drops) {
         let (guard, drops) = (drops.guard(), drops.clone());
         let again = on_drop(move || {
@@ -988,6 +1010,7 @@ fn a_burst_may_be_spawned_after_many_rounds_of_shutdown() {
 /// Fault B19. Catches: a shutdown without an end.
 #[test]
 fn a_task_that_respawns_itself_for_ever_does_not_hold_up_the_end() {
+    let _limit = limit(90);
     fn respawn(count: Rc<Cell<usize>>) {
         let again = on_drop(move || {
             count.set(count.get() + 1);
@@ -1009,6 +1032,7 @@ fn a_task_that_respawns_itself_for_ever_does_not_hold_up_the_end() {
 /// Fault B20. Catches: futures that are dropped when the runtime is no longer the current one.
 #[test]
 fn tasks_are_dropped_in_the_context_of_their_runtime() {
+    let _limit = limit(30);
     for ends in ["finished", "aborted", "runtime dropped"] {
         let seen = Rc::new(Cell::new(None));
         let runtime = Runtime::new().unwrap();
@@ -1045,6 +1069,7 @@ fn tasks_are_dropped_in_the_context_of_their_runtime() {
 /// Fault B12. Catches: the panic of the drop reported in place of that of the poll.
 #[test]
 fn of_a_poll_and_a_drop_that_panic_the_poll_is_reported() {
+    let _limit = limit(30);
     struct Bad;
     impl Future for Bad {
         type Output = ();
@@ -1064,6 +1089,7 @@ fn of_a_poll_and_a_drop_that_panic_the_poll_is_reported() {
 /// Catches: a handle whose drop queues a task that waits.
 #[test]
 fn dropping_the_handle_of_a_task_that_waits_costs_no_poll() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let handle = runtime.spawn(pending::<()>());
     runtime.turn().unwrap();
@@ -1078,6 +1104,7 @@ fn dropping_the_handle_of_a_task_that_waits_costs_no_poll() {
 /// last mail, and then dropped outside their runtime, or not at all.
 #[test]
 fn what_is_spawned_after_the_last_task_is_dropped_in_context_too() {
+    let _limit = limit(30);
     thread_local! {
         static SEEN: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
@@ -1160,6 +1187,7 @@ fn block_on_inside_a_runtime_panics_and_leaves_the_runtime_usable() {
 /// Fault B31. Catches: dropping or aborting that recurses from task to task.
 #[test]
 fn a_long_chain_of_abort_on_drop_handles_needs_no_stack() {
+    let _limit = limit(120);
     let drops = Drops::default();
     let count = drops.clone();
     on_small_stack(256, move || {
@@ -1201,6 +1229,7 @@ fn on_small_stack(kib: usize, f: impl FnOnce() + Send + 'static) {
 /// Fault B32. Catches: a big future that is moved by value through the functions of `spawn`.
 #[test]
 fn a_big_future_can_be_spawned_on_a_small_stack() {
+    let _limit = limit(30);
     // Without optimization each function that passes it on takes a copy: two, the caller's
     // included.
     on_small_stack(256, || {
@@ -1214,6 +1243,7 @@ fn a_big_future_can_be_spawned_on_a_small_stack() {
 /// Fault B32. Catches: a big main future that is moved by value through `block_on`.
 #[test]
 fn a_big_future_can_be_blocked_on_on_a_small_stack() {
+    let _limit = limit(30);
     // Two copies.
     on_small_stack(256, || assert_eq!(block_on(big_future()), 100));
 }
@@ -1289,6 +1319,7 @@ fn aborting_a_set_leaves_its_tasks_to_be_joined() {
 /// Catches: dropping a set that detaches its tasks; `detach_all` that aborts them.
 #[test]
 fn dropping_a_set_aborts_and_detaching_does_not() {
+    let _limit = limit(30);
     block_on(async {
         for detached in [false, true] {
             let ran = Rc::new(Cell::new(false));
@@ -1330,6 +1361,7 @@ fn the_end_of_a_detached_task_hides_no_other() {
 /// Catches: a look that the budget turns into "nobody has ended".
 #[test]
 fn trying_a_set_finds_all_who_have_ended() {
+    let _limit = limit(30);
     block_on(async {
         let mut set = JoinSet::new();
         for i in 0..1000 {
@@ -1386,6 +1418,7 @@ fn a_panic_in_a_set_is_that_tasks_outcome() {
 /// Catches: `join_all` that leaves a panic out.
 #[test]
 fn joining_all_of_a_set_goes_on_with_a_panic() {
+    let _limit = limit(30);
     let text = panic_text(|| {
         block_on(async {
             let mut set = JoinSet::new();
@@ -1566,6 +1599,7 @@ fn foreign_wakers_may_do_anything() {
 /// user's, in either order of their making.
 #[test]
 fn thread_local_destructors_may_do_anything() {
+    let _limit = limit(90);
     thread_local! {
         static BOMBS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
         static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
@@ -1688,6 +1722,7 @@ fn call(data: *const (), which: fn(&Foreign) -> Option<fn()>) {
 /// the main future is dropped.
 #[test]
 fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
+    let _limit = limit(30);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let guard = || {
         let seen = Rc::clone(&seen);
@@ -1718,6 +1753,7 @@ fn a_task_has_its_id_in_the_destructors_of_its_future_and_output() {
 /// in nobody's name.
 #[test]
 fn between_two_polls_no_task_is_the_current_one() {
+    let _limit = limit(30);
     #[derive(Default)]
     struct Asks(Mutex<Vec<Option<task::Id>>>);
     impl Wake for Asks {
@@ -1741,6 +1777,7 @@ fn between_two_polls_no_task_is_the_current_one() {
 /// dropped would abort the process.
 #[test]
 fn the_waker_of_a_join_set_that_panics_does_no_harm() {
+    let _limit = limit(30);
     struct Panics;
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
@@ -1834,6 +1871,7 @@ fn a_detached_task_goes_on() {
 /// Catches: a panic of misuse that points into the library, and not at the `.await` or the call.
 #[test]
 fn misuse_panics_at_the_users_line() {
+    let _limit = limit(30);
     use reveille::time::{Duration, advance, interval, sleep, timeout};
     use std::panic::{self, AssertUnwindSafe, catch_unwind};
 

@@ -19,6 +19,8 @@ use reveille::net::{TcpListener, TcpStream};
 
 #[path = "support/child.rs"]
 mod child;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/step.rs"]
 mod step;
 #[path = "support/within.rs"]

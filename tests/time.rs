@@ -6,10 +6,14 @@ use std::time::Duration;
 use reveille::Runtime;
 use reveille::runtime::Builder;
 
+use limit::limit;
+
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/foreign.rs"]
 mod foreign;
+#[path = "support/limit.rs"]
+mod limit;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 #[path = "support/step.rs"]
@@ -52,6 +56,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Catches: a deadline for foreign loops that is told in the time of a clock that was advanced.
 #[test]
 fn the_next_deadline_is_a_time_of_the_monotonic_clock() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let hour = Duration::from_secs(3600);
     runtime.block_on(async {

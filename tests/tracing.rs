@@ -4,6 +4,8 @@ mod support;
 
 #[path = "support/bomb.rs"]
 mod bomb;
+#[path = "support/limit.rs"]
+mod limit;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+use limit::limit;
 use reveille::runtime::Runtime;
 use reveille::task::{self, JoinHandle, yield_now};
 use reveille::{block_on, spawn};
@@ -143,6 +146,7 @@ fn messages(seen: &[Seen], span: Option<u64>) -> Vec<&str> {
 /// Catches: a field that tokio-console does not know, or that says something else.
 #[test]
 fn a_task_is_a_span_with_its_name_and_where_it_was_spawned() {
+    let _limit = limit(30);
     let mut id = None;
     let mut line = 0;
     let seen = Recorder::default().during(|| {
@@ -168,6 +172,7 @@ fn a_task_is_a_span_with_its_name_and_where_it_was_spawned() {
 /// Catches: a `spawn` that is not `track_caller`.
 #[test]
 fn each_way_of_spawning_tells_its_callers_line() {
+    let _limit = limit(30);
     let mut lines = Vec::new();
     let seen = Recorder::default().during(|| {
         let runtime = Runtime::new().unwrap();
@@ -193,6 +198,7 @@ fn each_way_of_spawning_tells_its_callers_line() {
 /// Catches: polls outside the task's span, and a span that outlives its task.
 #[test]
 fn a_task_is_polled_in_its_span_which_closes_with_it() {
+    let _limit = limit(30);
     let recorder = Recorder::default();
     let seen = recorder.during(|| {
         block_on(async {
@@ -264,6 +270,7 @@ impl Subscriber for Console {
 /// says no, so that it shows no task; a task that has no waker, and passes for lost.
 #[test]
 fn tokio_console_sees_tasks_their_wakers_and_their_wakes() {
+    let _limit = limit(30);
     let console = Console::default();
     tracing::subscriber::with_default(console.clone(), || {
         block_on(async {
@@ -288,6 +295,7 @@ fn tokio_console_sees_tasks_their_wakers_and_their_wakes() {
 /// Catches: a wake without an event, or with an id that is not the span's.
 #[test]
 fn a_wake_is_an_event_with_the_id_of_the_tasks_span() {
+    let _limit = limit(30);
     let seen = Recorder::default().during(|| {
         block_on(async {
             drop(spawn(async {}));
@@ -310,6 +318,7 @@ fn a_wake_is_an_event_with_the_id_of_the_tasks_span() {
 /// Catches: tasks queued by the reactor, the timers or the end of a task without an event.
 #[test]
 fn a_wake_by_a_socket_a_timer_or_the_end_of_a_task_is_an_event_too() {
+    let _limit = limit(30);
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let seen = Recorder::default().during(|| {
@@ -336,6 +345,7 @@ fn a_wake_by_a_socket_a_timer_or_the_end_of_a_task_is_an_event_too() {
 /// Catches: a wake from elsewhere that nobody sees, or that tells of another task.
 #[test]
 fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
+    let _limit = limit(30);
     let seen = Recorder::default().during(|| {
         let runtime = Runtime::new().unwrap();
         drop(runtime.spawn(pending::<()>()));
@@ -361,6 +371,7 @@ fn a_wake_from_elsewhere_is_an_event_when_it_arrives() {
 /// Catches: a panic that only stderr hears of, whichever comes first, the panic or the drop.
 #[test]
 fn a_panic_that_no_handle_reports_is_one_error_event() {
+    let _limit = limit(30);
     for dropped_first in [true, false] {
         let seen = Recorder::default().during(|| {
             block_on(async {
@@ -386,6 +397,7 @@ fn a_panic_that_no_handle_reports_is_one_error_event() {
 /// Fault B19. Catches: a shutdown that gives up in silence.
 #[test]
 fn giving_up_on_tasks_that_respawn_for_ever_is_an_error_event() {
+    let _limit = limit(90);
     struct Respawn;
     impl Drop for Respawn {
         fn drop(&mut self) {
@@ -415,6 +427,7 @@ fn giving_up_on_tasks_that_respawn_for_ever_is_an_error_event() {
 /// Catches: timers that are said to fire in every look.
 #[test]
 fn timers_that_fire_are_one_event_and_no_timer_is_none() {
+    let _limit = limit(30);
     let fired = |seen: &[Seen]| {
         messages(seen, None)
             .iter()
@@ -434,6 +447,7 @@ fn timers_that_fire_are_one_event_and_no_timer_is_none() {
 /// Catches: a thread that is said to go to sleep whenever the runtime looks at epoll.
 #[test]
 fn while_tasks_are_queued_nobody_parks() {
+    let _limit = limit(30);
     let parked = |seen: &[Seen]| messages(seen, None).contains(&"park");
     let recorder = Recorder::default();
     let spinning = recorder.during(|| {
@@ -453,6 +467,7 @@ fn while_tasks_are_queued_nobody_parks() {
 /// Catches: a span made, and memory spent on it, that nobody wants.
 #[test]
 fn without_a_subscriber_that_wants_spans_there_are_none() {
+    let _limit = limit(30);
     let recorder = Recorder {
         events_only: true,
         ..Recorder::default()
@@ -469,6 +484,7 @@ fn without_a_subscriber_that_wants_spans_there_are_none() {
 /// R5. Catches: a borrow that is held while a subscriber runs, which may spawn and wake.
 #[test]
 fn a_subscriber_may_spawn_and_wake() {
+    let _limit = limit(30);
     /// Does so at every span and event, unless it is in the middle of it.
     struct Meddler(Mutex<Option<Waker>>);
     impl Meddler {

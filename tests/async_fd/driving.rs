@@ -17,6 +17,7 @@ use reveille::task::yield_now;
 use reveille::time::sleep;
 use reveille::{Runtime, spawn};
 
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{pair, read_one, reader, registrations, settle, write_one};
@@ -107,6 +108,7 @@ impl FinishedIn for reveille::task::JoinHandle<()> {
 /// have to read, or that rings once only.
 #[test]
 fn a_wake_from_a_thread_makes_a_runtime_at_rest_readable() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     for spawned in 1..=3 {
         runtime.turn().unwrap();
@@ -125,6 +127,7 @@ fn a_wake_from_a_thread_makes_a_runtime_at_rest_readable() {
 /// Catches: an operation that never waited, and yet has a waiter to be forgotten.
 #[test]
 fn what_is_tried_elsewhere_leaves_a_runtime_at_rest_alone() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = pair();
     let ours = AsyncFd::new(ours).unwrap();
@@ -160,6 +163,7 @@ fn is_readable(runtime: &Runtime) -> bool {
 /// Catches: a turn that polls what it queued itself, and so may never end.
 #[test]
 fn a_turn_polls_once_what_was_queued_when_it_began() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let polls = Rc::new(Cell::new(0));
     let counted = Rc::clone(&polls);
@@ -179,6 +183,7 @@ fn a_turn_polls_once_what_was_queued_when_it_began() {
 /// Catches: a turn inside its own runtime that takes the batch from under the outer one.
 #[test]
 fn a_turn_inside_the_same_runtime_panics_and_the_runtime_goes_on() {
+    let _limit = limit(30);
     let runtime = Rc::new(Runtime::new().unwrap());
     let inner = Rc::clone(&runtime);
     let task = runtime.spawn(async move {
@@ -195,6 +200,7 @@ fn a_turn_inside_the_same_runtime_panics_and_the_runtime_goes_on() {
 /// Catches: a nested turn that leaves the inner runtime current, or forgets the outer one.
 #[test]
 fn a_turn_nests_in_another_runtime() {
+    let _limit = limit(30);
     let outer = Runtime::new().unwrap();
     let inner = Rc::new(Runtime::new().unwrap());
     let ran = Rc::new(Cell::new(0));
@@ -239,6 +245,7 @@ fn busy_polling_serves_without_sleeping_what_comes_in_time() {
 /// Catches: a counter that is not counted, or twice.
 #[test]
 fn the_counters_count() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -268,6 +275,7 @@ fn the_counters_count() {
 /// Catches: a gauge that is not set, or by another's number.
 #[test]
 fn the_gauges_tell_what_there_was_at_the_last_look() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let gauges = || {
         let metrics = runtime.handle().metrics();
@@ -304,6 +312,7 @@ fn the_gauges_tell_what_there_was_at_the_last_look() {
 /// Catches: remote wakes of one task counted each, or not at all.
 #[test]
 fn wakes_from_a_thread_count_once_a_task_between_two_looks() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let slot = Rc::new(std::cell::RefCell::new(None::<Waker>));
     let kept = Rc::clone(&slot);

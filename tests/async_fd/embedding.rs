@@ -16,6 +16,7 @@ use reveille::time::{now, sleep, sleep_until};
 use reveille::{Runtime, spawn};
 
 use crate::foreign::{Act, foreign};
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::{reader, settle};
 
@@ -36,6 +37,7 @@ fn rings(runtime: &Runtime) -> u64 {
 /// descriptor hears nothing; a ring for each of them.
 #[test]
 fn tasks_spawned_between_two_turns_ring_once() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     runtime.turn().unwrap();
     for round in 1..=3 {
@@ -55,6 +57,7 @@ fn tasks_spawned_between_two_turns_ring_once() {
 /// Fault B42. Catches: a ring while the runtime runs, which looks by itself.
 #[test]
 fn tasks_spawned_while_the_runtime_runs_do_not_ring() {
+    let _limit = limit(30);
     let runtime = Rc::new(Runtime::new().unwrap());
     let inner = Rc::clone(&runtime);
     let rung = rings(&runtime);
@@ -70,6 +73,7 @@ fn tasks_spawned_while_the_runtime_runs_do_not_ring() {
 /// Fault B43. Catches: an abort by another thread that has returned, and is not obeyed in this turn.
 #[test]
 fn an_abort_by_another_thread_takes_effect_within_the_turn() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let polls = Rc::new(Cell::new(0));
     let (sender, receiver) = mpsc::channel::<reveille::task::AbortHandle>();
@@ -92,6 +96,7 @@ fn an_abort_by_another_thread_takes_effect_within_the_turn() {
 /// Fault A26, promise 6. Catches: a turn that polls all that is queued between two looks.
 #[test]
 fn a_turn_looks_at_least_every_61_polls() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     for _ in 0..10_000 {
         drop(runtime.spawn(async {
@@ -116,6 +121,7 @@ fn a_turn_looks_at_least_every_61_polls() {
 /// `turn`; a turn that jumps though a task is queued, or over more than one deadline.
 #[test]
 fn a_paused_clock_advances_by_itself_under_turns() {
+    let _limit = limit(30);
     let mut options = Builder::new();
     let runtime = options
         .start_paused(true)
@@ -171,6 +177,7 @@ fn a_paused_clock_advances_by_itself_under_turns() {
 /// another time than under `block_on`.
 #[test]
 fn a_paused_clock_does_not_jump_over_mail() {
+    let _limit = limit(30);
     let mut options = Builder::new();
     let runtime = options
         .start_paused(true)

@@ -17,6 +17,7 @@ use reveille::time::sleep;
 use reveille::{Runtime, block_on};
 
 use crate::foreign::{Act, foreign};
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{pair, reader};
@@ -25,6 +26,7 @@ use crate::{pair, reader};
 /// told of, so that the set it lives in never polls it again; a wake of a task that has been dropped.
 #[test]
 fn the_end_of_a_runtime_wakes_whoever_else_waits_there() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = reader();
     let (polled, _others) = reader();
@@ -122,6 +124,7 @@ fn a_set_that_moves_on_when_its_runtime_ends_goes_on() {
 /// from being woken; one that is dropped before all are woken.
 #[test]
 fn at_the_end_of_a_runtime_all_are_woken_before_any_is_dropped() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let acts: Rc<RefCell<Vec<Act>>> = Rc::default();
     let seen = Rc::clone(&acts);
@@ -180,6 +183,7 @@ fn arm(left: u32, drops: &Arc<AtomicUsize>) {
 /// whose own are dropped when the runtime has gone, so that their panic comes out of its drop.
 #[test]
 fn what_is_armed_while_a_runtime_ends_is_dropped_inside_it() {
+    let _limit = limit(30);
     for left in [1, 2, 100] {
         let drops = Arc::new(AtomicUsize::new(0));
         let runtime = Runtime::new().unwrap();
@@ -208,6 +212,7 @@ fn register(left: u32, told: &Rc<Cell<u32>>) {
 /// Fault B45. Catches: sources that are registered while a runtime ends, and are not told of it.
 #[test]
 fn what_is_registered_while_a_runtime_ends_goes_with_it() {
+    let _limit = limit(30);
     let told = Rc::new(Cell::new(0));
     let runtime = Runtime::new().unwrap();
     inside(&runtime, || register(9, &told));
@@ -245,6 +250,7 @@ fn a_thread_that_goes_on_spawning_does_not_keep_a_runtime_from_ending() {
 /// Fault B45. Catches: a runtime that is about to end and says that it takes tasks.
 #[test]
 fn what_a_thread_spawns_while_a_runtime_ends_is_dropped_at_once() {
+    let _limit = limit(30);
     struct Spawns(Handle, Rc<Cell<bool>>);
     impl Drop for Spawns {
         fn drop(&mut self) {

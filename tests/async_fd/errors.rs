@@ -10,6 +10,7 @@ use reveille::Runtime;
 use reveille::io::{AsyncFd, Interest};
 
 use crate::child::in_child;
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::{fill, pair, read_one, reader, registrations, sources, write_one};
 
@@ -28,6 +29,7 @@ fn first_wait<T: AsFd>(runtime: &Runtime, fd: &AsyncFd<T>, interest: Interest) -
 /// Fault A16. Catches: an EPERM without a word on what to do instead; a slot that stays.
 #[test]
 fn a_file_that_epoll_cannot_watch_is_an_error_with_a_hint_and_leaves_no_slot() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let null = OpenOptions::new()
         .read(true)
@@ -48,6 +50,7 @@ fn a_file_that_epoll_cannot_watch_is_an_error_with_a_hint_and_leaves_no_slot() {
 /// Fault A17. Catches: a registration that fails and takes the one before it along.
 #[test]
 fn a_second_registration_of_one_descriptor_is_an_error_and_the_first_one_works_on() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (first, peer) = reader();
     let (wakes, waker) = Wakes::new();
@@ -67,6 +70,7 @@ fn a_second_registration_of_one_descriptor_is_an_error_and_the_first_one_works_o
 /// Fault A18. Catches: a descriptor given back while it is still registered.
 #[test]
 fn a_descriptor_can_be_taken_back_and_wrapped_again_a_hundred_times() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (mut ours, peer) = pair();
     write_one(&peer, 1);
@@ -103,6 +107,7 @@ fn a_wait_for_what_is_not_open_is_an_error() {
 /// later; PRIORITY taken for a part of READABLE, because the end of the stream ends both.
 #[test]
 fn a_wait_for_what_was_not_registered_for_is_an_error() {
+    let _limit = limit(30);
     let cases = [
         (Interest::READABLE, Interest::WRITABLE),
         (Interest::READABLE, Interest::PRIORITY),
@@ -136,6 +141,7 @@ fn a_wait_for_what_was_not_registered_for_is_an_error() {
 /// Catches: an error refused although epoll reports it whatever was asked for.
 #[test]
 fn an_error_can_be_waited_for_whatever_was_registered_for() {
+    let _limit = limit(30);
     for registered in [Interest::READABLE, Interest::WRITABLE, Interest::ERROR] {
         let runtime = Runtime::new().unwrap();
         let (ours, _theirs) = pair();
@@ -151,6 +157,7 @@ fn an_error_can_be_waited_for_whatever_was_registered_for() {
 /// Catches: a wait outside a runtime, or in another one, that is a panic or hangs.
 #[test]
 fn a_wait_where_there_is_nothing_to_wait_in_is_an_error_that_says_so() {
+    let _limit = limit(30);
     let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());
     let (ours, _theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -175,6 +182,7 @@ fn a_wait_where_there_is_nothing_to_wait_in_is_an_error_that_says_so() {
 /// Catches: `WouldBlock` for ever, without a try, from what no event will ever report.
 #[test]
 fn trying_what_was_not_registered_for_is_an_error() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (fd, _theirs) = reader();
     let (_, waker) = Wakes::new();

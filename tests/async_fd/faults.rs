@@ -21,6 +21,7 @@ use reveille::time::sleep;
 
 use crate::child::in_child;
 use crate::foreign::{Act, foreign};
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{fill, pair, read_one, reader, registrations, settle, sources, write_one};
@@ -90,6 +91,7 @@ fn replace_in_mid_batch(victim_first: bool) {
 /// Fault A2, R7. Catches: a descriptor closed without leaving the interest list first.
 #[test]
 fn a_duplicate_of_a_closed_descriptor_is_heard_no_more() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let duplicate = ours.get_ref().try_clone().unwrap();
@@ -163,6 +165,7 @@ impl std::os::fd::AsFd for Fickle {
 /// Fault A19. Catches: the number asked for again to deregister.
 #[test]
 fn a_value_that_hands_out_another_descriptor_is_registered_and_deregistered_by_the_first() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let ((first, first_peer), (then, _then_peer)) = (pair(), pair());
     let (first, then, asked) = (first.into(), then.into(), Cell::new(0));
@@ -197,6 +200,7 @@ pub(crate) fn pipe() -> (File, File) {
 /// Fault A5. Catches: HUP that ends no wait for reading.
 #[test]
 fn the_end_of_a_pipe_reaches_its_reader() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (reader, writer) = pipe();
     let reader = AsyncFd::with_interest(reader, Interest::READABLE).unwrap();
@@ -214,6 +218,7 @@ fn the_end_of_a_pipe_reaches_its_reader() {
 /// Fault A5. Catches: ERR that ends no wait for writing.
 #[test]
 fn a_pipe_that_nobody_reads_any_more_tells_its_writer() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (reader, writer) = pipe();
     while (&writer).write(&[0; 4096]).is_ok() {}
@@ -293,6 +298,7 @@ fn connect(socket: &TcpStream, listener: &TcpListener) {
 /// Fault A9. Catches: EAGAIN in one direction that clears the other.
 #[test]
 fn a_reader_that_drains_leaves_the_writer_what_it_was_told() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, mut theirs) = pair();
     fill(&ours);

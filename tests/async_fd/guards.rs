@@ -9,6 +9,7 @@ use std::pin::pin;
 use reveille::Runtime;
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready};
 
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::{pair, read_one, reader, write_one};
 
@@ -37,6 +38,7 @@ fn register<T: std::os::fd::AsFd>(runtime: &Runtime, fd: &AsyncFd<T>, interest: 
 /// R4. Catches: a guard that clears an event which came after it was made.
 #[test]
 fn a_guard_held_across_a_turn_clears_only_what_it_saw() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     register(&runtime, &ours, Interest::READABLE);
@@ -58,6 +60,7 @@ fn a_guard_held_across_a_turn_clears_only_what_it_saw() {
 /// Catches: a guard's `try_io` that does not clear, or that hides an operation's own error.
 #[test]
 fn a_guard_clears_on_would_block_and_passes_on_the_rest() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     register(&runtime, &ours, Interest::READABLE);
@@ -85,6 +88,7 @@ fn a_guard_clears_on_would_block_and_passes_on_the_rest() {
 /// Catches: a part that is cleared and takes the whole along.
 #[test]
 fn a_guard_can_clear_one_direction_of_two() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = pair();
     write_one(&theirs, 1);
@@ -104,6 +108,7 @@ fn a_guard_can_clear_one_direction_of_two() {
 /// over `ready` never ends.
 #[test]
 fn a_guard_does_not_report_what_it_cleared() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = pair();
     write_one(&theirs, 1);
@@ -122,6 +127,7 @@ fn a_guard_does_not_report_what_it_cleared() {
 /// R10. Catches: a short read that clears nothing, so that each message costs a second read.
 #[test]
 fn a_short_read_can_be_said_to_be_the_last() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, mut theirs) = tcp_pair();
     let ours = everything(ours);
@@ -138,6 +144,7 @@ fn a_short_read_can_be_said_to_be_the_last() {
 /// R10. Catches: an end of the stream behind the data, which has no edge of its own any more.
 #[test]
 fn a_short_read_proves_nothing_if_the_stream_was_reported_to_end() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, mut theirs) = tcp_pair();
     let ours = everything(ours);
@@ -157,6 +164,7 @@ fn a_short_read_proves_nothing_if_the_stream_was_reported_to_end() {
 /// PRIORITY the kernel does not report it, and a short read proves nothing.
 #[test]
 fn a_short_read_proves_nothing_if_an_urgent_byte_may_have_ended_it() {
+    let _limit = limit(30);
     for interest in [
         Interest::READABLE | Interest::PRIORITY,
         Interest::READABLE | Interest::WRITABLE,
@@ -189,6 +197,7 @@ fn a_short_read_proves_nothing_if_an_urgent_byte_may_have_ended_it() {
 /// R10. Catches: doubt that is forgotten before a read met EAGAIN, or kept beyond it.
 #[test]
 fn doubt_about_short_reads_lasts_until_one_would_block() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, mut theirs) = tcp_pair();
     let ours = everything(ours);
@@ -213,6 +222,7 @@ fn doubt_about_short_reads_lasts_until_one_would_block() {
 /// R10. Catches: a short read before registration that is remembered for after it.
 #[test]
 fn a_short_read_before_registration_is_not_remembered() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     write_one(&theirs, 1);

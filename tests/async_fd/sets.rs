@@ -7,6 +7,7 @@ use reveille::Runtime;
 use reveille::io::{AsyncFd, Interest, Ready};
 
 use crate::faults::pipe;
+use crate::limit::limit;
 use crate::{fill, pair, write_one};
 
 const INTERESTS: [(Interest, &str); 4] = [
@@ -56,6 +57,7 @@ fn text(bits: usize, names: &[&str]) -> String {
 /// Catches: a member that is told of another bit, or of none; a union that loses what both have.
 #[test]
 fn an_interest_has_the_members_that_were_put_in() {
+    let _limit = limit(30);
     let names = INTERESTS.map(|(_, name)| name);
     for (bits, interest) in interests() {
         let has = [
@@ -78,6 +80,7 @@ fn an_interest_has_the_members_that_were_put_in() {
 /// direction counts as ready, for an operation has an end to tell.
 #[test]
 fn a_readiness_has_the_members_that_were_put_in() {
+    let _limit = limit(30);
     let names = READY.map(|(_, name)| name);
     let all: Vec<_> = readies().collect();
     assert_eq!(all[63].1, Ready::ALL);
@@ -116,6 +119,7 @@ fn reported<T: AsFd>(fd: T, interest: Interest) -> Ready {
 /// Catches: an event that counts as another; an end of reading that ends writing.
 #[test]
 fn each_event_is_reported_as_what_it_is() {
+    let _limit = limit(30);
     let both = Interest::READABLE | Interest::WRITABLE;
     let data = Ready::READABLE;
     let (ours, theirs) = pair();
@@ -134,6 +138,7 @@ fn each_event_is_reported_as_what_it_is() {
 /// Catches: ERR that is no error, or ends no wait; a reader that has gone and closes nothing.
 #[test]
 fn a_pipe_without_a_reader_reports_an_error_and_no_more_writing() {
+    let _limit = limit(30);
     let (reader, writer) = pipe();
     drop(reader);
     let interest = Interest::WRITABLE | Interest::ERROR;
@@ -145,6 +150,7 @@ fn a_pipe_without_a_reader_reports_an_error_and_no_more_writing() {
 /// Catches: priority data that passes for data, or is not waited for.
 #[test]
 fn an_urgent_byte_is_reported_as_priority_data() {
+    let _limit = limit(30);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
@@ -157,6 +163,7 @@ fn an_urgent_byte_is_reported_as_priority_data() {
 /// Fault A32. Catches: a wait for priority data alone that the end of the stream does not end.
 #[test]
 fn a_wait_for_priority_data_alone_ends_with_the_stream() {
+    let _limit = limit(60);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
@@ -170,6 +177,7 @@ fn a_wait_for_priority_data_alone_ends_with_the_stream() {
 /// sends go on.
 #[test]
 fn a_datagram_that_was_refused_reports_no_more_writing_and_the_next_is_sent() {
+    let _limit = limit(30);
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
     let at = nobody.local_addr().unwrap();
     drop(nobody);

@@ -16,6 +16,7 @@ use reveille::task::yield_now;
 use reveille::{Runtime, block_on};
 
 use crate::foreign::{Act, foreign};
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{fill, pair, read_one, reader, registrations, settle, sources, write_one};
@@ -23,6 +24,7 @@ use crate::{fill, pair, read_one, reader, registrations, settle, sources, write_
 /// R4. Catches: readiness taken away by the report itself.
 #[test]
 fn what_was_reported_stays_until_an_operation_disproves_it() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -44,6 +46,7 @@ fn what_was_reported_stays_until_an_operation_disproves_it() {
 /// R4. Catches: a system call of which it is known that it would block.
 #[test]
 fn what_is_known_to_block_is_not_tried() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -73,6 +76,7 @@ fn what_is_known_to_block_is_not_tried() {
 /// Catches: a read that has to wait, and makes writing wait that was never tried.
 #[test]
 fn a_direction_that_was_never_tried_is_tried_before_the_first_report() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = pair();
     let ours = AsyncFd::new(ours).unwrap();
@@ -88,6 +92,7 @@ fn a_direction_that_was_never_tried_is_tried_before_the_first_report() {
 /// Catches: EINTR that is passed on, at home or where there is no runtime.
 #[test]
 fn an_operation_that_was_interrupted_is_tried_again() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (_, waker) = Wakes::new();
@@ -162,6 +167,7 @@ fn an_operation_that_would_block_is_tried_once_for_each_report() {
 /// Fault A11. Catches: an event that wakes the first who waits and forgets the others.
 #[test]
 fn one_datagram_wakes_all_eight_that_wait_for_it() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -186,6 +192,7 @@ fn one_datagram_wakes_all_eight_that_wait_for_it() {
 /// Fault A11. Catches: a waiter that replaces another one's.
 #[test]
 fn two_that_receive_from_one_socket_share_two_datagrams() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -217,6 +224,7 @@ fn two_that_receive_from_one_socket_share_two_datagrams() {
 /// Fault A11. Catches: a poll by one task that takes the place of the waker of another.
 #[test]
 fn a_direction_polled_by_one_task_and_then_by_another_wakes_the_other() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (_, first) = Wakes::new();
@@ -236,6 +244,7 @@ fn a_direction_polled_by_one_task_and_then_by_another_wakes_the_other() {
 /// that found something once, and is taken for an async fn's from then on.
 #[test]
 fn who_polls_again_waits_once() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (wakes, waker) = Wakes::new();
@@ -259,6 +268,7 @@ fn who_polls_again_waits_once() {
 /// Catches: a task that waits to read, and is taken to wait to write as well.
 #[test]
 fn a_task_that_polls_both_directions_is_woken_for_either() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, mut theirs) = pair();
     fill(&ours);
@@ -277,6 +287,7 @@ fn a_task_that_polls_both_directions_is_woken_for_either() {
 /// Catches: an event that wakes who waits for something else, if he was not the first to wait.
 #[test]
 fn an_event_wakes_only_those_whom_it_concerns() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = pair();
     fill(&ours);
@@ -297,6 +308,7 @@ fn an_event_wakes_only_those_whom_it_concerns() {
 /// Catches: a newcomer who takes the place of the first, who gave up, before those who waited longer.
 #[test]
 fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let woken = Rc::new(RefCell::new(Vec::new()));
@@ -328,6 +340,7 @@ fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
 /// that has nothing else to do or much.
 #[test]
 fn wakers_of_tasks_that_are_gone_do_not_pile_up() {
+    let _limit = limit(30);
     for (tasks, limit) in [(0, 32), (100, 132)] {
         let runtime = Runtime::new().unwrap();
         for _ in 0..tasks {
@@ -355,6 +368,7 @@ fn wakers_of_tasks_that_are_gone_do_not_pile_up() {
 /// of them then drives the others out, for ever.
 #[test]
 fn many_tasks_that_poll_one_direction_come_to_rest_and_are_all_woken() {
+    let _limit = limit(30);
     for tasks in [9, 20, 300] {
         let runtime = Runtime::new().unwrap();
         let (ours, theirs) = reader();
@@ -384,6 +398,7 @@ fn many_tasks_that_poll_one_direction_come_to_rest_and_are_all_woken() {
 /// poll, had their chance.
 #[test]
 fn many_that_poll_one_direction_inside_one_task_come_to_rest() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = reader();
     let children: Vec<_> = (0..300).map(|_| Wakes::new()).collect();
@@ -408,6 +423,7 @@ fn many_that_poll_one_direction_inside_one_task_come_to_rest() {
 /// Fault A11. Catches: a crowd whose size is forgotten: each who joins it drives the others out.
 #[test]
 fn who_joins_a_crowd_that_came_back_disturbs_nobody() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = reader();
     let ours = Rc::new(ours);
@@ -435,6 +451,7 @@ fn who_joins_a_crowd_that_came_back_disturbs_nobody() {
 /// Fault A12. Catches: a waker kept from an earlier poll, of a task the future has left.
 #[test]
 fn a_wait_that_moved_to_another_task_wakes_that_one_only() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let mut readable = Box::pin(ours.readable());
@@ -455,6 +472,7 @@ fn a_wait_that_moved_to_another_task_wakes_that_one_only() {
 /// R6. Catches: the waiter of a dropped future that is woken all the same.
 #[test]
 fn a_wait_that_was_dropped_wakes_nobody() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (wakes, waker) = Wakes::new();
@@ -470,6 +488,7 @@ fn a_wait_that_was_dropped_wakes_nobody() {
 /// Fault A10, R5. Catches: a borrow held while a waker is cloned.
 #[test]
 fn a_waker_whose_clone_does_everything_loses_nothing() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (victim, _victims_peer) = reader();
@@ -509,6 +528,7 @@ fn a_waker_whose_clone_does_everything_loses_nothing() {
 /// Fault B14, R9. Catches: a waker's panic that goes on through the turn.
 #[test]
 fn a_waker_that_panics_silences_no_other() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = reader();
     let (first_wakes, first) = Wakes::new();
@@ -574,6 +594,7 @@ fn an_operation_that_polls_the_same_descriptor_strands_nothing() {
 /// is no runtime any more.
 #[test]
 fn the_wakers_of_those_who_wait_are_dropped_inside_the_runtime_that_ends() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, _theirs) = reader();
     let drops = Rc::new(RefCell::new(Vec::new()));

@@ -1,9 +1,13 @@
 //! Channels and locks of tokio's `sync` on reveille: what has no budget gets one by `task::coop`.
 #![cfg(test)]
 
+#[path = "../support/limit.rs"]
+mod limit;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+use limit::limit;
 use reveille::task::coop::{cooperative, unconstrained};
 use reveille::task::yield_now;
 use reveille::{block_on, spawn};
@@ -38,6 +42,7 @@ fn full() -> mpsc::Receiver<usize> {
 /// lets no other task run.
 #[test]
 fn a_receiver_that_always_has_something_lets_others_run() {
+    let _limit = limit(120);
     block_on(async {
         let mut receiver = full();
         let polls = polls_during(async {
@@ -55,6 +60,7 @@ fn a_receiver_that_always_has_something_lets_others_run() {
 /// Catches: a budget where it was lifted.
 #[test]
 fn a_receiver_without_a_budget_lets_nobody_run() {
+    let _limit = limit(120);
     block_on(async {
         let mut receiver = full();
         let polls = polls_during(unconstrained(async {
@@ -67,6 +73,7 @@ fn a_receiver_without_a_budget_lets_nobody_run() {
 /// Fault B49. Catches: as the first, of a lock that nobody else wants.
 #[test]
 fn a_lock_that_is_always_free_lets_others_run() {
+    let _limit = limit(120);
     block_on(async {
         let counter = Mutex::new(0);
         let polls = polls_during(async {

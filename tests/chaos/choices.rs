@@ -18,6 +18,7 @@ use super::seeds::under_seeds;
 use super::step::{Wakes, inside, poll};
 use super::within::within;
 use super::{pair, tcp_pair, write_all};
+use crate::limit::limit;
 
 /// So many seeds, of which each choice must be made under some.
 const SEEDS: u64 = 200;
@@ -31,6 +32,7 @@ fn outcomes<T: Ord + Send + 'static>(program: fn(&Runtime) -> T) -> BTreeSet<T> 
 /// Catches: ready tasks always polled in the order they were queued.
 #[test]
 fn ready_tasks_are_polled_in_every_order() {
+    let _limit = limit(120);
     let orders = outcomes(|runtime| {
         let order = Rc::new(RefCell::new(Vec::new()));
         runtime.block_on(async {
@@ -51,6 +53,7 @@ fn ready_tasks_are_polled_in_every_order() {
 /// Catches: the events of a batch always applied in the kernel's order.
 #[test]
 fn events_of_a_batch_are_applied_in_every_order() {
+    let _limit = limit(120);
     let orders = outcomes(|runtime| {
         let pairs = [pair(), pair(), pair()];
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -80,6 +83,7 @@ impl Wake for Note {
 /// Catches: reads and writes that always move all they could.
 #[test]
 fn reads_and_writes_are_short_now_and_then() {
+    let _limit = limit(120);
     let moved = outcomes(|runtime| {
         let (here, there) = pair();
         runtime.block_on(async {
@@ -100,6 +104,7 @@ fn reads_and_writes_are_short_now_and_then() {
 /// Catches: a byte that is offered where there is no room; an operation that is seldom whole.
 #[test]
 fn of_nothing_nothing_is_offered_and_of_something_often_all() {
+    let _limit = limit(120);
     let offers = outcomes(|runtime| runtime.block_on(async { pair().0.offer(0) }));
     assert_eq!(offers, BTreeSet::from([0]));
     let whole = |seed| {
@@ -113,6 +118,7 @@ fn of_nothing_nothing_is_offered_and_of_something_often_all() {
 /// Catches: a vectored write that always offers all of its buffers.
 #[test]
 fn vectored_writes_are_short_now_and_then() {
+    let _limit = limit(120);
     let written = outcomes(|runtime| {
         runtime.block_on(async {
             let (here, _there) = tcp_pair().await;
@@ -126,6 +132,7 @@ fn vectored_writes_are_short_now_and_then() {
 /// Catches: a vectored read that always offers the room of all its buffers.
 #[test]
 fn vectored_reads_are_short_now_and_then() {
+    let _limit = limit(120);
     let read = outcomes(|runtime| {
         runtime.block_on(async {
             let (here, there) = tcp_pair().await;
@@ -141,6 +148,7 @@ fn vectored_reads_are_short_now_and_then() {
 /// Catches: a peek that always offers all of its buffer.
 #[test]
 fn peeks_are_short_now_and_then() {
+    let _limit = limit(120);
     let peeked = outcomes(|runtime| {
         runtime.block_on(async {
             let (here, there) = tcp_pair().await;
@@ -156,6 +164,7 @@ fn peeks_are_short_now_and_then() {
 /// for an event that has been.
 #[test]
 fn tries_are_refused_now_and_then_and_the_wait_that_follows_ends_at_once() {
+    let _limit = limit(120);
     let refusals = outcomes(|runtime| {
         runtime.block_on(async {
             let (here, there) = tcp_pair().await;
@@ -180,6 +189,7 @@ fn tries_are_refused_now_and_then_and_the_wait_that_follows_ends_at_once() {
 /// Catches: a try that is refused by a source which was never registered.
 #[test]
 fn what_was_never_registered_is_tried_under_every_seed() {
+    let _limit = limit(120);
     let kinds = outcomes(|runtime| {
         runtime.block_on(async {
             let (here, there) = pair();
@@ -194,6 +204,7 @@ fn what_was_never_registered_is_tried_under_every_seed() {
 /// Catches: no wake for nothing; one that is not for nothing, and completes something.
 #[test]
 fn tasks_are_polled_for_nothing_now_and_then() {
+    let _limit = limit(120);
     let polls = outcomes(|runtime| {
         let polls = Rc::new(Cell::new(0));
         let counted = Rc::clone(&polls);
@@ -215,12 +226,14 @@ fn tasks_are_polled_for_nothing_now_and_then() {
 /// Catches: a wake for nothing that is drawn among no slots.
 #[test]
 fn a_runtime_without_tasks_can_be_turned_under_every_seed() {
+    let _limit = limit(120);
     outcomes(|runtime| (0..20).for_each(|_| runtime.turn().unwrap()));
 }
 
 /// A wait that was interrupted is begun again. Catches: EINTR that is never played, or passed on.
 #[test]
 fn waits_are_interrupted_now_and_then() {
+    let _limit = limit(120);
     let parks = outcomes(|runtime| {
         runtime.block_on(async {
             // Two wakes at the most: one for the timer, and one for nothing.
@@ -234,6 +247,7 @@ fn waits_are_interrupted_now_and_then() {
 /// Catches: a look always after as many polls.
 #[test]
 fn looks_come_after_any_number_of_polls() {
+    let _limit = limit(120);
     let looks = outcomes(|runtime| {
         runtime.block_on(async {
             for _ in 0..61 {
@@ -268,6 +282,7 @@ fn a_turn_under_chaos_leaves_nothing_in_the_kernel() {
 /// asked for.
 #[test]
 fn without_chaos_a_run_is_exactly_what_it_was() {
+    let _limit = limit(120);
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         let (here, there) = pair();

@@ -218,18 +218,18 @@ fn sleeps_end_by_their_deadlines() {
     });
 }
 
+/// Counts those that live.
+struct Alive(Rc<Cell<usize>>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// Catches: an abort that is lost, or ends another; a future that is dropped twice or never.
 #[test]
 fn an_aborted_task_is_done_or_dropped() {
-    /// Counts those that live.
-    struct Alive(Rc<Cell<usize>>);
-
-    impl Drop for Alive {
-        fn drop(&mut self) {
-            self.0.set(self.0.get() - 1);
-        }
-    }
-
     under_chaos(async || {
         let alive = Rc::new(Cell::new(0));
         let mut tasks = Vec::new();

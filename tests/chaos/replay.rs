@@ -17,6 +17,7 @@ use reveille::time::{self, interval, sleep, timeout};
 
 use super::child::{child, in_child};
 use super::{pair, read, write_all};
+use crate::limit::limit;
 
 type Trace = Rc<RefCell<Vec<String>>>;
 
@@ -119,6 +120,7 @@ fn the_same_seed_replays_the_same_run() {
 /// Catches: a choice that depends on them.
 #[test]
 fn the_same_seed_replays_the_same_run_in_another_process() {
+    let _limit = limit(120);
     let left_by = |parent: u32| env::temp_dir().join(format!("reveille-chaos-{parent}"));
     let run_in_child = || {
         let name = "replay::the_same_seed_replays_the_same_run_in_another_process";
@@ -139,6 +141,7 @@ fn the_same_seed_replays_the_same_run_in_another_process() {
 /// Catches: a seed that is ignored.
 #[test]
 fn different_seeds_make_different_runs() {
+    let _limit = limit(30);
     let runs: BTreeSet<_> = (0..50).map(run).collect();
     assert_eq!(runs.len(), 50);
 }
@@ -146,6 +149,7 @@ fn different_seeds_make_different_runs() {
 /// `busy_poll` looks as often as time permits. Catches: choices that are drawn as often.
 #[test]
 fn busy_polling_does_not_spoil_the_replay() {
+    let _limit = limit(30);
     let run = |busy| {
         let trace = Trace::default();
         let mut options = Builder::new();

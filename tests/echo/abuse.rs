@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::limit::limit;
 use crate::server::{connect, until};
 use crate::{echo, exchange};
 
-/// How long, in seconds, unless `REVEILLE_ABUSE` says otherwise.
-const SECONDS: u64 = 3;
+/// How long it goes on.
+fn seconds() -> u64 {
+    env::var("REVEILLE_ABUSE").map_or(3, |text| text.parse().unwrap())
+}
 
 /// What all clients share.
 struct Abuse {
@@ -26,7 +29,7 @@ struct Abuse {
 /// a descriptor, a task or a buffer of a client that ended badly.
 #[test]
 fn whatever_others_do_the_honest_are_served_and_nothing_is_left_behind() {
-    let seconds: u64 = env::var("REVEILLE_ABUSE").map_or(SECONDS, |text| text.parse().unwrap());
+    let _limit = limit(seconds() + 300);
     rlimit::increase_nofile_limit(4096).unwrap();
     let server = echo();
     let start = server.descriptors();
@@ -39,7 +42,7 @@ fn whatever_others_do_the_honest_are_served_and_nothing_is_left_behind() {
     // Three rounds, so that what is left behind shows as growth from the second to the last.
     let mut resident = Vec::new();
     for _ in 0..3 {
-        abuse.round(Duration::from_millis(seconds * 1000 / 3));
+        abuse.round(Duration::from_millis(seconds() * 1000 / 3));
         until("all descriptors are back", || server.descriptors() == start);
         until("it waits for clients", || server.is_asleep());
         resident.push(server.status("VmRSS"));

@@ -15,6 +15,10 @@ pub mod executor;
 pub mod readiness;
 pub mod timers;
 
+#[cfg(test)]
+#[path = "../support/limit.rs"]
+mod limit;
+
 use std::cell::Cell;
 
 /// What a program reads its decisions from.
@@ -63,6 +67,7 @@ pub fn inputs(corpus: &str) -> Vec<Vec<u8>> {
 mod tests {
     use std::sync::Mutex;
 
+    use super::limit::limit;
     use super::*;
 
     /// One target at a time: a waker of one that outlived its runtime may wake a stranger for nothing
@@ -85,17 +90,20 @@ mod tests {
 
     #[test]
     fn timers_agree_with_a_sorted_map_on_the_whole_corpus() {
+        let _limit = limit(300);
         let by_hand = include_str!("corpus/timers.by-hand.hex");
         replay(include_str!("corpus/timers.hex"), by_hand, timers::run);
     }
 
     #[test]
     fn tasks_do_what_they_were_told_on_the_whole_corpus() {
+        let _limit = limit(300);
         replay(include_str!("corpus/executor.hex"), "", executor::run);
     }
 
     #[test]
     fn operations_see_what_the_kernel_holds_on_the_whole_corpus() {
+        let _limit = limit(300);
         let by_hand = include_str!("corpus/readiness.by-hand.hex");
         replay(
             include_str!("corpus/readiness.hex"),

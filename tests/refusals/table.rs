@@ -21,6 +21,7 @@ use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
 
 use crate::child::in_child;
+use crate::limit::limit;
 use crate::seccomp::refuse;
 
 /// What becomes of a program whose call is refused.
@@ -171,6 +172,7 @@ const ERRNOS: [i32; 5] = [
 /// Fault A34. Catches: a call that the sys files make and that the tables below do not know.
 #[test]
 fn every_call_of_the_sys_files_has_its_row() {
+    let _limit = limit(30);
     for (source, rows) in [
         (include_str!("../../runtime/sys.rs"), &RUNTIME[..]),
         (include_str!("../../net/sys.rs"), &NET[..]),

@@ -15,6 +15,7 @@ use super::play::{Outcome, Play, What, runtime};
 use super::random::Random;
 use super::schedules;
 use super::step::inside;
+use crate::limit::limit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -344,6 +345,7 @@ fn no_schedule_strands_a_writer() {
 /// a pipe reports it as HUP alone. Catches: a short read trusted after an event with HUP.
 #[test]
 fn a_short_read_proves_nothing_once_a_hangup_was_reported() {
+    let _limit = limit(30);
     let [ours, theirs] = kernel::pipe(0);
     let interest = Interest::READABLE | Interest::PRIORITY;
     let ours = AsyncFd::with_interest(File::from(ours), interest).unwrap();
@@ -357,6 +359,7 @@ fn a_short_read_proves_nothing_once_a_hangup_was_reported() {
 /// Catches: a short read trusted after an event with ERR.
 #[test]
 fn a_short_read_proves_nothing_once_an_error_was_reported() {
+    let _limit = limit(30);
     let [theirs, ours] = kernel::pipe(0);
     let ours = AsyncFd::with_interest(
         File::from(ours),

@@ -16,6 +16,7 @@ use super::play::{Outcome, Play, What, runtime};
 use super::random::Random;
 use super::schedules;
 use super::step::{inside, poll};
+use crate::limit::limit;
 
 /// How the stream under test came about.
 #[derive(Clone, Copy, Debug)]
@@ -354,6 +355,7 @@ fn no_schedule_of_traffic_strands_a_tcp_reader() {
 /// R10. Catches: a short read after a peek taken for the last: what is looked at and left is not read.
 #[test]
 fn a_short_read_proves_nothing_after_a_peek() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = connection(&runtime, Origin::Accepted);
     let mut peer = Peer::new(theirs, number_of(&ours));
@@ -465,6 +467,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Catches: a short read taken for the last after an event with PRI.
 #[test]
 fn bytes_behind_an_urgent_byte_are_read() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (ours, theirs) = connection(&runtime, Origin::Accepted);
     let mut peer = Peer::new(theirs, number_of(&ours));

@@ -11,6 +11,7 @@ use reveille::task::yield_now;
 
 use super::kernel;
 use super::within::within;
+use crate::limit::limit;
 
 /// Lets a task wait for bytes, then `write` write, and close; returns what each read gave, into
 /// plenty of room.
@@ -44,6 +45,7 @@ fn reads(write: impl FnOnce(UnixStream) + Send + 'static, pass_credentials: bool
 /// Catches: a short read taken for the last.
 #[test]
 fn bytes_behind_a_passed_descriptor_are_read() {
+    let _limit = limit(120);
     let write = |mut stream: UnixStream| {
         stream.write_all(b"one").unwrap();
         let fd = stream.as_raw_fd();
@@ -58,6 +60,7 @@ fn bytes_behind_a_passed_descriptor_are_read() {
 /// Catches: a short read taken for the last.
 #[test]
 fn bytes_of_another_process_are_read_where_credentials_are_passed() {
+    let _limit = limit(120);
     let write = |mut stream: UnixStream| {
         stream.write_all(b"one").unwrap();
         let output = OwnedFd::from(stream.try_clone().unwrap());

@@ -10,12 +10,14 @@ use reveille::runtime::{Handle, Runtime};
 use reveille::spawn;
 use reveille::task::{JoinHandle, yield_now};
 
+use crate::limit::limit;
 use crate::support::within;
 use crate::{Drops, elsewhere, turn};
 
 /// Fault B28. Catches: a waker, or a handle, that keeps the task it names.
 #[test]
 fn two_tasks_that_await_each_other_are_dropped_with_their_runtime() {
+    let _limit = limit(30);
     let drops = Drops::default();
     let runtime = Runtime::new().unwrap();
     let handles: [Rc<RefCell<Option<JoinHandle<()>>>>; 2] = Default::default();
@@ -43,6 +45,7 @@ fn two_tasks_that_await_each_other_are_dropped_with_their_runtime() {
 /// Fault B29. Catches: a waker that owns the task: one that lies in its own future is a cycle.
 #[test]
 fn tasks_that_keep_their_own_wakers_are_dropped_with_their_runtime() {
+    let _limit = limit(30);
     const TASKS: usize = 1000;
     let drops = Drops::default();
     let runtime = Runtime::new().unwrap();
@@ -66,6 +69,7 @@ fn tasks_that_keep_their_own_wakers_are_dropped_with_their_runtime() {
 /// Fault B30. Catches: a handle that keeps its runtime alive: in a task it is a cycle.
 #[test]
 fn a_task_that_holds_its_runtimes_handle_is_dropped_with_it() {
+    let _limit = limit(30);
     let drops = Drops::default();
     let runtime = Runtime::new().unwrap();
     let (guard, handle) = (drops.guard(), runtime.handle());

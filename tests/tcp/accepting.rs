@@ -16,6 +16,7 @@ use reveille::time::sleep;
 
 use super::step::{Wakes, inside};
 use super::{LOCAL, child, registrations, reset, running, stepping};
+use crate::limit::limit;
 
 /// Descriptors that are given back one at a time, in a process that can have no others.
 struct Spares(Vec<File>);
@@ -191,6 +192,7 @@ fn at_the_descriptor_limit_accept_outside_a_runtime_is_an_error() {
 /// R10: many connections, one edge. Catches: readiness cleared by an accept that succeeded.
 #[test]
 fn connections_of_one_edge_are_all_accepted() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let listener = runtime.block_on(TcpListener::bind(LOCAL)).unwrap();
         let at = listener.local_addr().unwrap();
@@ -214,6 +216,7 @@ fn connections_of_one_edge_are_all_accepted() {
 /// R10. Catches: one waiter of a listener that replaces another.
 #[test]
 fn several_tasks_accept_at_one_listener() {
+    let _limit = limit(30);
     running(async || {
         let listener = Rc::new(TcpListener::bind(LOCAL).await.unwrap());
         let at = listener.local_addr().unwrap();
@@ -238,6 +241,7 @@ fn several_tasks_accept_at_one_listener() {
 /// failure of the listener; the address asked of getpeername(2), which has none any more.
 #[test]
 fn a_connection_reset_in_the_backlog_is_accepted_and_then_fails() {
+    let _limit = limit(30);
     running(async || {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -279,6 +283,7 @@ fn a_subscriber_that_panics_at_the_limit_ends_no_accept() {
 /// back for ever. Catches: an accept that spins, and with it the whole thread.
 #[test]
 fn what_cannot_accept_at_all_is_an_error() {
+    let _limit = limit(30);
     running(async || {
         let datagrams = OwnedFd::from(UdpSocket::bind(LOCAL).unwrap());
         let listener = TcpListener::from_std(datagrams.into()).unwrap();
@@ -296,6 +301,7 @@ fn what_cannot_accept_at_all_is_an_error() {
 /// Catches: SO_REUSEADDR missing, for want of which a server cannot be started again for a minute.
 #[test]
 fn a_listener_restarts_while_its_connections_are_in_time_wait() {
+    let _limit = limit(30);
     running(async || {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -312,6 +318,7 @@ fn a_listener_restarts_while_its_connections_are_in_time_wait() {
 /// Two listeners at one address are not meant. Catches: SO_REUSEPORT instead of SO_REUSEADDR.
 #[test]
 fn a_second_listener_at_the_same_address_is_refused() {
+    let _limit = limit(30);
     running(async || {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         let error = TcpListener::bind(listener.local_addr().unwrap())
@@ -324,6 +331,7 @@ fn a_second_listener_at_the_same_address_is_refused() {
 /// Catches: a backlog too small for a burst.
 #[test]
 fn the_backlog_has_room_for_a_thousand() {
+    let _limit = limit(30);
     running(async || {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
         // SAFETY: all zeroes is a valid tcp_info, because it consists of integers.
@@ -351,6 +359,7 @@ fn the_backlog_has_room_for_a_thousand() {
 /// Catches: an IPv6 socket that is told to leave IPv4 alone.
 #[test]
 fn the_unspecified_ipv6_address_serves_ipv4_too() {
+    let _limit = limit(30);
     running(async || {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         // A machine without IPv6 has nothing to show here.
@@ -372,6 +381,7 @@ fn the_unspecified_ipv6_address_serves_ipv4_too() {
 /// Catches: a listener that stays registered after `into_std`, or is not usable again.
 #[test]
 fn a_listener_goes_to_std_and_back() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let listener = runtime.block_on(TcpListener::bind(LOCAL)).unwrap();
         let (_wakes, waker) = Wakes::new();

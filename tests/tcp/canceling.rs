@@ -9,10 +9,12 @@ use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside, poll};
 use super::{LOCAL, Random, Reader, counted, delivered, ours, pair, stepping};
+use crate::limit::limit;
 
 /// R10. Catches: a read that takes bytes in one poll and returns them in another.
 #[test]
 fn reads_canceled_at_random_lose_nothing() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let (mut random, sent) = (Random(42), counted(100_000));
@@ -44,6 +46,7 @@ fn reads_canceled_at_random_lose_nothing() {
 /// Catches: a write that sends in one poll and tells so in another.
 #[test]
 fn writes_canceled_at_random_send_nothing_untold() {
+    let _limit = limit(120);
     stepping(|runtime| {
         let (sender, receiver) = runtime.block_on(ours());
         let mut reader = Reader::new(runtime, &receiver);
@@ -78,6 +81,7 @@ fn writes_canceled_at_random_send_nothing_untold() {
 /// Catches: an accept that takes a connection in one poll and returns it in another.
 #[test]
 fn accepts_canceled_at_random_lose_no_connection() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let listener = runtime.block_on(TcpListener::bind(LOCAL)).unwrap();
         let at = listener.local_addr().unwrap();
@@ -105,6 +109,7 @@ fn accepts_canceled_at_random_lose_no_connection() {
 /// Catches: a waiter that outlives its future, and is woken instead of the next.
 #[test]
 fn a_dropped_read_leaves_no_waiter() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let ((dropped, first), (kept, second)) = (Wakes::new(), Wakes::new());
@@ -125,6 +130,7 @@ fn a_dropped_read_leaves_no_waiter() {
 /// Catches: readiness that is used up by waiting for it.
 #[test]
 fn readiness_stays_when_a_wait_for_it_is_dropped() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let (_wakes, waker) = Wakes::new();

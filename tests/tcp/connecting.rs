@@ -10,10 +10,12 @@ use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside, poll};
 use super::{LOCAL, closed_port, registrations, running, stepping};
+use crate::limit::limit;
 
 /// Fault C1. Catches: a refusal that passes for success, or that is never reported.
 #[test]
 fn a_closed_port_refuses() {
+    let _limit = limit(30);
     running(async || {
         let (_kept, at) = closed_port();
         let error = TcpStream::connect(at).await.unwrap_err();
@@ -24,6 +26,7 @@ fn a_closed_port_refuses() {
 /// Fault C15. Catches: only the first address tried.
 #[test]
 fn the_next_address_is_tried_when_one_refuses() {
+    let _limit = limit(30);
     running(async || {
         let (_kept, closed) = closed_port();
         let listener = TcpListener::bind(&[closed, LOCAL.into()][..])
@@ -38,6 +41,7 @@ fn the_next_address_is_tried_when_one_refuses() {
 /// Fault C15. Catches: only the last failure told.
 #[test]
 fn when_all_addresses_fail_the_error_lists_all() {
+    let _limit = limit(30);
     running(async || {
         let ((_first, a), (_second, b)) = (closed_port(), closed_port());
         let error = TcpStream::connect(&[a, b][..]).await.unwrap_err();
@@ -51,6 +55,7 @@ fn when_all_addresses_fail_the_error_lists_all() {
 /// behind when the attempt is given up.
 #[test]
 fn an_attempt_nobody_answers_waits_and_leaves_nothing_behind() {
+    let _limit = limit(30);
     stepping(|runtime| {
         // A backlog of 0 has room for one (listen(2) counts loosely); the next SYN is dropped.
         let listener = std::net::TcpListener::bind(LOCAL).unwrap();
@@ -76,6 +81,7 @@ fn an_attempt_nobody_answers_waits_and_leaves_nothing_behind() {
 /// Catches: such a connection reported as one, to the address itself or to "any".
 #[test]
 fn a_connection_with_oneself_is_refused() {
+    let _limit = limit(30);
     const MARK: &str = "REVEILLE_SELF_CONNECT";
     const NAME: &str = "connecting::a_connection_with_oneself_is_refused";
     if std::env::var_os(MARK).is_some() {
@@ -137,6 +143,7 @@ fn set_loopback_up() {
 /// Catches: a name that is taken for an address, or refused without a cure.
 #[test]
 fn a_host_name_is_refused_with_the_cure() {
+    let _limit = limit(30);
     running(async || {
         let error = TcpStream::connect("localhost:80").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -153,6 +160,7 @@ fn a_host_name_is_refused_with_the_cure() {
 /// number.
 #[test]
 fn an_address_of_a_link_without_the_link_is_the_same_error_as_of_std() {
+    let _limit = limit(30);
     running(async || {
         for address in ["[fe80::1]:80", "[ff02::1]:80"] {
             let theirs = std::net::TcpStream::connect(address).unwrap_err();

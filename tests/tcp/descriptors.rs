@@ -14,6 +14,7 @@ use super::step::inside;
 use super::{
     LOCAL, Reader, child, closed_port, delivered, ours, pair, registrations, running, stepping,
 };
+use crate::limit::limit;
 
 /// Open descriptors of this process, without the one that counts them.
 fn open() -> usize {
@@ -24,6 +25,7 @@ fn open() -> usize {
 /// Catches: a socket closed before it has left the interest list.
 #[test]
 fn a_socket_with_a_duplicate_leaves_epoll_when_it_is_dropped() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -44,6 +46,7 @@ fn a_socket_with_a_duplicate_leaves_epoll_when_it_is_dropped() {
 /// R7. Catches: a stream that stays registered after `into_std`, or cannot be used again.
 #[test]
 fn a_stream_goes_to_std_and_back_a_hundred_times() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, mut ours) = runtime.block_on(pair());
         for round in 0..100 {
@@ -64,6 +67,7 @@ fn a_stream_goes_to_std_and_back_a_hundred_times() {
 /// for one that never waited. Catches: a registration by direction, by half, or at birth.
 #[test]
 fn a_waiting_connection_is_registered_once_and_one_that_never_waited_not_at_all() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, stream) = runtime.block_on(pair());
         theirs.write_all(b"there already").unwrap();
@@ -207,6 +211,7 @@ fn addresses_that_fail_leave_no_socket() {
 /// runtime has ended closes, and nothing more.
 #[test]
 fn a_stream_may_outlive_its_runtime() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = std::thread::spawn(|| {
             let runtime = Runtime::new().unwrap();

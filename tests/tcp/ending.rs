@@ -9,10 +9,12 @@ use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside};
 use super::{LOCAL, Reader, child, delivered, fill, finish, ours, pair, reset, running, stepping};
+use crate::limit::limit;
 
 /// Catches: an option that is read from, or set on, another place.
 #[test]
 fn linger_and_quickack_are_told_and_set() {
+    let _limit = limit(30);
     super::running(async || {
         let listener = reveille::net::TcpListener::bind(super::LOCAL)
             .await
@@ -87,6 +89,7 @@ fn writes_to_a_dead_peer_are_errors_where_sigpipe_kills() {
 /// Fault C5. Catches: ENOTCONN reported for a connection that the peer has reset, or the second time.
 #[test]
 fn shutdown_after_a_reset_is_no_error_and_may_be_repeated() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (theirs, ours) = runtime.block_on(pair());
         reset(theirs);
@@ -104,6 +107,7 @@ fn shutdown_after_a_reset_is_no_error_and_may_be_repeated() {
 /// Catches: a shutdown of the other direction, or of both.
 #[test]
 fn after_shutting_down_writing_reading_goes_on() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         ours.shutdown(Shutdown::Write).unwrap();
@@ -122,6 +126,7 @@ fn after_shutting_down_writing_reading_goes_on() {
 /// R10. Catches: a reader that is not told when its own side shuts down reading.
 #[test]
 fn shutting_down_reading_ends_a_read_that_waits() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (_theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -134,6 +139,7 @@ fn shutting_down_reading_ends_a_read_that_waits() {
 /// Fault A5. Catches: an error or a hang-up that is told to one direction alone, or twice to one.
 #[test]
 fn a_reset_wakes_both_halves_once() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (theirs, ours) = runtime.block_on(pair());
         let ((reads, reader), (writes, writer)) = (Wakes::new(), Wakes::new());
@@ -162,6 +168,7 @@ fn a_reset_wakes_both_halves_once() {
 /// it was forgotten.
 #[test]
 fn dropping_the_write_half_ends_the_stream_and_forgetting_it_does_not() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, stream) = pair().await;
         let (reader, writer) = stream.into_split();
@@ -186,6 +193,7 @@ fn dropping_the_write_half_ends_the_stream_and_forgetting_it_does_not() {
 /// Fault C12. Catches: reuniting that shuts down writing, or that puts two streams together.
 #[test]
 fn halves_reunite_with_their_own_stream_only() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, first) = pair().await;
         let (_others, second) = pair().await;
@@ -210,6 +218,7 @@ fn halves_reunite_with_their_own_stream_only() {
 /// The halves of a borrowed stream shut nothing down. Catches: a half whose drop does.
 #[test]
 fn borrowed_halves_leave_the_stream_as_it_was() {
+    let _limit = limit(30);
     running(async || {
         let (client, mut server) = ours().await;
         {
@@ -229,6 +238,7 @@ fn borrowed_halves_leave_the_stream_as_it_was() {
 /// Catches: the end of the stream taken for success.
 #[test]
 fn read_exact_fails_at_an_early_end() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         theirs.write_all(b"abc").unwrap();
@@ -241,6 +251,7 @@ fn read_exact_fails_at_an_early_end() {
 /// `ready` tells what there is. Catches: an interest that is lost on the way, an end not shown.
 #[test]
 fn ready_tells_bytes_room_and_the_end_apart() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -266,6 +277,7 @@ fn ready_tells_bytes_room_and_the_end_apart() {
 /// The pending error is told once, by whoever asks first. Catches: an error kept, or never found.
 #[test]
 fn a_pending_error_can_be_taken_once() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (theirs, ours) = runtime.block_on(pair());
         assert!(ours.take_error().unwrap().is_none());
@@ -279,6 +291,7 @@ fn a_pending_error_can_be_taken_once() {
 /// Catches: an address of the wrong end; an option that is read but not set.
 #[test]
 fn addresses_and_options_are_those_of_the_socket() {
+    let _limit = limit(30);
     running(async || {
         let (client, server) = ours().await;
         assert_eq!(client.local_addr().unwrap(), server.peer_addr().unwrap());
@@ -297,6 +310,7 @@ fn addresses_and_options_are_those_of_the_socket() {
 /// A stream of std's may block. Catches: one that is left so, and stops the runtime at its first wait.
 #[test]
 fn a_blocking_stream_of_stds_becomes_nonblocking() {
+    let _limit = limit(30);
     running(async || {
         let listener = std::net::TcpListener::bind(LOCAL).unwrap();
         let at = listener.local_addr().unwrap();

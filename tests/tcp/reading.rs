@@ -14,6 +14,7 @@ use super::step::{Wakes, inside, poll};
 use super::{
     End, Random, Reader, counted, delivered, finish, pair, reset, running, send_urgent, stepping,
 };
+use crate::limit::limit;
 
 /// When the traffic comes, seen from the reader.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,7 @@ fn abc(mut stream: &std::net::TcpStream) {
 /// Catches: a short read trusted after an event with PRI.
 #[test]
 fn bytes_behind_an_urgent_one_are_read_whenever_it_comes() {
+    let _limit = limit(30);
     for when in MOMENTS {
         for room in [1, 2, 3, 100] {
             let rest = |mut theirs: std::net::TcpStream| {
@@ -86,6 +88,7 @@ fn bytes_behind_an_urgent_one_are_read_whenever_it_comes() {
 /// Catches: a short read trusted after an event with RDHUP.
 #[test]
 fn the_end_behind_bytes_is_read_whenever_it_comes() {
+    let _limit = limit(30);
     for when in MOMENTS {
         for room in [1, 3, 100] {
             let rest = |theirs: std::net::TcpStream| {
@@ -101,6 +104,7 @@ fn the_end_behind_bytes_is_read_whenever_it_comes() {
 /// Catches: a short read trusted after an event with RDHUP, HUP or ERR.
 #[test]
 fn a_reset_behind_bytes_is_reported_after_them_whenever_it_comes() {
+    let _limit = limit(120);
     for when in MOMENTS {
         for room in [1, 3, 100] {
             let rest = |theirs: std::net::TcpStream| {
@@ -116,6 +120,7 @@ fn a_reset_behind_bytes_is_reported_after_them_whenever_it_comes() {
 /// Fault C6. Catches: an error that is told for ever, or a wait after it.
 #[test]
 fn a_reset_is_reported_once_and_then_the_end() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -133,6 +138,7 @@ fn a_reset_is_reported_once_and_then_the_end() {
 /// Catches: a stream that is lent, and trusts its short reads all the same.
 #[test]
 fn an_urgent_byte_taken_through_a_lent_descriptor_strands_nothing() {
+    let _limit = limit(30);
     type Lend = fn(&TcpStream) -> std::os::fd::RawFd;
     let lenders: [(&str, Lend); 5] = [
         ("as_fd", |stream| stream.as_fd().as_raw_fd()),
@@ -172,6 +178,7 @@ fn an_urgent_byte_taken_through_a_lent_descriptor_strands_nothing() {
 /// R10. Fault A7. Catches: a stream of std's trusted like one of ours.
 #[test]
 fn a_stream_of_stds_is_not_taken_for_ours_alone() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let ours = ours.into_std().unwrap();
@@ -191,6 +198,7 @@ fn a_stream_of_stds_is_not_taken_for_ours_alone() {
 /// Fault B41. Catches: reads that are over at once and spend nothing.
 #[test]
 fn reads_into_no_room_let_others_run() {
+    let _limit = limit(30);
     super::running(async || {
         let (_theirs, ours) = pair().await;
         let reads = reveille::spawn(async move {
@@ -223,6 +231,7 @@ fn take_urgent(fd: std::os::fd::RawFd) {
 /// R10. Fault C10. Catches: a read into the first 1024 buffers compared with the room in all.
 #[test]
 fn a_full_read_into_a_thousand_of_five_thousand_buffers_is_not_taken_for_short() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -252,6 +261,7 @@ fn a_full_read_into_a_thousand_of_five_thousand_buffers_is_not_taken_for_short()
 /// R10. Catches: a read that filled its buffer taken for one that drained the socket.
 #[test]
 fn reads_smaller_than_the_data_need_no_new_edge() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -269,6 +279,7 @@ fn reads_smaller_than_the_data_need_no_new_edge() {
 /// Catches: a short read trusted after an event with PRI or RDHUP.
 #[test]
 fn no_schedule_of_bytes_urgent_bytes_and_reads_strands_anything() {
+    let _limit = limit(120);
     stepping(|runtime| {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for schedule in 0..60 {
@@ -316,6 +327,7 @@ fn no_schedule_of_bytes_urgent_bytes_and_reads_strands_anything() {
 /// A peek takes nothing. Catches: `peek` that reads; a read after it that waits.
 #[test]
 fn peeked_bytes_are_read_afterwards() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         theirs.write_all(b"abc").unwrap();
@@ -333,6 +345,7 @@ fn peeked_bytes_are_read_afterwards() {
 /// Catches: an empty buffer that waits for bytes; one that passes for an end and clears readiness.
 #[test]
 fn a_read_into_no_room_is_zero_at_once_in_any_state() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         check_no_room(runtime, &ours, "never tried");
@@ -355,6 +368,7 @@ fn a_read_into_no_room_is_zero_at_once_in_any_state() {
 /// may do: it would send twice, or take what nobody sees.
 #[test]
 fn what_was_read_or_written_once_is_not_read_or_written_again() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         theirs.write_all(b"abc").unwrap();

@@ -13,6 +13,7 @@ use reveille::spawn;
 use reveille::time::{sleep, timeout};
 
 use crate::child::in_child;
+use crate::limit::limit;
 use crate::step::{inside, poll};
 use crate::{LOCAL, running, stepping};
 
@@ -36,6 +37,7 @@ fn set_blocking(fd: &OwnedFd) {
 /// shares the listener has cleared O_NONBLOCK, by each of the ways to accept.
 #[test]
 fn a_sharer_that_makes_a_listener_block_does_not_stop_the_loop() {
+    let _limit = limit(30);
     stepping(|runtime| {
         for (name, listener, other) in shared() {
             let at = listener.local_addr().unwrap();
@@ -152,6 +154,7 @@ async fn peeked(inherited: bool) -> (TcpStream, StdStream) {
 /// there, or keeps its task busy.
 #[test]
 fn a_peek_behind_what_is_there_waits() {
+    let _limit = limit(30);
     running(async || {
         for inherited in [true, false] {
             let (ours, _theirs) = peeked(inherited).await;
@@ -172,6 +175,7 @@ fn a_peek_behind_what_is_there_waits() {
 /// Fault A31; R10. Catches: a peek whose EAGAIN strands whoever reads.
 #[test]
 fn what_a_peek_does_not_see_can_be_read() {
+    let _limit = limit(30);
     running(async || {
         for inherited in [true, false] {
             let (ours, _theirs) = peeked(inherited).await;
@@ -191,6 +195,7 @@ fn what_a_peek_does_not_see_can_be_read() {
 /// Fault A31. Catches: bytes that come while a peek waits, and that it does not see.
 #[test]
 fn a_peek_that_waits_sees_what_comes_later() {
+    let _limit = limit(30);
     running(async || {
         for by_poll in [true, false] {
             let (ours, mut theirs) = peeked(true).await;
@@ -214,6 +219,7 @@ fn a_peek_that_waits_sees_what_comes_later() {
 /// Fault A31. Catches: a peek that waits where nothing can end its pause.
 #[test]
 fn a_peek_behind_what_is_there_outside_a_runtime_is_an_error() {
+    let _limit = limit(30);
     let listener = StdListener::bind(LOCAL).unwrap();
     let mut theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();
     let ours = TcpStream::from_std(listener.accept().unwrap().0).unwrap();

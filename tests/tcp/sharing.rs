@@ -9,10 +9,12 @@ use reveille::net::TcpStream;
 
 use super::step::{Wakes, inside, poll};
 use super::{Reader, delivered, ours, pair, running, stepping};
+use crate::limit::limit;
 
 /// R10. Catches: two tasks on one stream, of which the second to wait replaces the first.
 #[test]
 fn one_task_reads_while_another_writes_the_same_stream() {
+    let _limit = limit(30);
     running(async || {
         let (client, server) = ours().await;
         let client = Rc::new(client);
@@ -45,6 +47,7 @@ fn one_task_reads_while_another_writes_the_same_stream() {
 /// Fault A11. Catches: only one of several readers woken, the others left with bytes in the kernel.
 #[test]
 fn two_tasks_reading_one_stream_both_get_bytes() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         let ours = Rc::new(ours);
@@ -63,6 +66,7 @@ fn two_tasks_reading_one_stream_both_get_bytes() {
 /// Fault A12. Catches: the waker of the first poll kept, though the future has moved to another task.
 #[test]
 fn a_read_that_moves_wakes_the_task_that_polled_it_last() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let ((before, first), (after, second)) = (Wakes::new(), Wakes::new());
@@ -81,6 +85,7 @@ fn a_read_that_moves_wakes_the_task_that_polled_it_last() {
 /// Halves go to tasks of their own. Catches: a half that waits for the other's direction.
 #[test]
 fn owned_halves_work_in_different_tasks() {
+    let _limit = limit(30);
     running(async || {
         let (client, server) = ours().await;
         let (reader, writer) = client.into_split();
@@ -108,6 +113,7 @@ fn owned_halves_work_in_different_tasks() {
 /// A stream that never waited belongs to no runtime. Catches: registration at birth.
 #[test]
 fn a_new_stream_can_be_sent_to_another_threads_runtime() {
+    let _limit = limit(30);
     running(async || {
         let (client, server) = ours().await;
         // What connected had to wait here, so only what was accepted is free to go.
@@ -129,6 +135,7 @@ fn a_new_stream_can_be_sent_to_another_threads_runtime() {
 /// Catches: a wait that never ends, in a runtime that has not registered the stream.
 #[test]
 fn a_registered_stream_works_elsewhere_until_it_would_have_to_wait() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         Reader::new(runtime, &ours).wait();
@@ -172,6 +179,7 @@ fn a_registered_stream_works_elsewhere_until_it_would_have_to_wait() {
 /// Catches: a wait outside of any runtime that hangs, or panics.
 #[test]
 fn outside_a_runtime_a_read_is_tried_and_a_wait_is_an_error() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         theirs.write_all(b"abc").unwrap();
@@ -187,6 +195,7 @@ fn outside_a_runtime_a_read_is_tried_and_a_wait_is_an_error() {
 /// Two handles, one connection. Catches: a clone that takes the other's registration away with it.
 #[test]
 fn a_clone_is_registered_by_itself() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let clone: TcpStream = ours.try_clone().unwrap();

@@ -5,10 +5,12 @@ use std::thread;
 
 use super::step::Wakes;
 use super::{Reader, counted, fill, finish, ours, pair, running, stepping, write_now};
+use crate::limit::limit;
 
 /// R10. Catches: room that is not reported to a waiting writer.
 #[test]
 fn a_writer_that_waits_is_woken_by_room_and_nothing_is_lost() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let (wakes, waker) = Wakes::new();
@@ -37,6 +39,7 @@ fn a_writer_that_waits_is_woken_by_room_and_nothing_is_lost() {
 /// Catches: the result of a write taken for all of it.
 #[test]
 fn a_slow_reader_gets_every_byte() {
+    let _limit = limit(120);
     running(async || {
         let (mut theirs, ours) = pair().await;
         let sent = counted(8 << 20);
@@ -59,6 +62,7 @@ fn a_slow_reader_gets_every_byte() {
 /// Fault C10. Catches: more than 1024 buffers passed to the kernel; some of them skipped.
 #[test]
 fn five_thousand_buffers_are_written_in_a_few_calls() {
+    let _limit = limit(30);
     running(async || {
         let (mut theirs, ours) = pair().await;
         let sent = counted(5000);
@@ -81,6 +85,7 @@ fn five_thousand_buffers_are_written_in_a_few_calls() {
 /// Catches: a half-closed stream taken for a closed one.
 #[test]
 fn after_the_peers_end_a_mebibyte_can_still_be_written() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -101,6 +106,7 @@ fn after_the_peers_end_a_mebibyte_can_still_be_written() {
 /// Fault A4. Catches: RDHUP taken for room to write, on which a writer would spin.
 #[test]
 fn a_writer_that_waits_is_not_woken_by_the_peers_end() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (theirs, ours) = runtime.block_on(pair());
         let (wakes, waker) = Wakes::new();
@@ -121,6 +127,7 @@ fn a_writer_that_waits_is_not_woken_by_the_peers_end() {
 /// though it does not wait; a reader that is told twice of one message.
 #[test]
 fn a_thousand_messages_are_a_thousand_events_for_the_reader_and_none_for_a_writer() {
+    let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
         let mut reader = Reader::new(runtime, &ours);
@@ -145,6 +152,7 @@ fn a_thousand_messages_are_a_thousand_events_for_the_reader_and_none_for_a_write
 /// Catches: WouldBlock remembered for ever, or not reported.
 #[test]
 fn try_write_would_block_when_full_and_works_after_a_report() {
+    let _limit = limit(30);
     running(async || {
         let (theirs, ours) = ours().await;
         let bytes = vec![3; 1 << 16];

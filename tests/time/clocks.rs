@@ -11,6 +11,7 @@ use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Builder;
 use reveille::time::{advance, now, pause, resume, sleep, timeout};
 
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{MILLISECOND, SECOND, paused};
@@ -20,6 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Catches: a paused clock that runs.
 #[test]
 fn a_paused_clock_stands_still_until_it_is_advanced() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         pause();
@@ -66,6 +68,7 @@ fn a_clock_that_runs_again_goes_on_from_what_it_shows() {
 /// Catches: misuse that passes in silence.
 #[test]
 fn pausing_twice_or_resuming_what_runs_or_either_outside_a_runtime_panics() {
+    let _limit = limit(30);
     fn panics(f: impl FnOnce()) -> String {
         let payload = catch_unwind(AssertUnwindSafe(f)).unwrap_err();
         match payload.downcast::<String>() {
@@ -146,6 +149,7 @@ fn a_paused_clock_does_not_jump_while_a_source_has_a_waiter() {
 /// and a polled waiter does not, until the next event of its source.
 #[test]
 fn a_waiter_that_was_polled_and_given_up_keeps_the_clock_until_the_next_event() {
+    let _limit = limit(30);
     let mut options = Builder::new();
     let runtime = options
         .start_paused(true)

@@ -11,6 +11,7 @@ use reveille::Runtime;
 use reveille::time::{Sleep, now, sleep, sleep_until, timeout};
 
 use crate::foreign::{Act, foreign};
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{MILLISECOND, SECOND, advance, paused, timers};
@@ -49,6 +50,7 @@ fn a_sleep_never_ends_early() {
 /// are equal.
 #[test]
 fn timers_fire_by_deadline_and_equal_ones_in_the_order_they_were_armed() {
+    let _limit = limit(30);
     let runtime = paused();
     let fired = Rc::new(RefCell::new(Vec::new()));
     let mut sleeps = Vec::new();
@@ -74,6 +76,7 @@ fn timers_fire_by_deadline_and_equal_ones_in_the_order_they_were_armed() {
 /// borrow held while wakers run.
 #[test]
 fn a_timer_that_is_dropped_or_reset_while_its_batch_fires_does_no_harm() {
+    let _limit = limit(30);
     for meddle in [Meddle::Drop, Meddle::Earlier, Meddle::Later] {
         for victim_first in [false, true] {
             meddle_in_mid_batch(meddle, victim_first);
@@ -203,6 +206,7 @@ fn a_timer_armed_by_a_waker_fires_in_a_later_look() {
 /// Fault D7. Catches: a reset that forgets the timer, or keeps the old one.
 #[test]
 fn a_sleep_can_be_reset_in_every_state() {
+    let _limit = limit(30);
     let states = ["unpolled", "pending", "fired, not polled", "over"];
     for state in states {
         for late in [false, true] {
@@ -249,6 +253,7 @@ fn a_sleep_can_be_reset_in_every_state() {
 /// Fault D7. Catches: a timer that fires for the deadline it had before.
 #[test]
 fn a_sleep_that_is_due_and_has_not_fired_can_be_reset() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (wakes, waker) = Wakes::new();
     let mut sleep = inside(&runtime, || sleep(Duration::from_nanos(1)));
@@ -265,6 +270,7 @@ fn a_sleep_that_is_due_and_has_not_fired_can_be_reset() {
 /// Fault D7. Catches: a task that waits and has to poll to learn of its new deadline.
 #[test]
 fn a_task_that_waits_is_woken_at_the_new_deadline_without_polling() {
+    let _limit = limit(30);
     let runtime = paused();
     let (wakes, waker) = Wakes::new();
     let mut sleep = inside(&runtime, || sleep(5 * SECOND));
@@ -279,6 +285,7 @@ fn a_task_that_waits_is_woken_at_the_new_deadline_without_polling() {
 /// Faults A12, D8. Catches: a waker kept from an earlier poll.
 #[test]
 fn a_sleep_that_moved_to_another_task_wakes_that_one_only() {
+    let _limit = limit(30);
     let runtime = paused();
     let (old_wakes, old) = Wakes::new();
     let (wakes, waker) = Wakes::new();
@@ -295,6 +302,7 @@ fn a_sleep_that_moved_to_another_task_wakes_that_one_only() {
 /// Fault A12. Catches: a joiner's waker kept from an earlier poll.
 #[test]
 fn a_join_handle_that_moved_to_another_task_wakes_that_one_only() {
+    let _limit = limit(30);
     let runtime = paused();
     let (old_wakes, old) = Wakes::new();
     let (wakes, waker) = Wakes::new();
@@ -314,6 +322,7 @@ fn a_join_handle_that_moved_to_another_task_wakes_that_one_only() {
 /// Catches: a timer that is armed again, with one more clone, at every poll of the same task.
 #[test]
 fn a_sleep_polled_again_by_the_same_task_keeps_its_timer() {
+    let _limit = limit(30);
     let runtime = paused();
     let clones = Rc::new(Cell::new(0));
     let counted = Rc::clone(&clones);
@@ -334,6 +343,7 @@ fn a_sleep_polled_again_by_the_same_task_keeps_its_timer() {
 /// Fault A10, R5. Catches: a borrow of the timers held while a waker is cloned or dropped.
 #[test]
 fn a_waker_whose_clone_and_drop_arm_and_disarm_timers_does_no_harm() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (wakes, plain) = Wakes::new();
     let other = Rc::new(RefCell::new(None));
@@ -363,6 +373,7 @@ fn a_waker_whose_clone_and_drop_arm_and_disarm_timers_does_no_harm() {
 /// Fault D13. Catches: a cancelled timer that stays until its deadline.
 #[test]
 fn cancelled_timers_leave_nothing() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (_, waker) = Wakes::new();
     inside(&runtime, || {
@@ -386,6 +397,7 @@ fn cancelled_timers_leave_nothing() {
 /// Fault D11. Catches: a sleep tied for ever to the runtime that it was first polled in.
 #[test]
 fn a_sleep_outlives_its_runtime_and_goes_on_in_another() {
+    let _limit = limit(30);
     let first = paused();
     let second = paused();
     let (first_wakes, first_waker) = Wakes::new();
@@ -417,6 +429,7 @@ fn a_sleep_outlives_its_runtime_and_goes_on_in_another() {
 /// Fault D11. Catches: a timer of an ended runtime whose name finds another's in the same place.
 #[test]
 fn a_sleep_of_an_ended_runtime_takes_no_timer_of_the_next_tenant() {
+    let _limit = limit(30);
     let first = Runtime::new().unwrap();
     let (_, waker) = Wakes::new();
     let mut stale = inside(&first, || sleep(SECOND));
@@ -438,6 +451,7 @@ fn a_sleep_of_an_ended_runtime_takes_no_timer_of_the_next_tenant() {
 /// Catches: an `Elapsed` where the future was ready in the same poll; the future not given back.
 #[test]
 fn a_future_that_is_ready_is_worth_more_than_the_time_it_came_too_late_by() {
+    let _limit = limit(30);
     let runtime = paused();
     runtime.block_on(async {
         let late = timeout(MILLISECOND, std::future::ready(7));

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use reveille::time::{MissedTickBehavior, advance, interval, interval_at, now};
 
+use crate::limit::limit;
 use crate::step::{Wakes, poll};
 use crate::{MILLISECOND, SECOND, paused, timers};
 
 /// Fault D9. Catches: a next tick counted from when the last one was noticed.
 #[test]
 fn ticks_do_not_drift() {
+    let _limit = limit(30);
     let runtime = paused();
     runtime.block_on(async {
         let start = now();
@@ -54,6 +56,7 @@ fn ticks_after_a_pause(missed: MissedTickBehavior) -> Vec<f64> {
 /// Fault D9. Catches: ticks that are lost.
 #[test]
 fn burst_makes_up_for_missed_ticks() {
+    let _limit = limit(30);
     let due = ticks_after_a_pause(MissedTickBehavior::Burst);
     assert_eq!(due, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
 }
@@ -61,6 +64,7 @@ fn burst_makes_up_for_missed_ticks() {
 /// Fault D9. Catches: a next tick by the old beat.
 #[test]
 fn delay_starts_anew_from_the_late_tick() {
+    let _limit = limit(30);
     let due = ticks_after_a_pause(MissedTickBehavior::Delay);
     assert_eq!(due, [1.0, 5.5, 6.5, 7.5, 8.5, 9.5, 10.5]);
 }
@@ -68,6 +72,7 @@ fn delay_starts_anew_from_the_late_tick() {
 /// Fault D9. Catches: a next tick off the beat, or one that was missed.
 #[test]
 fn skip_keeps_the_beat_and_leaves_out_what_was_missed() {
+    let _limit = limit(30);
     let due = ticks_after_a_pause(MissedTickBehavior::Skip);
     assert_eq!(due, [1.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
 }
@@ -90,6 +95,7 @@ fn tick_after_one_that_is_late(missed: MissedTickBehavior, late: Duration) -> Du
 /// is late by a whole period and not.
 #[test]
 fn a_tick_is_missed_if_it_is_late_by_a_period() {
+    let _limit = limit(30);
     use MissedTickBehavior::{Burst, Delay, Skip};
     for missed in [Burst, Delay, Skip] {
         let next = tick_after_one_that_is_late(missed, SECOND - MILLISECOND);
@@ -104,6 +110,7 @@ fn a_tick_is_missed_if_it_is_late_by_a_period() {
 /// Fault D9. Catches: a tick after which no timer is armed again, or with the waker of before.
 #[test]
 fn each_tick_is_waited_for_anew() {
+    let _limit = limit(30);
     let runtime = paused();
     let (wakes, waker) = Wakes::new();
     runtime.block_on(async {
@@ -125,6 +132,7 @@ fn each_tick_is_waited_for_anew() {
 /// Fault D9. Catches: a cancelled wait that takes the tick along.
 #[test]
 fn a_tick_whose_wait_was_cancelled_is_not_lost() {
+    let _limit = limit(30);
     let runtime = paused();
     let (_, waker) = Wakes::new();
     runtime.block_on(async {
@@ -139,6 +147,7 @@ fn a_tick_whose_wait_was_cancelled_is_not_lost() {
 /// Fault D9. Catches: a reset that keeps the old deadline, or the old timer.
 #[test]
 fn an_interval_can_be_reset_to_any_time() {
+    let _limit = limit(30);
     let runtime = paused();
     runtime.block_on(async {
         let start = now();
@@ -163,5 +172,6 @@ fn an_interval_can_be_reset_to_any_time() {
 /// Catches: a period of nothing, which would tick for ever.
 #[test]
 fn a_period_of_zero_is_refused() {
+    let _limit = limit(30);
     assert!(catch_unwind(|| interval(Duration::ZERO)).is_err());
 }

@@ -12,6 +12,7 @@ use reveille::time::{
 };
 
 use crate::child::in_child;
+use crate::limit::limit;
 use crate::seccomp::refuse;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
@@ -82,6 +83,7 @@ fn huge_durations_are_pending_in_every_function_and_can_be_cancelled() {
 /// Fault D1. Catches: an end of time that is near.
 #[test]
 fn a_duration_that_no_clock_can_tell_lasts_for_decades() {
+    let _limit = limit(30);
     for decades in [sleep(Duration::MAX), sleep(Duration::from_secs(u64::MAX))] {
         assert!(decades.deadline() - Instant::now() > 20 * 365 * DAY);
     }
@@ -91,6 +93,7 @@ fn a_duration_that_no_clock_can_tell_lasts_for_decades() {
 /// overflows.
 #[test]
 fn at_the_end_of_time_nothing_overflows() {
+    let _limit = limit(30);
     let runtime = paused();
     let (_, waker) = Wakes::new();
     // By ever smaller steps, as far as the clock goes.
@@ -124,6 +127,7 @@ fn at_the_end_of_time_nothing_overflows() {
 /// Fault D4. Catches: a deadline of now or before that waits for the next turn.
 #[test]
 fn zero_and_the_past_are_over_at_the_first_poll_and_arm_nothing() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let (wakes, waker) = Wakes::new();
     let before = Instant::now();
@@ -233,6 +237,7 @@ fn without_epoll_pwait2_sleeps_are_as_good() {
 /// the wait. Each in a process of its own, for what was refused once is not tried again.
 #[test]
 fn where_epoll_pwait2_is_not_supported_a_sleep_ends() {
+    let _limit = limit(120);
     let name = "limits::where_epoll_pwait2_is_not_supported_a_sleep_ends";
     sleeps_though_epoll_pwait2_says(libc::EOPNOTSUPP, name);
 }
@@ -240,6 +245,7 @@ fn where_epoll_pwait2_is_not_supported_a_sleep_ends() {
 /// Fault A24.
 #[test]
 fn where_epoll_pwait2_is_not_permitted_a_sleep_ends() {
+    let _limit = limit(120);
     let name = "limits::where_epoll_pwait2_is_not_permitted_a_sleep_ends";
     sleeps_though_epoll_pwait2_says(libc::EPERM, name);
 }
@@ -247,6 +253,7 @@ fn where_epoll_pwait2_is_not_permitted_a_sleep_ends() {
 /// Fault A24.
 #[test]
 fn where_access_to_epoll_pwait2_is_denied_a_sleep_ends() {
+    let _limit = limit(120);
     let name = "limits::where_access_to_epoll_pwait2_is_denied_a_sleep_ends";
     sleeps_though_epoll_pwait2_says(libc::EACCES, name);
 }
@@ -254,6 +261,7 @@ fn where_access_to_epoll_pwait2_is_denied_a_sleep_ends() {
 /// Fault A24.
 #[test]
 fn where_epoll_pwait2_is_called_invalid_a_sleep_ends() {
+    let _limit = limit(120);
     let name = "limits::where_epoll_pwait2_is_called_invalid_a_sleep_ends";
     sleeps_though_epoll_pwait2_says(libc::EINVAL, name);
 }

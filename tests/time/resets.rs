@@ -12,6 +12,7 @@ use reveille::task::yield_now;
 use reveille::time::{Sleep, advance, interval, interval_at, now, pause, sleep, sleep_until};
 use reveille::{Runtime, block_on, spawn};
 
+use crate::limit::limit;
 use crate::step::{Wakes, inside, poll};
 use crate::within::within;
 use crate::{MILLISECOND, SECOND, paused, timers};
@@ -113,6 +114,7 @@ fn a_task_is_woken_at_a_deadline_that_was_set_elsewhere() {
 /// Fault D16. Catches: an order to fire that is obeyed by a timer which was armed after it.
 #[test]
 fn a_sleep_reset_elsewhere_and_polled_before_the_mail_is_read_waits_for_the_new_deadline() {
+    let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     let mut sleep = inside(&runtime, || sleep(HOUR));
     let (wakes, waker) = Wakes::new();
@@ -132,6 +134,7 @@ fn a_sleep_reset_elsewhere_and_polled_before_the_mail_is_read_waits_for_the_new_
 /// paused.
 #[test]
 fn a_sleep_made_or_reset_outside_is_judged_by_the_clock_it_waits_under() {
+    let _limit = limit(30);
     for was_reset in [false, true] {
         let runtime = paused();
         let stands = inside(&runtime, now);
@@ -159,6 +162,7 @@ fn a_sleep_made_or_reset_outside_is_judged_by_the_clock_it_waits_under() {
 /// Fault D17. Catches: a reset inside one runtime that takes a sleep which waits in another for over.
 #[test]
 fn a_sleep_that_is_reset_in_another_runtime_is_judged_by_its_own_clock() {
+    let _limit = limit(30);
     let (still, other) = (paused(), Runtime::new().unwrap());
     let mut sleep = inside(&still, || sleep(HOUR));
     let (_, waker) = Wakes::new();
@@ -177,6 +181,7 @@ fn a_sleep_that_is_reset_in_another_runtime_is_judged_by_its_own_clock() {
 /// Fault D17. Catches: a sleep whose runtime has ended, and that is judged by no clock any more.
 #[test]
 fn a_sleep_whose_runtime_has_ended_is_judged_by_the_one_it_is_in() {
+    let _limit = limit(30);
     let ended = Runtime::new().unwrap();
     let mut sleep = sleep(HOUR);
     let (_, waker) = Wakes::new();

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use super::limit::limit;
 use crate::net::addr::ToSocketAddrs;
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -21,6 +22,7 @@ fn refusal(addresses: impl ToSocketAddrs) -> io::Error {
 /// text parsed as IPv4 only.
 #[test]
 fn each_type_yields_its_one_address() {
+    let _limit = limit(30);
     let v4 = SocketAddr::from((V4, 80));
     let v6 = SocketAddr::from((V6, 80));
 
@@ -41,6 +43,7 @@ fn each_type_yields_its_one_address() {
 /// Catches: an implementation for `&T` that is lost, or is for sized types only.
 #[test]
 fn a_reference_yields_what_it_refers_to() {
+    let _limit = limit(30);
     let v4 = SocketAddr::from((V4, 80));
     let to_address: &SocketAddr = &v4;
     let to_reference: &&(Ipv4Addr, u16) = &&(V4, 80);
@@ -56,6 +59,7 @@ fn a_reference_yields_what_it_refers_to() {
 /// Catches: a slice of which only the first is tried, or which is tried backwards.
 #[test]
 fn a_slice_yields_all_its_addresses_in_order() {
+    let _limit = limit(30);
     let addresses = [80, 81, 79].map(|port| SocketAddr::from((V4, port)));
 
     assert_eq!(yielded(&addresses[..]), addresses);
@@ -64,6 +68,7 @@ fn a_slice_yields_all_its_addresses_in_order() {
 /// Catches: `Addresses` without an element, after which a caller has neither socket nor error.
 #[test]
 fn an_empty_slice_is_refused() {
+    let _limit = limit(30);
     assert_eq!(refusal(&[][..]).kind(), io::ErrorKind::InvalidInput);
 }
 
@@ -71,6 +76,7 @@ fn an_empty_slice_is_refused() {
 /// nothing, or that takes it for a name.
 #[test]
 fn an_ipv6_scope_is_kept() {
+    let _limit = limit(30);
     let address = "fe80::1".parse().unwrap();
     let scoped = SocketAddr::from(SocketAddrV6::new(address, 80, 0, 2));
 
@@ -81,6 +87,7 @@ fn an_ipv6_scope_is_kept() {
 /// Catches: a name that is looked up after all (which would block), or refused without the cure.
 #[test]
 fn a_host_name_is_refused_with_the_cure() {
+    let _limit = limit(30);
     for error in [refusal("localhost:80"), refusal(("localhost", 80))] {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let text = error.to_string();
@@ -94,6 +101,7 @@ fn a_host_name_is_refused_with_the_cure() {
 /// address when it is put between brackets.
 #[test]
 fn text_that_is_no_address_is_refused() {
+    let _limit = limit(30);
     let texts = [
         "",
         ":80",

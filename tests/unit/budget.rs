@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::limit::limit;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Builder;
 use crate::runtime::chaos::Chaos;
@@ -155,6 +156,7 @@ fn once(
 /// tasks beside it, fall into step with it, and the refusal is always the same neighbor's.
 #[test]
 fn beside_a_greedy_sibling_every_other_gets_on() {
+    let _limit = limit(600);
     for seed in 0..1000 {
         let make_up = MakeUp::draw(seed);
         for options in [&Builder::new(), Builder::new().chaos(seed)] {
@@ -170,6 +172,7 @@ fn beside_a_greedy_sibling_every_other_gets_on() {
 /// Fault B41. Catches: draws outside of what the page says, or that favor some.
 #[test]
 fn each_budget_from_121_to_128_is_drawn_as_often_as_the_others() {
+    let _limit = limit(300);
     let runtime = crate::Runtime::new().unwrap();
     let mut drawn = [0; 8];
     runtime.block_on(async {

@@ -1,11 +1,13 @@
 //! The generator that chaos draws from.
 
+use super::limit::limit;
 use crate::runtime::chaos::Chaos;
 
 /// The numbers are those of the reference implementation, splitmix64.c by Sebastiano Vigna.
 /// Catches: another generator, whose numbers may be worse.
 #[test]
 fn chaos_draws_the_numbers_of_splitmix64() {
+    let _limit = limit(30);
     let chaos = Chaos::new(1_234_567);
     let drawn = [(); 5].map(|()| chaos.next());
     assert_eq!(
@@ -23,6 +25,7 @@ fn chaos_draws_the_numbers_of_splitmix64() {
 /// Catches: what should happen now and then, and happens nearly always, or never.
 #[test]
 fn one_in_eight_is_about_an_eighth() {
+    let _limit = limit(30);
     let chaos = Chaos::new(1);
     let hits = (0..8000).filter(|_| chaos.one_in(8)).count();
     assert!((900..1100).contains(&hits), "{hits}");

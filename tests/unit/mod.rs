@@ -4,6 +4,8 @@ mod addr;
 #[cfg(not(reveille_loom))]
 mod budget;
 mod chaos;
+#[path = "../support/limit.rs"]
+mod limit;
 #[cfg(not(reveille_loom))]
 mod names;
 mod net_sys;

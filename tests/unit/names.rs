@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use proptest::prelude::*;
 
+use super::limit::limit;
 use crate::runtime::waker::{Hint, waker};
 
 proptest! {
@@ -16,6 +17,7 @@ proptest! {
         index in 0..Hint::INDEX_LIMIT,
         serial in any::<u64>(),
     ) {
+        let _limit = limit(30);
         let hint = Hint::new(place, index, serial);
         prop_assert_eq!((hint.place(), hint.index()), (place, index));
         prop_assert!(hint.matches(serial));
@@ -27,6 +29,7 @@ proptest! {
         serial in any::<u64>(),
         apart in 1..1u64 << 40,
     ) {
+        let _limit = limit(30);
         let hint = Hint::new(7, 9, serial);
         let other = serial.wrapping_add(apart);
         prop_assert_eq!(hint.matches(other), apart % (1 << 20) == 0);
@@ -36,6 +39,7 @@ proptest! {
 /// Fault B8. Catches: a table of functions that is not the same for all wakers.
 #[test]
 fn wakers_will_wake_each_other_exactly_when_their_hints_are_equal() {
+    let _limit = limit(30);
     let one = waker(Hint::new(1, 2, 3));
     let clone = Waker::clone(&one);
     assert!(one.will_wake(&clone) && one.will_wake(&waker(Hint::new(1, 2, 3))));
@@ -51,6 +55,7 @@ fn wakers_will_wake_each_other_exactly_when_their_hints_are_equal() {
 /// Promise: a waker owns nothing. Catches: a waker that holds a reference count, or room.
 #[test]
 fn a_waker_is_two_words_and_needs_no_drop() {
+    let _limit = limit(30);
     assert_eq!(size_of::<Waker>(), 16);
     for _ in 0..1_000 {
         std::mem::forget(waker(Hint::new(u16::MAX, 0, 1))); // no place, no leak

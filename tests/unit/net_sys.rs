@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::limit::limit;
 use crate::net::sys::{self, Connecting, SockAddr, faults};
 
 /// Far beyond what anything here takes: a test that waits this long has failed.
@@ -90,6 +91,7 @@ fn assert_born_right(fd: BorrowedFd<'_>) {
 /// Fault C17. Catches: a field at the wrong place or in the wrong byte order, a scope id dropped.
 #[test]
 fn an_address_survives_encoding_and_decoding() {
+    let _limit = limit(30);
     let link_local = "fe80::1:2:3".parse().unwrap();
     let addresses: [SocketAddr; 7] = [
         (Ipv4Addr::LOCALHOST, 0x1234).into(), // a port whose bytes differ
@@ -110,6 +112,7 @@ fn an_address_survives_encoding_and_decoding() {
 /// would panic or show stale bytes.
 #[test]
 fn an_address_that_is_cut_or_unknown_is_refused() {
+    let _limit = limit(30);
     let v4 = SockAddr::encode(&(Ipv4Addr::LOCALHOST, 80).into());
     let v6 = SockAddr::encode(&(Ipv6Addr::LOCALHOST, 80).into());
     // ip(7): the last eight bytes of a sockaddr_in are padding.
@@ -132,6 +135,7 @@ fn an_address_that_is_cut_or_unknown_is_refused() {
 /// ways; a length that the kernel refuses.
 #[test]
 fn the_kernel_and_std_agree_with_the_encoding() {
+    let _limit = limit(30);
     for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
         if TcpListener::bind((ip, 0)).is_err() {
             continue; // A machine without IPv6.
@@ -154,6 +158,7 @@ fn the_kernel_and_std_agree_with_the_encoding() {
 /// Catches: a connection that leaks when its address is refused.
 #[test]
 fn a_peer_without_an_ip_address_is_refused_and_closed() {
+    let _limit = limit(30);
     let name = format!("reveille-unit-{}", std::process::id());
     let at = UnixAddr::from_abstract_name(name).unwrap();
     let listener = UnixListener::bind_addr(&at).unwrap();
@@ -169,6 +174,7 @@ fn a_peer_without_an_ip_address_is_refused_and_closed() {
 /// Fault A21. Catches: SOCK_CLOEXEC or SOCK_NONBLOCK missing in socket(2) or accept4(2).
 #[test]
 fn sockets_are_born_close_on_exec_and_nonblocking() {
+    let _limit = limit(30);
     let made = sys::stream_socket(&loopback(0)).unwrap();
     assert_born_right(made.as_fd());
 
@@ -179,6 +185,7 @@ fn sockets_are_born_close_on_exec_and_nonblocking() {
 /// Catches: a backlog that turns negative by a cast, or is refused.
 #[test]
 fn every_backlog_is_accepted() {
+    let _limit = limit(30);
     for backlog in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
         let (_listener, at) = listener(loopback(0), backlog);
         TcpStream::connect(at).unwrap();
@@ -189,6 +196,7 @@ fn every_backlog_is_accepted() {
 /// old connections linger.
 #[test]
 fn a_port_in_time_wait_can_be_reused() {
+    let _limit = limit(30);
     let listening = sys::stream_socket(&loopback(0)).unwrap();
     sys::set_reuse_address(listening.as_fd(), true).unwrap(); // Linux wants it of both.
     sys::bind(listening.as_fd(), &loopback(0)).unwrap();
@@ -212,6 +220,7 @@ fn a_port_in_time_wait_can_be_reused() {
 /// Fault C1. Catches: a refusal that is not read from SO_ERROR, and is reported as success.
 #[test]
 fn connecting_to_a_closed_port_is_refused() {
+    let _limit = limit(30);
     // Bound and not listening: refused, and nobody else can take the port meanwhile.
     let closed = sys::stream_socket(&loopback(0)).unwrap();
     sys::bind(closed.as_fd(), &loopback(0)).unwrap();
@@ -231,6 +240,7 @@ fn connecting_to_a_closed_port_is_refused() {
 /// failure.
 #[test]
 fn a_connection_that_is_not_answered_stays_in_progress() {
+    let _limit = limit(30);
     // A backlog of 0 has room for one (listen(2) counts loosely); the next SYN is dropped.
     let (_listener, at) = listener(loopback(0), 0);
     let _first = TcpStream::connect(at).unwrap();
@@ -250,6 +260,7 @@ fn a_connection_that_is_not_answered_stays_in_progress() {
 /// Fault A15. Catches: connect(2) repeated after EINTR, which fails with EALREADY or EISCONN.
 #[test]
 fn an_interrupted_connect_goes_on() {
+    let _limit = limit(30);
     let (_listener, at) = listener(loopback(0), 1);
     let client = sys::stream_socket(&at).unwrap();
     faults::inject("connect", libc::EINTR);
@@ -265,6 +276,7 @@ fn an_interrupted_connect_goes_on() {
 /// nobody would ever be woken.
 #[test]
 fn connect_reports_what_it_cannot_wait_for() {
+    let _limit = limit(30);
     let client = sys::stream_socket(&loopback(0)).unwrap();
     for errno in [
         libc::EAGAIN,
@@ -282,6 +294,7 @@ fn connect_reports_what_it_cannot_wait_for() {
 /// try. Catches: a call that goes to `checked` instead of `retry`.
 #[test]
 fn every_call_but_connect_is_retried_on_eintr() {
+    let _limit = limit(30);
     type Call = (&'static str, fn(BorrowedFd<'_>) -> Result<()>);
     let calls: [Call; 14] = [
         ("socket", |_| sys::stream_socket(&loopback(0)).map(drop)),
@@ -317,6 +330,7 @@ fn every_call_but_connect_is_retried_on_eintr() {
 /// and takes no connection with it. Catches: an errno swallowed or changed here.
 #[test]
 fn a_failed_accept_leaves_the_connection_in_the_queue() {
+    let _limit = limit(30);
     let (listener, at) = listener(loopback(0), 1);
     let client = TcpStream::connect(at).unwrap();
     let transient = [
@@ -345,6 +359,7 @@ fn a_failed_accept_leaves_the_connection_in_the_queue() {
 /// Fault A14. Catches: the peer's address asked of getpeername(2), which has none any more.
 #[test]
 fn a_connection_reset_in_the_queue_is_accepted_with_its_address() {
+    let _limit = limit(30);
     let (listener, at) = listener(loopback(0), 1);
     let client = TcpStream::connect(at).unwrap();
     let from = client.local_addr().unwrap();
@@ -376,6 +391,7 @@ fn a_connection_reset_in_the_queue_is_accepted_with_its_address() {
 /// strand the caller.
 #[test]
 fn a_listener_is_readable_while_a_connection_waits() {
+    let _limit = limit(30);
     let (listener, at) = listener(loopback(0), 1);
     assert!(!sys::is_readable(listener.as_fd()));
 
@@ -394,6 +410,7 @@ fn a_listener_is_readable_while_a_connection_waits() {
 /// Catches: MSG_PEEK missing, or set for `recv` too.
 #[test]
 fn peeked_bytes_stay_in_the_socket() {
+    let _limit = limit(30);
     let (mut theirs, ours) = pair();
     theirs.write_all(b"abc").unwrap();
     let mut buf = [0; 8];
@@ -409,6 +426,7 @@ fn peeked_bytes_stay_in_the_socket() {
 /// it there would otherwise stop the whole runtime.
 #[test]
 fn nothing_waits_even_if_a_duplicate_clears_nonblock() {
+    let _limit = limit(30);
     let (theirs, ours) = pair();
     let (done, outcome) = mpsc::channel();
     // On a thread of its own, which is left behind if it does hang.
@@ -449,6 +467,7 @@ fn nothing_waits_even_if_a_duplicate_clears_nonblock() {
 /// compared with all 5000, which would pass for short and strand the rest (R10).
 #[test]
 fn vectored_calls_take_a_thousand_buffers_of_five_thousand() {
+    let _limit = limit(30);
     let (mut theirs, ours) = pair();
     let bytes: Vec<u8> = (0..5000).map(|i| (i % 251) as u8).collect();
     let slices: Vec<IoSlice<'_>> = bytes.chunks(1).map(IoSlice::new).collect();
@@ -477,6 +496,7 @@ fn vectored_calls_take_a_thousand_buffers_of_five_thousand() {
 /// passes for the end of the stream, and a write of 0, which `write_all` takes for failure.
 #[test]
 fn empty_buffers_in_front_are_no_end_of_stream() {
+    let _limit = limit(30);
     let (mut theirs, ours) = pair();
     let mut slices = vec![IoSlice::new(&[]); 2000];
     slices.push(IoSlice::new(b"abc"));
@@ -502,6 +522,7 @@ fn empty_buffers_in_front_are_no_end_of_stream() {
 /// Catches: MSG_NOSIGNAL missing in `send` or `send_vectored`.
 #[test]
 fn writing_to_a_closed_peer_is_an_error_and_not_a_signal() {
+    let _limit = limit(30);
     const CHILD: &str = "REVEILLE_UNIT_SIGPIPE_CHILD";
     if env::var_os(CHILD).is_none() {
         // Run this very test once more, alone in a process, so that the signal is local.
@@ -546,6 +567,7 @@ fn writing_to_a_closed_peer_is_an_error_and_not_a_signal() {
 /// Fault C5. Catches: ENOTCONN reported after a reset by the peer, or for a socket never connected.
 #[test]
 fn shutdown_of_a_lost_connection_is_done_already() {
+    let _limit = limit(30);
     let (theirs, ours) = pair();
     assert_eq!(sys::send(ours.as_fd(), b"unread").unwrap(), 6);
     assert_eq!(theirs.peek(&mut [0; 6]).unwrap(), 6);
@@ -562,6 +584,7 @@ fn shutdown_of_a_lost_connection_is_done_already() {
 /// Catches: directions mixed up; every error of shutdown(2) ignored instead of ENOTCONN alone.
 #[test]
 fn shutdown_ends_the_direction_it_names() {
+    let _limit = limit(30);
     let (mut theirs, ours) = pair();
     sys::shutdown(ours.as_fd(), Shutdown::Write).unwrap();
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
@@ -579,6 +602,7 @@ fn shutdown_ends_the_direction_it_names() {
 /// Fault C6. Catches: an error that is dropped, or is still there after it was taken.
 #[test]
 fn a_pending_error_is_taken_once() {
+    let _limit = limit(30);
     let (mut theirs, ours) = pair();
     assert!(sys::take_error(ours.as_fd()).unwrap().is_none());
     assert_eq!(sys::send(ours.as_fd(), b"unread").unwrap(), 6);

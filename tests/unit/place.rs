@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::limit::limit;
 use crate::runtime::metrics::Counters;
 use crate::runtime::place::{self, Command, FellAsleep, Mail, Open, Place, Room};
 use crate::runtime::slab::Name;
@@ -54,6 +55,7 @@ fn abort(place: u16, serial: u64) -> Command {
 /// Catches: room taken for what has none, by growing there or by a panic.
 #[test]
 fn a_wake_beyond_the_room_is_ignored() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(64);
     for index in [64, 1_000, u32::MAX] {
         place.wake(index);
@@ -67,6 +69,7 @@ fn a_wake_beyond_the_room_is_ignored() {
 /// Fault B38. Catches: a wake listed again although its bit is set.
 #[test]
 fn a_task_woken_many_times_is_listed_once_and_in_order() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(128);
     for _ in 0..1_000 {
         for index in [70, 3, 127] {
@@ -80,6 +83,7 @@ fn a_task_woken_many_times_is_listed_once_and_in_order() {
 /// R8. Catches: the list cut to the new size without its bits, or the bits without the list.
 #[test]
 fn a_shrinking_inbox_keeps_the_wakes_it_has_room_for() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(256);
     for index in [10, 200, 63, 64] {
         place.wake(index);
@@ -95,6 +99,7 @@ fn a_shrinking_inbox_keeps_the_wakes_it_has_room_for() {
 /// is dropped, or takes the room of another's.
 #[test]
 fn every_bit_of_a_word_can_be_woken_when_only_some_have_tasks() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(65);
     for index in 0..128 {
         place.wake(index);
@@ -106,6 +111,7 @@ fn every_bit_of_a_word_can_be_woken_when_only_some_have_tasks() {
 /// told twice, or told again and again; an inbox that falls asleep on them.
 #[test]
 fn more_slots_may_be_woken_than_tasks_live() {
+    let _limit = limit(30);
     let place = Place::new();
     place.open(tenant(BORN));
     let (slots, tasks) = (100_000, 64);
@@ -135,6 +141,7 @@ fn more_slots_may_be_woken_than_tasks_live() {
 /// Fault B33. Catches: wakes that are lost when the list shrinks below them.
 #[test]
 fn a_list_that_shrinks_loses_no_wake() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(1024);
     (0..500).for_each(|index| place.wake(index));
     place.resize(Room {
@@ -150,6 +157,7 @@ fn a_list_that_shrinks_loses_no_wake() {
 /// R8, fault B33. Catches: a look for mail that asks the list alone.
 #[test]
 fn an_inbox_whose_wakes_are_not_listed_does_not_fall_asleep() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(1024);
     (500..600).for_each(|index| place.wake(index));
     // The list is cut to those below, of which there are none, and the bits above remain.
@@ -165,6 +173,7 @@ fn an_inbox_whose_wakes_are_not_listed_does_not_fall_asleep() {
 /// R8. Catches: "asleep" said in spite of mail, or not said without.
 #[test]
 fn whoever_has_mail_does_not_fall_asleep() {
+    let _limit = limit(30);
     let place = let_to_a_tenant(64);
     place.awake();
     place.wake(1);
@@ -178,6 +187,7 @@ fn whoever_has_mail_does_not_fall_asleep() {
 /// R6: exact names. Catches: `born` not compared; a place that is empty taking commands.
 #[test]
 fn a_name_of_an_earlier_tenant_finds_nothing() {
+    let _limit = limit(30);
     let place = Place::new();
     assert!(
         place.post(BORN, abort(0, BORN)).is_err(),
@@ -208,6 +218,7 @@ fn a_name_of_an_earlier_tenant_finds_nothing() {
 /// another's descriptor by now.
 #[test]
 fn a_stale_name_deregisters_nothing() {
+    let _limit = limit(30);
     let epoll = Arc::new(Epoll::new().unwrap());
     let place = Place::new();
     let bell = Arc::new(Bell::new().unwrap());
@@ -236,6 +247,7 @@ fn a_stale_name_deregisters_nothing() {
 /// that nobody ever had are in no chunk, or in one that is there for others' sake, and empty.
 #[test]
 fn a_place_nobody_had_finds_nothing() {
+    let _limit = limit(30);
     for number in [u16::MAX, u16::MAX - 1, 60_000, 40_000] {
         place::wake(number, 0);
         let name = Name::new(number, 0, u64::MAX);
@@ -249,6 +261,7 @@ fn a_place_nobody_had_finds_nothing() {
 /// an error, and places that do not come back.
 #[test]
 fn the_table_has_65_534_places_and_then_an_error() {
+    let _limit = limit(30);
     const CHILD: &str = "REVEILLE_UNIT_PLACES_CHILD";
     if env::var_os(CHILD).is_none() {
         // Alone in a process: the other tests of this one need a place each.
@@ -298,6 +311,7 @@ fn the_table_has_65_534_places_and_then_an_error() {
 /// Catches: a ring that gives up at EAGAIN, or blocks there.
 #[test]
 fn a_bell_whose_counter_is_full_is_still_heard() {
+    let _limit = limit(30);
     let bell = Arc::new(Bell::new().unwrap());
     let epoll = Epoll::new().unwrap();
     let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;

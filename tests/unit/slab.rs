@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::limit::limit;
 use crate::runtime::slab::{Serials, Slab};
 
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ proptest! {
     /// listed although it is occupied, or was given back; a length that is wrong.
     #[test]
     fn a_slab_is_a_map_from_names(ops in vec(op(), 1..100)) {
+        let _limit = limit(30);
         let mut slab = Slab::new();
         let mut map: HashMap<(u32, u64), u64> = HashMap::new();
         let mut given: Vec<(u32, u64)> = Vec::new();
@@ -110,6 +112,7 @@ fn after_a_burst(keep: u64, burst: u64, order: impl FnOnce(&mut Vec<(u32, u64)>)
 /// Fault B33. Catches: a slab that shrinks only when all of it is vacant.
 #[test]
 fn memory_returns_after_a_burst_whatever_its_length_and_order() {
+    let _limit = limit(300);
     for burst in (5_000..5_100).chain([20_000]) {
         for keep in [0, 1, 3] {
             let first_in_first_out = after_a_burst(keep, burst, |_| {});
@@ -130,6 +133,7 @@ fn memory_returns_after_a_burst_whatever_its_length_and_order() {
 /// and goes holds all the memory of the burst, or more, for ever.
 #[test]
 fn those_that_come_after_a_burst_gather() {
+    let _limit = limit(30);
     let (burst, stay) = (100_000, 4_000);
     for reversed in [false, true] {
         let mut slab = Slab::new();
@@ -165,6 +169,7 @@ fn those_that_come_after_a_burst_gather() {
 /// keep all of it, and the inbox that is as long.
 #[test]
 fn the_directory_shrinks_when_nobody_is_left() {
+    let _limit = limit(30);
     for reversed in [false, true] {
         let mut slab = Slab::new();
         let mut names: Vec<_> = (1..=200_000)
@@ -184,6 +189,7 @@ fn the_directory_shrinks_when_nobody_is_left() {
 /// Catches: vacant slots that are forgotten when the slab shrinks, and so stay vacant for ever.
 #[test]
 fn a_slab_that_shrank_uses_its_vacant_slots_before_it_grows() {
+    let _limit = limit(30);
     for keep in [0, 3, 100, 2_000] {
         let mut slab = after_a_burst(keep, 20_000, |_| {});
         let room = slab.room();
@@ -198,6 +204,7 @@ fn a_slab_that_shrank_uses_its_vacant_slots_before_it_grows() {
 /// hang.
 #[test]
 fn emptying_a_sparse_slab_from_its_top_takes_no_walk_each() {
+    let _limit = limit(300);
     let slots = 500_000;
     let mut slab = Slab::new();
     let names: Vec<_> = (1..=slots)
@@ -214,6 +221,7 @@ fn emptying_a_sparse_slab_from_its_top_takes_no_walk_each() {
 /// R6. Catches: blocks that overlap, serials that fall within a runtime, serial 0.
 #[test]
 fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
+    let _limit = limit(30);
     const TAKEN: usize = 10_000; // More than two blocks.
     let all = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -237,6 +245,7 @@ fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
 /// bits, and a hint, which keeps twenty, would tell apart 256 of them.
 #[test]
 fn a_runtimes_serials_differ_in_their_lowest_bits() {
+    let _limit = limit(30);
     let serials = Serials::new();
     let taken: Vec<u64> = (0..4_096).map(|_| serials.take()).collect();
     let low_bits: HashSet<u64> = taken.iter().map(|serial| serial % 4_096).collect();

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpStream as StdStream};
 use std::time::Duration;
 
+use super::limit::limit;
 use crate::Runtime;
 use crate::net::sys::faults;
 use crate::net::{TcpListener, TcpStream};
@@ -24,6 +25,7 @@ async fn backlog_of_one() -> (TcpListener, StdStream) {
 /// most servers' loops.
 #[test]
 fn accept_absorbs_what_concerns_one_connection() {
+    let _limit = limit(30);
     let transient = [
         libc::ECONNABORTED,
         libc::ENETDOWN,
@@ -56,6 +58,7 @@ fn accept_absorbs_what_concerns_one_connection() {
 /// waits"; a second try at once.
 #[test]
 fn accept_comes_back_on_a_timer_at_every_limit() {
+    let _limit = limit(30);
     for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
@@ -72,6 +75,7 @@ fn accept_comes_back_on_a_timer_at_every_limit() {
 /// Catches: what is wrong for good absorbed or waited for.
 #[test]
 fn accept_returns_what_is_wrong_for_good() {
+    let _limit = limit(30);
     crate::block_on(async {
         let (listener, _client) = backlog_of_one().await;
         for errno in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT] {
@@ -86,6 +90,7 @@ fn accept_returns_what_is_wrong_for_good() {
 /// without an error. Catches: success concluded from a report, or from the absence of an error.
 #[test]
 fn a_report_without_a_connection_is_no_success() {
+    let _limit = limit(30);
     crate::block_on(async {
         let (listener, _client) = backlog_of_one().await;
         faults::inject("connect", libc::EINTR);
@@ -98,6 +103,7 @@ fn a_report_without_a_connection_is_no_success() {
 /// Fault A20. Catches: a step of a constructor whose failure is ignored.
 #[test]
 fn a_constructor_reports_the_step_that_fails() {
+    let _limit = limit(30);
     crate::block_on(async {
         for step in ["socket", "setsockopt", "bind", "listen"] {
             faults::inject(step, libc::ENOMEM);
@@ -118,6 +124,7 @@ fn a_constructor_reports_the_step_that_fails() {
 /// Catches: EINTR or EAGAIN returned; a wait for an edge that was there before.
 #[test]
 fn a_transfer_that_is_interrupted_or_refused_goes_on() {
+    let _limit = limit(30);
     crate::block_on(async {
         let (listener, mut client) = backlog_of_one().await;
         let (server, _) = listener.accept().await.unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::limit::limit;
 use crate::runtime::timers::Timers;
 
 /// What happens to the timers, one after the other.
@@ -47,6 +48,7 @@ proptest! {
     /// is not told to its timer; a deadline that fires early, late, twice or out of order.
     #[test]
     fn the_heap_agrees_with_a_sorted_map(steps in steps(), start in 0..1u64 << 61) {
+        let _limit = limit(30);
         let start = Instant::now() + Duration::from_nanos(start);
         let (mut timers, mut model) = (Timers::new(), BTreeMap::new());
         let (mut now, mut serial) = (0u64, 0u64);

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
 
+use super::limit::limit;
 use crate::Runtime;
 use crate::io::AsyncFd;
 use crate::runtime::slab::Serials;
@@ -16,6 +17,7 @@ const WRAPS: [u64; 4] = [1 << 20, 1 << 32, 1 << 33, 1 << 63];
 /// in a token, which nobody notices until the serials are that long.
 #[test]
 fn serials_that_no_name_holds_whole_wake_and_report_as_small_ones() {
+    let _limit = limit(30);
     for wrap in WRAPS {
         Serials::skip_to(wrap - 4096);
         // The first blocks from here on are before the wrap and after it.
