@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
+use limit::limit;
 use source::{code, has_word};
 
 /// The only files of the library with `unsafe` in them.
@@ -27,8 +28,38 @@ const README_LINES: usize = 150;
 /// that a fix of one line does not ask for an essay.
 const FILE_LINES: usize = 420;
 
+/// What ends a test that hangs: `limit`, what runs a body elsewhere and waits for so long only, and what
+/// hands a body to one of those.
+const LIMITS: [&str; 10] = [
+    "alone",
+    "alone_with",
+    "child",
+    "in_child",
+    "limit",
+    "readers_of",
+    "schedules",
+    "under_chaos",
+    "under_seeds",
+    "within",
+];
+
+/// Files whose tests need no limit, and why.
+const UNLIMITED: [(&str, &str); 4] = [
+    ("tests/inventory.rs", "reads files"),
+    ("tests/tidy/made_up_trees.rs", "compares texts"),
+    ("tests/traits.rs", "is a matter of compiling"),
+    (
+        "tests/unit/loom_place.rs",
+        "loom takes its time, and tells of a deadlock itself",
+    ),
+];
+
+/// What a test in one of those files has no business with.
+const MAY_HANG: [&str; 4] = ["block_on", "turn", "Command::new", "std::thread"];
+
 #[test]
 fn a_user_compiles_seven_crates() {
+    let _limit = limit(300);
     assert_eq!(
         cargo_tree(&["--no-dedupe"]),
         words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core"),
@@ -37,6 +68,7 @@ fn a_user_compiles_seven_crates() {
 
 #[test]
 fn four_crates_are_direct_dependencies() {
+    let _limit = limit(300);
     assert_eq!(
         cargo_tree(&["--depth", "1"]),
         words("futures-task libc pin-project-lite reveille tracing"),
@@ -45,46 +77,61 @@ fn four_crates_are_direct_dependencies() {
 
 #[test]
 fn the_readme_is_short_and_its_line_counts_are_true() {
+    let _limit = limit(300);
     complain(&Tree::load(), readme);
 }
 
 #[test]
 fn every_invariant_is_cited_in_code_and_has_a_test_and_a_mutant() {
+    let _limit = limit(300);
     complain(&Tree::load(), invariants);
 }
 
 #[test]
 fn every_fault_names_a_test_and_a_mutant_that_exist() {
+    let _limit = limit(300);
     complain(&Tree::load(), faults);
 }
 
 #[test]
 fn every_mutant_names_a_file_and_a_test_that_exist() {
+    let _limit = limit(300);
     complain(&Tree::load(), mutants);
 }
 
 #[test]
 fn unsafe_lives_in_four_files_and_no_trait_is_implemented_by_it() {
+    let _limit = limit(300);
     complain(&Tree::load(), unsafe_code);
 }
 
 #[test]
 fn no_lint_is_silenced_and_nothing_is_left_unfinished_or_printed() {
+    let _limit = limit(300);
     complain(&Tree::load(), leftovers);
 }
 
 #[test]
 fn the_syntax_is_that_of_the_declared_rust_version() {
+    let _limit = limit(300);
     complain(&Tree::load(), let_chains);
 }
 
 #[test]
 fn every_file_has_a_header_and_a_long_one_gives_its_reason() {
+    let _limit = limit(300);
     complain(&Tree::load(), headers);
 }
 
 #[test]
+fn every_test_that_could_hang_has_a_limit() {
+    let _limit = limit(300);
+    complain(&Tree::load(), limits);
+}
+
+#[test]
 fn the_changelog_knows_the_current_version() {
+    let _limit = limit(300);
     complain(&Tree::load(), |tree| {
         changelog(tree, env!("CARGO_PKG_VERSION"))
     });
@@ -468,6 +515,40 @@ fn headers(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// The first thing a test calls is one of [`LIMITS`], and `let _limit = ` keeps the first of them: what
+/// stands before the first parenthesis of its body may be a constant or a name.
+fn limits(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, text) in tree.rust_files() {
+        let code = code(text);
+        let unlimited = UNLIMITED.iter().any(|(file, _)| *file == path);
+        if unlimited {
+            for word in MAY_HANG.iter().filter(|word| has_word(&code, word)) {
+                complaints.push(format!("{path}: `{word}`, and no limit"));
+            }
+        }
+        for test in code.split("#[test]").skip(1).filter(|_| !unlimited) {
+            let (_, function) = test.split_once("fn ").unwrap_or(("", test));
+            let (name, rest) = function.split_once('(').unwrap_or((function, ""));
+            // As rustfmt has it, a body begins on a line of its own.
+            let (_, body) = rest.split_once("{\n").unwrap_or(("", ""));
+            let (start, _) = body.split_once('(').unwrap_or((body, ""));
+            let joins = |c: char| c.is_alphanumeric() || c == '_';
+            let first = start.rsplit(|c| !joins(c)).next().unwrap_or("");
+            let kept = first != "limit" || start.trim() == "let _limit = limit";
+            if !LIMITS.contains(&first) || !kept {
+                complaints.push(format!(
+                    "{path}: `{name}` does not begin with a limit: `let _limit = limit(30);`"
+                ));
+            }
+        }
+    }
+    for (path, _) in UNLIMITED.iter().filter(|(path, _)| !tree.has(path)) {
+        complaints.push(format!("no file `{path}`, which needs no limit"));
+    }
+    complaints
+}
+
 fn changelog(tree: &Tree, version: &str) -> Vec<String> {
     let heading = format!("## [{version}]");
     if tree
@@ -550,6 +631,9 @@ fn is_fault_id(id: &str) -> bool {
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
+
+#[path = "support/limit.rs"]
+mod limit;
 
 #[path = "tidy/made_up_trees.rs"]
 mod made_up_trees;

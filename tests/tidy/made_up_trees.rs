@@ -361,3 +361,57 @@ fn a_let_chain_is_found_and_what_looks_like_one_is_none() {
         assert_eq!(let_chains(&tree), [""; 0], "{none}");
     }
 }
+
+/// A tree with the files that need no limit, and one more.
+fn with_tests(path: &str, text: &str) -> Tree {
+    let mut tree = tree(&UNLIMITED.map(|(path, _)| (path, "#[test]\nfn a() {\n    b();\n}\n")));
+    tree.0.insert(path.to_owned(), text.to_owned());
+    tree
+}
+
+#[test]
+fn a_test_without_a_limit_is_seen() {
+    for body in [
+        "f();",
+        "f(limit(30));",
+        "// within(\n    f();",
+        "f(\"within(\");",
+        "limit(30);",
+        "let _ = limit(30);",
+        "unlimited(30);",
+        "const N: usize = 1; f(N); within(10, f);",
+    ] {
+        for head in ["#[test]\nfn a() {", "#[test]\n#[should_panic]\nfn a() {"] {
+            let tree = with_tests("tests/slab.rs", &format!("{head}\n    {body}\n}}\n"));
+            assert_eq!(
+                limits(&tree),
+                ["tests/slab.rs: `a` does not begin with a limit: `let _limit = limit(30);`"],
+                "{body}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_test_with_a_limit_causes_no_complaint() {
+    for body in [
+        "let _limit = limit(30);\n    f();",
+        "/// How many.\n    const N: usize = 1;\n    let status = child::child(\"a(b\", f);",
+        "let name = \"a\";\n    in_child(name, f);",
+    ] {
+        let text = format!("fn f() {{\n    g();\n}}\n\n#[test]\nfn a() {{\n    {body}\n}}\n");
+        complain(&with_tests("tests/slab.rs", &text), limits);
+    }
+}
+
+#[test]
+fn a_file_without_limits_that_waits_or_is_gone_is_seen() {
+    let (path, _) = UNLIMITED[0];
+    let mut tree = with_tests(path, "fn f() {\n    reveille::block_on(g());\n}\n");
+    assert_eq!(limits(&tree), [format!("{path}: `block_on`, and no limit")]);
+    tree.0.remove(path);
+    assert_eq!(
+        limits(&tree),
+        [format!("no file `{path}`, which needs no limit")]
+    );
+}
