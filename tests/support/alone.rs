@@ -4,7 +4,7 @@ use std::env;
 use std::process::Command;
 
 /// Seconds until SIGALRM ends a process that hangs.
-pub(crate) const LIMIT: u32 = 60;
+pub(crate) const LIMIT: u32 = 180;
 
 /// Runs `body` in a process that runs this one test only: descriptors, places, signals and forks
 /// of other tests do not disturb it, nor it them.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const MARK: &str = "REVEILLE_CHILD";
 
 /// A child may take this long: 50 times what the slowest one needs, so that a hang is a failure.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs `body` in a child that runs the test `name` and no other, and expects it to succeed.
 #[track_caller]

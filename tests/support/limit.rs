@@ -24,11 +24,7 @@ pub(crate) fn limit(seconds: u64) -> Limit {
     TESTS.lock().unwrap().push(Test {
         thread,
         begins_at: Location::caller(),
-        left: if is_slowed_down() {
-            10 * seconds
-        } else {
-            seconds
-        },
+        left: patience(seconds).as_secs(),
     });
     Limit(id)
 }
@@ -55,10 +51,13 @@ struct Test {
     left: u64,
 }
 
-fn is_slowed_down() -> bool {
+/// So many seconds; ten times as many where AddressSanitizer or valgrind runs the test.
+pub(crate) fn patience(seconds: u64) -> Duration {
     // Valgrind has its own libraries preloaded.
     let preloaded = env::var_os("LD_PRELOAD").unwrap_or_default();
-    env::var_os("ASAN_OPTIONS").is_some() || preloaded.to_string_lossy().contains("valgrind")
+    let slowed_down =
+        env::var_os("ASAN_OPTIONS").is_some() || preloaded.to_string_lossy().contains("valgrind");
+    Duration::from_secs(if slowed_down { 10 * seconds } else { seconds })
 }
 
 /// Starts the watchdog with all signals blocked: those that tests send to the process are for others.
