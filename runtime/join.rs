@@ -160,6 +160,7 @@ impl<T: 'static> Future for JoinHandle<T> {
 
 impl<T: 'static> JoinHandle<T> {
     /// The outcome, if it is there. Waits for nothing, so the budget has no say.
+    #[track_caller]
     pub(super) fn try_take(&mut self) -> Option<Result<T, JoinError>> {
         if !self.is_finished() {
             return None;
@@ -349,8 +350,10 @@ impl fmt::Debug for JoinError {
         let id = self.id;
         match &self.panic {
             None => write!(f, "JoinError::Cancelled({id:?})"),
-            Some(_) => self.with_text(|text| {
-                write!(f, "JoinError::Panic({id:?}, {:?})", text.unwrap_or("..."))
+            // As tokio's, for those who search logs for it.
+            Some(_) => self.with_text(|text| match text {
+                Some(text) => write!(f, "JoinError::Panic({id:?}, {text:?}, ...)"),
+                None => write!(f, "JoinError::Panic({id:?}, ...)"),
             }),
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -114,8 +114,9 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Cancel safety
     /// Safe: a task leaves the set when its output is returned, and not before.
-    pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
-        poll_fn(|cx| self.poll_join_next(cx)).await
+    pub fn join_next(&mut self) -> impl Future<Output = Option<Result<T, JoinError>>> {
+        let pick = |(_, output)| output;
+        JoinNext { set: self, pick }
     }
 
     /// As [`join_next`](JoinSet::join_next), with the task's id.
@@ -125,19 +126,24 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
-        poll_fn(|cx| self.poll_join_next_with_id(cx)).await
+    pub fn join_next_with_id(
+        &mut self,
+    ) -> impl Future<Output = Option<(Id, Result<T, JoinError>)>> {
+        let pick = |next| next;
+        JoinNext { set: self, pick }
     }
 
     /// Polls for the next task to end; see [`join_next`](JoinSet::join_next).
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
     pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
-        self.poll_join_next_with_id(cx)
-            .map(|next| next.map(|(_, output)| output))
+        let next = ready!(self.poll_join_next_with_id(cx));
+        Poll::Ready(next.map(|(_, output)| output))
     }
 
+    #[track_caller]
     fn poll_join_next_with_id(
         &mut self,
         cx: &mut Context<'_>,
@@ -165,8 +171,10 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
-        self.try_join_next_with_id().map(|(_, output)| output)
+        let (_, output) = self.try_join_next_with_id()?;
+        Some(output)
     }
 
     /// As [`try_join_next`](JoinSet::try_join_next), with the task's id.
@@ -176,6 +184,7 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
     pub fn try_join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
         let (id, task) = self.first_ended()?;
         let output = task.try_take()?;
@@ -308,6 +317,23 @@ impl<T> Drop for JoinSet<T> {
 impl<T> fmt::Debug for JoinSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinSet").field("len", &self.len()).finish()
+    }
+}
+
+/// The future of [`JoinSet::join_next`] and its kin; by hand, so that its panic tells the line of the
+/// `.await`.
+struct JoinNext<'a, T, R> {
+    set: &'a mut JoinSet<T>,
+    pick: fn((Id, Result<T, JoinError>)) -> R,
+}
+
+impl<T: 'static, R> Future for JoinNext<'_, T, R> {
+    type Output = Option<R>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        let next = ready!(self.set.poll_join_next_with_id(cx));
+        Poll::Ready(next.map(self.pick))
     }
 }
 

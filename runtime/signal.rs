@@ -1,7 +1,7 @@
 //! Signals: a count for each number, and an eventfd that says that some count has changed.
 //!
-//! Interface: [`signal`] makes a listener, [`signal_keep_mask`] one that leaves the thread's mask alone, [`ctrl_c`] waits for SIGINT, [`restore_default`] gives a
-//! signal's former action back.
+//! Interface: [`signal`] makes a listener, [`signal_keep_mask`] one that leaves the thread's mask alone,
+//! [`ctrl_c`] waits for SIGINT, [`restore_default`] gives a signal's former action back.
 //! Invariant: the handler only adds to a static counter and writes one eventfd, both of which
 //! signal-safety(7) allows. A listener keeps the count it last saw and has a duplicate of the
 //! eventfd of its own, which it registers like any other descriptor: so any number of listeners in
@@ -9,13 +9,15 @@
 //! Read before: `async_fd`, `sys`.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use libc::c_int;
+use pin_project_lite::pin_project;
 use tracing::warn;
 
 use super::async_fd::AsyncFd;
@@ -213,16 +215,38 @@ impl Signal {
     ///
     /// # Cancel safety
     /// Safe: a signal is consumed when this returns, and not before.
-    pub async fn recv(&mut self) -> Option<()> {
+    pub fn recv(&mut self) -> impl Future<Output = Option<()>> {
         let Signal { bell, kind, seen } = self;
         let arrived = bell.async_io(Interest::READABLE, |_| take_new(*kind, seen));
-        expect_heard(arrived.await)
+        Recv { arrived }
     }
 
     /// Polls for the next signal; see [`recv`](Signal::recv).
+    ///
+    /// # Panics
+    /// As [`recv`](Signal::recv).
+    #[track_caller]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Signal { bell, kind, seen } = self;
         let arrived = ready!(bell.poll_io(cx, Interest::READABLE, |_| take_new(*kind, seen)));
+        Poll::Ready(expect_heard(arrived))
+    }
+}
+
+pin_project! {
+    /// The future of [`Signal::recv`]; by hand, so that its panic tells the line of the `.await`.
+    struct Recv<F> {
+        #[pin]
+        arrived: F,
+    }
+}
+
+impl<F: Future<Output = io::Result<()>>> Future for Recv<F> {
+    type Output = Option<()>;
+
+    #[track_caller]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let arrived = ready!(self.project().arrived.poll(cx));
         Poll::Ready(expect_heard(arrived))
     }
 }
@@ -237,6 +261,7 @@ fn take_new(kind: SignalKind, seen: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
+#[track_caller]
 fn expect_heard(arrived: io::Result<()>) -> Option<()> {
     match arrived {
         Ok(()) => Some(()),

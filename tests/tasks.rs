@@ -490,9 +490,13 @@ fn a_join_error_carries_the_panic() {
         let error = spawn(async { panic!("the text") }).await.unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert!(error.to_string().ends_with("panicked: the text"), "{error}");
-        assert!(format!("{error:?}").contains("\"the text\""), "{error:?}");
+        // As tokio says it.
+        let told = format!("JoinError::Panic({:?}, \"the text\", ...)", error.id());
+        assert_eq!(format!("{error:?}"), told);
         assert_eq!(text_of(&*error.into_panic()), "the text");
         let error = spawn(async { panic_any(5) }).await.unwrap_err();
+        let told = format!("JoinError::Panic({:?}, ...)", error.id());
+        assert_eq!(format!("{error:?}"), told);
         assert_eq!(error.try_into_panic().unwrap().downcast_ref(), Some(&5));
         let task = spawn(pending::<()>());
         task.abort();
@@ -726,6 +730,32 @@ fn tasks_are_not_dropped_while_the_thread_unwinds() {
     });
     assert_eq!(text, "of main");
     assert_eq!(unwinding.get(), Some(false));
+}
+
+/// As the page of `task` says. Catches: a future that is dropped while its panic unwinds.
+#[test]
+fn a_future_is_dropped_after_its_panic_was_caught_and_locals_before() {
+    let seen = Rc::new(Cell::new(None));
+    let note = || {
+        let seen = seen.clone();
+        on_drop(move || seen.set(Some(thread::panicking())))
+    };
+    block_on(async {
+        let field = note();
+        let panics = poll_fn(move |_| -> Poll<()> {
+            let _kept = &field;
+            panic!("on purpose");
+        });
+        assert!(spawn(panics).await.unwrap_err().is_panic());
+        assert_eq!(seen.take(), Some(false), "a field");
+        let local = note();
+        let panics = async move {
+            let _local = local;
+            panic!("on purpose");
+        };
+        assert!(spawn(panics).await.unwrap_err().is_panic());
+        assert_eq!(seen.take(), Some(true), "a local");
+    });
 }
 
 /// Fault B35. Catches: the second panic's payload, or the output, dropped where it can escape.
@@ -1872,6 +1902,7 @@ fn a_detached_task_goes_on() {
 #[test]
 fn misuse_panics_at_the_users_line() {
     let _limit = limit(30);
+    use reveille::signal::unix::{SignalKind, signal};
     use reveille::time::{Duration, advance, interval, sleep, timeout};
     use std::panic::{self, AssertUnwindSafe, catch_unwind};
 
@@ -1906,6 +1937,10 @@ fn misuse_panics_at_the_users_line() {
     let hour = Duration::from_secs(3600);
     let runtime = Runtime::new().unwrap();
     let [task, awaited] = [(); 2].map(|()| runtime.spawn(pending::<()>()));
+    let mut set = JoinSet::new();
+    set.spawn_on(async {}, &runtime);
+    runtime.block_on(yield_now());
+    let mut signal = signal(SignalKind::user_defined1()).unwrap();
     let first = line!();
     let lines = [
         line_of(|| outside(async { sleep(hour).await })),
@@ -1914,6 +1949,10 @@ fn misuse_panics_at_the_users_line() {
         line_of(|| outside(async { advance(hour).await })),
         line_of(|| outside(async { drop(awaited.await) })),
         line_of(|| assert!(!task.is_finished())),
+        line_of(|| outside(async { drop(set.join_next().await) })),
+        line_of(|| outside(async { drop(set.join_next_with_id().await) })),
+        line_of(|| drop(set.try_join_next())),
+        line_of(|| outside(async { signal.recv().await })),
         line_of(|| spawn(async {}).detach()),
     ];
     let expected: Vec<u32> = (first + 2..line!() - 1).collect();
