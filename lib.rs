@@ -11,13 +11,13 @@
 //!         let listener = TcpListener::bind("127.0.0.1:7000").await?;
 //!         loop {
 //!             let (stream, _peer) = listener.accept().await?;
-//!             drop(reveille::spawn(async move {
+//!             reveille::spawn(async move {
 //!                 let mut buf = [0; 4096];
 //!                 while let Ok(n @ 1..) = stream.read(&mut buf).await {
 //!                     stream.write_all(&buf[..n]).await?;
 //!                 }
 //!                 std::io::Result::Ok(())
-//!             }));
+//!             });
 //!         }
 //!     })
 //! }
@@ -104,8 +104,10 @@ pub mod task {
     //! - A [`JoinHandle`] can be sent anywhere, and be awaited inside its runtime only.
     //! - The main future is a task, too: [`id`] works there, and its panic is that of `block_on`.
     //! - A future that panics is dropped after its panic was caught: in the destructors of its fields
-    //!   [`std::thread::panicking`] is false.
-    //! - [`JoinError`] says "task `7` was cancelled" and "task `7` panicked: ..."; its `Debug` is tokio's.
+    //!   [`std::thread::panicking`] is false, and a mutex whose guard is a field is not poisoned. The locals of
+    //!   an async fn are dropped by the panic itself, before.
+    //! - [`JoinError`] prints "task `7` was cancelled" and "task `7` panicked: ...", where tokio prints "task 7
+    //!   was cancelled" and "task 7 panicked with message ..."; its `Debug` is tokio's.
     //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
     pub use crate::runtime::join::{AbortHandle, Id, JoinError, JoinHandle};

@@ -51,7 +51,7 @@ fn main() -> io::Result<()> {
             let (stream, _peer) = listener.accept().await?;
             // Before the task first runs: whoever is accepted later is heard from the start.
             room.borrow_mut().insert(me, Mailbox::default());
-            drop(reveille::spawn(chat(stream, me, Rc::clone(&room))));
+            reveille::spawn(chat(stream, me, Rc::clone(&room)));
         }
         Ok(())
     })

@@ -43,7 +43,7 @@ async fn serve(address: &str, limit: Duration) -> io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (stream, peer) = listener.accept().await?;
-        drop(reveille::spawn(connection(stream, peer, limit)));
+        reveille::spawn(connection(stream, peer, limit));
     }
 }
 

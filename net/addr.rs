@@ -13,8 +13,8 @@ use sealed::{Addresses, Sealed};
 
 /// What `bind` and `connect` take: an address, several, or the text of one.
 ///
-/// The types are those listed below and references to them. Of several addresses the first that
-/// works is used. Text has the address and the port as a URL has them, `127.0.0.1:80` or
+/// The types are those listed below and references to them. Several addresses are tried in turn,
+/// each until it fails, and the first that works is used. Text has the address and the port as a URL has them, `127.0.0.1:80` or
 /// `[::1]:80`; in a pair the port stands apart, and the address without brackets: `("::1", 80)`.
 ///
 /// Host names are **not resolved yet**: they are an error of kind

@@ -87,7 +87,8 @@ impl Builder {
         self
     }
 
-    /// Starts with the clock paused; see [`time::pause`](crate::time::pause).
+    /// Starts with the clock paused; see [`time::pause`](crate::time::pause), also for what does not
+    /// follow it: [`std::time::Instant::now`].
     pub fn start_paused(&mut self, paused: bool) -> &mut Builder {
         self.start_paused = paused;
         self

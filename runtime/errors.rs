@@ -22,7 +22,7 @@ impl fmt::Display for NotAtHome {
         f.write_str(
             "this is registered with another runtime, and only there can it wait: take the \
              descriptor out (`into_std`, `into_inner`) and wrap it anew in this runtime, or wrap a \
-             duplicate (`try_clone`)",
+             duplicate (`try_clone`, or `as_fd().try_clone_to_owned()` where there is none)",
         )
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn explain_registration(error: io::Error) -> io::Error {
         }
         Some(libc::EEXIST) => {
             "this descriptor is registered with this runtime already: use the first one, or a \
-             duplicate (`try_clone`)"
+             duplicate (`try_clone`, or `as_fd().try_clone_to_owned()` where there is none)"
         }
         _ => return error,
     };

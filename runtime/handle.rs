@@ -93,7 +93,8 @@ impl Handle {
         place::post(name, command)
     }
 
-    /// What the runtime has done so far, from any thread; zeros if it has ended.
+    /// What the runtime has done so far, and what there was at its last look, from any thread; zeros if
+    /// it has ended.
     pub fn metrics(&self) -> Metrics {
         place::metrics(self.name())
     }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::time::{self, Sleep, sleep_until};
 
-/// Ticks at once and then every `period`.
+/// Ticks at once and then every `period`. After a stall it makes up for all the ticks that were missed;
+/// [`set_missed_tick_behavior`](Interval::set_missed_tick_behavior) chooses otherwise.
 ///
 /// # Panics
 /// If `period` is zero.
@@ -36,7 +37,7 @@ pub fn interval(period: Duration) -> Interval {
     interval
 }
 
-/// Ticks at `start` and then every `period`.
+/// Ticks at `start` and then every `period`; see [`interval`].
 ///
 /// # Panics
 /// If `period` is zero.

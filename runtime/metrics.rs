@@ -1,7 +1,7 @@
-//! Counters: what a runtime has done so far.
+//! Counters and gauges: what a runtime has done so far, and what there was at its last look.
 //!
 //! Interface: [`Metrics`] is a snapshot, taken by [`Handle::metrics`](super::Handle::metrics).
-//! Invariant: each counter is written by the runtime's thread alone, so adding is a load and a
+//! Invariant: each of them is written by the runtime's thread alone, so adding is a load and a
 //! store, without a locked instruction, and any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,8 @@ impl Counters {
     }
 }
 
-/// What a runtime has done since it was made, and what there was when it last looked at epoll; see [`Handle::metrics`](super::Handle::metrics).
+/// What a runtime has done since it was made, and what there was when it last looked at epoll; see
+/// [`Handle::metrics`](super::Handle::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -96,7 +96,9 @@ pub fn now() -> Instant {
 /// until [`advance`] or [`resume`]. For tests.
 ///
 /// The clock does not advance by itself, unless
-/// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that.
+/// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that: a sleep that begins
+/// after this never ends where nobody advances it. **[`std::time::Instant::now`] does not follow the
+/// paused clock**; see [`time`](crate::time#tests-with-a-paused-clock).
 ///
 /// # Panics
 /// Outside a runtime, and if the clock is paused already.

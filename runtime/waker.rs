@@ -1,6 +1,7 @@
 //! A `Waker` is a hint: 64 bits that say which task to wake, and own nothing.
 //!
-//! Interface: [`waker`] makes one; waking it runs [`wake`], anywhere and at any time.
+//! Interface: [`waker`] makes one; waking it runs [`wake`], on any thread and at any
+//! time, but not in a signal handler.
 //! Invariant (R6): the bits are never dereferenced. They are looked up, and find the task, or
 //! nothing, or (after the truncated serial wrapped) a stranger who is polled once for nothing.
 //!

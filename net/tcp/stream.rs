@@ -34,9 +34,10 @@ use crate::time::{Sleep, sleep};
 ///
 /// # Closing
 /// Dropping it closes the connection. Bytes already written are still sent, but only if everything that
-/// arrived has been read: a close with bytes unread, or that come after it, is a reset (RFC 2525, 2.17),
-/// and with one byte unread 113 kB of 3.9 MB arrived. Whoever answers before it has read all it was sent, an
-/// early refusal of a large upload, say, ends its writing, reads on for a while, and then closes:
+/// arrived has been read, and nothing arrives later: otherwise the kernel resets the connection and throws
+/// away what it has not sent yet (RFC 2525, 2.17). With one byte unread 113 kB of 3.9 MB arrived. A server
+/// that answers before it has read all of a request (it refuses a large upload, say) ends its writing, reads
+/// on for a while, and then closes, so that a client that writes first and reads later sees the answer:
 /// ```
 /// use std::net::Shutdown;
 /// use std::time::Duration;
@@ -50,7 +51,29 @@ use crate::time::{Sleep, sleep};
 ///     let drain = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
 ///     timeout(Duration::from_secs(2), drain).await.or(Ok(()))
 /// }
-/// # drop(close_gently);
+/// # use std::io::{Read, Write};
+/// # use reveille::net::TcpListener;
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # let client = std::thread::spawn(move || {
+/// #     let mut stream = std::net::TcpStream::connect(address)?;
+/// #     stream.write_all(&vec![0; 16 << 20])?;
+/// #     stream.shutdown(Shutdown::Write)?;
+/// #     let mut answer = String::new();
+/// #     stream.read_to_string(&mut answer)?;
+/// #     std::io::Result::Ok(answer)
+/// # });
+/// # let (stream, _) = listener.accept().await?;
+///
+/// stream.read(&mut [0; 1024]).await?; // The head of an upload of 16 MiB.
+/// stream.write_all(b"too large").await?;
+/// close_gently(stream).await?;
+/// # assert_eq!(client.join().unwrap()?, "too large");
+/// # Ok(())
+/// # })
+/// # }
 /// ```
 ///
 /// A read or write of several tasks at once is not interleaved within one call, but which bytes go
@@ -484,7 +507,8 @@ impl TcpStream {
         self.io.poll_write_ready(cx).map_ok(drop)
     }
 
-    /// Shuts down reading, writing or both, at once: shutdown(2). What was written before is sent.
+    /// Shuts down reading, writing or both, at once: shutdown(2). What was written before is sent, unless the
+    /// stream is closed meanwhile with bytes unread; see [Closing](TcpStream#closing).
     ///
     /// # Errors
     /// In the child of a fork, whose connection is the parent's too. Else hardly any: that the

@@ -1,14 +1,16 @@
 //! Sharing a stream: several tasks, two halves, several threads with a runtime each.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::thread;
 
+use futures_lite::future::poll_once;
 use reveille::Runtime;
-use reveille::net::TcpStream;
+use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside, poll};
-use super::{Reader, delivered, ours, pair, running, stepping};
+use super::{LOCAL, Reader, delivered, ours, pair, running, stepping};
 use crate::limit::limit;
 
 /// R10. Catches: two tasks on one stream, of which the second to wait replaces the first.
@@ -173,6 +175,33 @@ fn a_registered_stream_works_elsewhere_until_it_would_have_to_wait() {
         delivered(&theirs);
         let mut reader = Reader::new(runtime, &ours);
         assert_eq!((reader.rest(9), &*reader.take()), (super::End::Waits, "hi"));
+    });
+}
+
+/// A listener has no `try_clone`. Catches: advice that does not compile, or does not help.
+#[test]
+fn a_registered_listener_is_duplicated_as_the_error_says() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let listener = runtime.block_on(TcpListener::bind(LOCAL)).unwrap();
+        let at = listener.local_addr().unwrap();
+        runtime.block_on(async { assert!(poll_once(listener.accept()).await.is_none()) });
+        let elsewhere = thread::scope(|scope| {
+            let elsewhere = scope.spawn(|| {
+                reveille::block_on(async {
+                    let error = listener.accept().await.unwrap_err();
+                    assert!(reveille::io::is_not_at_home(&error), "{error}");
+                    let text = error.to_string();
+                    assert!(text.contains("`as_fd().try_clone_to_owned()`"), "{text}");
+                    let duplicate = listener.as_fd().try_clone_to_owned().unwrap();
+                    let duplicate = TcpListener::from_std(duplicate.into()).unwrap();
+                    let _client = std::net::TcpStream::connect(at).unwrap();
+                    duplicate.accept().await.unwrap();
+                });
+            });
+            elsewhere.join()
+        });
+        elsewhere.unwrap();
     });
 }
 
