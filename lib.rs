@@ -96,6 +96,19 @@ pub mod task {
     //! They may be cloned, woken and dropped on any thread at any time, but not in a signal handler: a wake
     //! from elsewhere takes a lock. Write an eventfd there, or use [`signal`](crate::signal).
     //!
+    //! # tokio-console
+    //! [tokio-console](https://docs.rs/tokio-console) (seen with 0.1.14) shows the tasks: their names, which
+    //! [`Builder::name`] gives, where they were spawned, polls, times and wakes. It shows neither the main
+    //! future nor, as "resources", sockets and timers. Call `console_subscriber::init()`, of console-subscriber
+    //! 0.5, at the beginning of `main`; its server runs on a thread of its own. That crate panics unless it is
+    //! told that the runtime is not tokio's:
+    //! ```text
+    //! RUSTFLAGS="--cfg console_without_tokio_unstable" cargo run
+    //!
+    //! cargo install --locked tokio-console       # in another terminal
+    //! tokio-console
+    //! ```
+    //!
     //! # Coming from tokio
     //! - `spawn` takes any `'static` future; it need not be `Send`, and there is no `LocalSet`.
     //!   `spawn_local` is [`spawn`]. `spawn_blocking` and `block_in_place` are not here: use a thread and a
