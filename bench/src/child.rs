@@ -1,13 +1,14 @@
 //! Processes: each contender runs in one of its own, which is this program again.
 //!
-//! Interface: the parent starts a [`Child::server`], [`Child::operator`] or [`Child::load`]; the child runs
-//! [`serve`], [`operate`] or [`load`].
+//! Interface: the parent starts a [`Child::server`], [`Child::operator`], [`Child::load`] or [`Child::callers`]; the
+//! child runs [`serve`], [`operate`], [`load`] or [`call`].
 //! Invariant: each thread of a child is pinned to one CPU. A child says all it has to say in lines on stdout,
 //! and ends with its parent, or when the parent drops it.
 
 use std::error::Error;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -71,6 +72,11 @@ impl Child {
     /// Starts a process that holds `connections` to a server: the limit of descriptors is one of processes.
     pub fn load(port: u16, connections: usize) -> io::Result<Child> {
         Child::start(&[], &["load", &port.to_string(), &connections.to_string()])
+    }
+
+    /// Starts a process that has `count` connections to a server, which need not accept any, when this returns.
+    pub fn callers(port: u16, count: usize) -> io::Result<Child> {
+        Child::start(&[], &["call", &port.to_string(), &count.to_string()])
     }
 
     fn start(tool: &[String], arguments: &[&str]) -> io::Result<Child> {
@@ -233,6 +239,16 @@ pub fn load(port: &str, connections: &str) -> io::Result<()> {
         let elapsed = slice.elapsed.as_nanos();
         Ok(format!("{} {elapsed} {}", slice.messages, slice.round_trip))
     })
+}
+
+/// The child's side of [`Child::callers`].
+pub fn call(port: &str, count: &str) -> io::Result<()> {
+    sys::die_with_parent()?;
+    let port = port.parse().map_err(io::Error::other)?;
+    let count: usize = count.parse().map_err(io::Error::other)?;
+    let call = |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    let _connections = (0..count).map(call).collect::<io::Result<Vec<_>>>()?;
+    answer(|_| Err("it has nothing to say".into()))
 }
 
 /// A line for each line; what goes wrong is an answer too.

@@ -15,6 +15,8 @@ use table::Table;
 mod child;
 mod contenders;
 mod counts;
+mod crowd_gate;
+mod crowds;
 mod echo;
 mod executor;
 mod foreign_wakes;
@@ -37,6 +39,8 @@ cargo run --release --manifest-path bench/Cargo.toml             all tables, in 
                                                                  profile, scaling, size
 ... -- gate                                                      instructions, against instructions.txt
 ... -- gate --bless                                              writes instructions.txt anew
+... -- crowds                                                    instructions of one of few and of many,
+                                                                 which must be alike
 ... -- --quick                                                   a smoke test: the figures mean nothing
 ... -- --write                                                   also into bench/README.md
 ";
@@ -97,7 +101,9 @@ fn main() -> ExitCode {
         }
         ["gate"] => gate::gate(false),
         ["gate", "--bless"] => gate::gate(true),
+        ["crowds"] => crowd_gate::crowd_gate(),
         ["load", port, connections] => child::load(port, connections),
+        ["call", port, connections] => child::call(port, connections),
         _ => parts(&words),
     };
     match result {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::contenders::Contender;
+use crate::crowds::{CROWDS, Crowd};
 use crate::foreign_wakes::foreign_wakes;
 use crate::stats::median;
 use crate::sys;
@@ -46,6 +47,8 @@ pub enum Operation {
     /// So many tasks come, wait, and go: bytes each that are not given back, resident (instead of wall
     /// time) and allocated (instead of CPU).
     Burst(usize),
+    /// So many come together; what counts is one of them, and the CPU.
+    Crowd(Crowd, usize),
 }
 
 /// Nanoseconds an operation, but for lateness and wakes by other threads, where `wall` is the median.
@@ -75,7 +78,10 @@ impl FromStr for Operation {
             "lateness" => Operation::Lateness(size),
             "memory" => Operation::Memory(size),
             "burst" => Operation::Burst(size),
-            _ => return Err(format!("no operation `{name}`")),
+            _ => match CROWDS.iter().find(|crowd| crowd.name() == name) {
+                Some(crowd) => Operation::Crowd(*crowd, size),
+                None => return Err(format!("no operation `{name}`")),
+            },
         })
     }
 }
@@ -87,11 +93,11 @@ pub fn run<C: Contender>(contender: &C, operation: Operation, n: u64) -> io::Res
     contender.block_on(async move {
         C::spawn(async move { out.set(Some(operate::<C>(operation, n).await)) }).await;
     })?;
-    Ok(sample.take().expect("the task was awaited"))
+    sample.take().expect("the task was awaited")
 }
 
-async fn operate<C: Contender>(operation: Operation, n: u64) -> Sample {
-    match operation {
+async fn operate<C: Contender>(operation: Operation, n: u64) -> io::Result<Sample> {
+    Ok(match operation {
         Operation::Spawn => spawn::<C>(n).await,
         Operation::SpawnBatch(size) => spawn_batch::<C>(size, n).await,
         Operation::SelfWake(tasks) => self_wake::<C>(tasks, n).await,
@@ -105,17 +111,18 @@ async fn operate<C: Contender>(operation: Operation, n: u64) -> Sample {
         Operation::Lateness(micros) => lateness::<C>(Duration::from_micros(micros as u64), n).await,
         Operation::Memory(tasks) => memory::<C>(tasks).await,
         Operation::Burst(tasks) => burst::<C>(tasks).await,
-    }
+        Operation::Crowd(crowd, size) => C::crowd(crowd, size, n).await?,
+    })
 }
 
 /// Wall time and CPU time of this process, since when.
-struct Watch {
+pub struct Watch {
     wall: Instant,
     cpu: Duration,
 }
 
 impl Watch {
-    fn start() -> Watch {
+    pub fn start() -> Watch {
         let cpu = sys::cpu_time(None).expect("a process can read its own clock");
         Watch {
             wall: Instant::now(),
@@ -123,7 +130,7 @@ impl Watch {
         }
     }
 
-    fn per(&self, n: u64) -> Sample {
+    pub fn per(&self, n: u64) -> Sample {
         let wall = self.wall.elapsed();
         let cpu = sys::cpu_time(None).expect("a process can read its own clock") - self.cpu;
         let per = |time: Duration| time.as_nanos() as f64 / n as f64;

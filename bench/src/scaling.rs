@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::Effort;
 use crate::child::{CPU, Child, LOAD_CPU};
 use crate::contenders::Buffer;
+use crate::crowds::CROWDS;
 use crate::load::PING_PONG;
 use crate::plot::{Chart, draw};
 use crate::stats::median;
@@ -30,6 +31,13 @@ const OPERATIONS: &[(&str, &str, u64)] = &[
     ("timer made, polled, dropped, timers", "timer", 100_000),
 ];
 const SIZES: &[usize] = &[10, 100, 1000, 10_000, 100_000, 1_000_000];
+
+/// Those that gather crowds.
+const CROWD_NAMES: &[&str] = if cfg!(feature = "peers") {
+    &["reveille", "tokio"]
+} else {
+    &["reveille"]
+};
 
 const ECHO: &str = "echo of 64 bytes (server CPU), connections";
 const CONNECTIONS: &[usize] = &[10, 100, 1000, 10_000];
@@ -71,6 +79,7 @@ pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
             burst(most.min(BURST))?,
             pair(effort)?,
             pair_of_servers(effort)?,
+            crowds(most, rounds)?,
         ])
         .collect())
 }
@@ -138,6 +147,35 @@ fn burst(tasks: usize) -> io::Result<(String, Table)> {
         format!("Bytes a task that are kept after a burst of {tasks} tasks"),
         table,
     ))
+}
+
+/// The CPU of one of a crowd that comes to a process for the first time. What a contender cannot do is an empty cell.
+fn crowds(most: usize, rounds: usize) -> io::Result<(String, Table)> {
+    let mut table = Table::new(["", "of"].iter().chain(CROWD_NAMES).copied());
+    for crowd in CROWDS {
+        for size in crowd.sizes()?.into_iter().filter(|size| *size <= most) {
+            eprintln!("scaling: {size} {}", crowd.title());
+            let operation = format!("{}:{size}", crowd.name());
+            let cost = |name| {
+                let mut operator = Child::operator(&[], name)?;
+                io::Result::Ok(operator.operate(&operation, size as u64)?.cpu)
+            };
+            let mut samples = vec![Vec::new(); CROWD_NAMES.len()];
+            for _ in 0..rounds {
+                for (name, samples) in CROWD_NAMES.iter().zip(&mut samples) {
+                    samples.extend(cost(name));
+                }
+            }
+            let shown = |samples: &Vec<f64>| match samples[..] {
+                [] => String::new(),
+                _ => time(median(samples)),
+            };
+            let label = [crowd.title().to_owned(), size.to_string()];
+            table.row(label.into_iter().chain(samples.iter().map(shown)));
+        }
+    }
+    let title = "Crowds: cost of each (CPU), by how many there are";
+    Ok((title.to_owned(), table))
 }
 
 /// The CPU of an operation, of one runtime alone and of one beside another on another thread and CPU.

@@ -78,6 +78,13 @@ pub fn terminate(pid: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends this thread SIGUSR1, whose handler has run when this returns: raise(3).
+pub fn raise_user_defined1() -> io::Result<()> {
+    // SAFETY: raise(3) takes a number only.
+    check(unsafe { libc::raise(libc::SIGUSR1) })?;
+    Ok(())
+}
+
 /// Raises the number of descriptors to `wanted`, or as near as it goes, and returns what it is then.
 /// The hard limit goes up too, if the process may: getrlimit(2).
 pub fn raise_descriptors(wanted: u64) -> io::Result<u64> {
@@ -170,6 +177,14 @@ impl Epoll {
     pub fn token(&self, nth: usize) -> u64 {
         self.events[nth].u64
     }
+}
+
+/// As many connections may wait to be accepted as the system allows, which is net.core.somaxconn: listen(2). std lets
+/// 128 wait.
+pub fn lengthen_backlog(listener: &TcpListener) -> io::Result<()> {
+    // SAFETY: listen(2) takes numbers only. What listens already gets another backlog.
+    check(unsafe { libc::listen(listener.as_raw_fd(), libc::c_int::MAX) })?;
+    Ok(())
 }
 
 /// Accepts a connection that does not block, in one call: accept4(2).

@@ -5,12 +5,16 @@
 //! Invariant: the operations are written once, in `operations`, against [`Contender`]; a runtime's file
 //! holds nothing but its own idiom for spawning, sleeping and echoing. What is fair is to be judged there.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::io;
-use std::time::Duration;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use ::reveille::Builder;
 
+use crate::crowds::Crowd;
 use crate::operations::{self, Operation, Sample};
 
 #[cfg(feature = "peers")]
@@ -36,6 +40,37 @@ pub trait Contender {
     /// Listens on a free port of all addresses, tells `ready` which, and echoes for ever: a task for
     /// each connection.
     fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> impl Future<Output = io::Result<()>>;
+
+    /// What one of so many costs; whoever [`Gathers`] can tell.
+    fn crowd(_: Crowd, _size: usize, _n: u64) -> impl Future<Output = io::Result<Sample>> {
+        future::ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
+
+/// A runtime that is asked for crowds: what they gather around, in its own idiom.
+pub trait Gathers: Contender {
+    /// Whether all tasks that poll one descriptor are woken, or only the last one.
+    const KEEPS_ALL_POLLED: bool;
+
+    /// A descriptor that tasks wait for.
+    type Fd: 'static;
+
+    fn watch(socket: UnixStream) -> io::Result<Self::Fd>;
+
+    fn readable(fd: &Self::Fd) -> impl Future<Output = io::Result<()>>;
+
+    fn poll_readable(fd: &Self::Fd, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    fn sleep_until(deadline: Instant) -> impl Future<Output = ()> + 'static;
+
+    /// Spawns so many tasks into one set, and takes them out as they end.
+    fn join_set(tasks: usize) -> impl Future<Output = ()>;
+
+    /// Accepts so many connections, and keeps all until the last one has come.
+    fn accept(listener: TcpListener, count: usize) -> impl Future<Output = io::Result<()>>;
+
+    /// Listens for SIGUSR1; what is returned waits for one.
+    fn user_defined1() -> io::Result<impl Future<Output = ()> + 'static>;
 }
 
 /// What an echo server reads into.
@@ -84,6 +119,10 @@ pub fn find(name: &str) -> Option<Box<dyn Bench>> {
             let spin = Duration::from_micros(100);
             Box::new(reveille::Reveille(Builder::new().busy_poll(spin).clone()))
         }
+        // Its clock stands still while anything is runnable, so that no deadline comes too soon under valgrind.
+        "reveille paused" => Box::new(reveille::Reveille(
+            Builder::new().start_paused(true).auto_advance(true).clone(),
+        )),
         #[cfg(feature = "peers")]
         name => return peers::find(name),
         #[cfg(not(feature = "peers"))]

@@ -6,13 +6,20 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use reveille::Builder;
+use reveille::io::AsyncFd;
 use reveille::net::{TcpListener, TcpStream};
+use reveille::signal::unix::{SignalKind, signal};
+use reveille::task::JoinSet;
 
-use super::{Buffer, Contender, OWN, SHARED};
+use super::{Buffer, Contender, Gathers, OWN, SHARED};
+use crate::crowds::{self, Crowd};
+use crate::operations::Sample;
 
 pub(super) struct Reveille(pub(super) Builder);
 
@@ -45,6 +52,56 @@ impl Contender for Reveille {
                 Buffer::Shared => reveille::spawn(echo_shared(stream, Rc::clone(&shared))),
             });
         }
+    }
+
+    fn crowd(crowd: Crowd, size: usize, n: u64) -> impl Future<Output = io::Result<Sample>> {
+        crowds::crowd::<Self>(crowd, size, n)
+    }
+}
+
+impl Gathers for Reveille {
+    const KEEPS_ALL_POLLED: bool = true;
+
+    type Fd = AsyncFd<UnixStream>;
+
+    fn watch(socket: UnixStream) -> io::Result<Self::Fd> {
+        AsyncFd::new(socket)
+    }
+
+    async fn readable(fd: &Self::Fd) -> io::Result<()> {
+        fd.readable().await.map(drop)
+    }
+
+    fn poll_readable(fd: &Self::Fd, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fd.poll_read_ready(cx).map_ok(drop)
+    }
+
+    fn sleep_until(deadline: Instant) -> impl Future<Output = ()> + 'static {
+        reveille::time::sleep_until(deadline)
+    }
+
+    async fn join_set(tasks: usize) {
+        let mut set = JoinSet::new();
+        for _ in 0..tasks {
+            set.spawn(async {});
+        }
+        while let Some(outcome) = set.join_next().await {
+            outcome.expect("no task panics here");
+        }
+    }
+
+    async fn accept(listener: std::net::TcpListener, count: usize) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            streams.push(listener.accept().await?);
+        }
+        Ok(())
+    }
+
+    fn user_defined1() -> io::Result<impl Future<Output = ()> + 'static> {
+        let mut listener = signal(SignalKind::user_defined1())?;
+        Ok(async move { listener.recv().await.expect("signals do not end") })
     }
 }
 

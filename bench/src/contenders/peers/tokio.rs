@@ -6,15 +6,21 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::task::{spawn_local, yield_now};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinSet, spawn_local, yield_now};
 
-use super::super::{Buffer, Contender, OWN, SHARED};
+use super::super::{Buffer, Contender, Gathers, OWN, SHARED};
+use crate::crowds::{self, Crowd};
+use crate::operations::Sample;
 
 pub(super) struct Tokio;
 
@@ -49,6 +55,61 @@ impl Contender for Tokio {
                 Buffer::Shared => spawn_local(echo_shared(stream, Rc::clone(&shared))),
             });
         }
+    }
+
+    fn crowd(crowd: Crowd, size: usize, n: u64) -> impl Future<Output = io::Result<Sample>> {
+        crowds::crowd::<Self>(crowd, size, n)
+    }
+}
+
+impl Gathers for Tokio {
+    /// "this function retains the last waker", says the documentation of `poll_read_ready`.
+    const KEEPS_ALL_POLLED: bool = false;
+
+    type Fd = AsyncFd<UnixStream>;
+
+    #[expect(
+        deprecated,
+        reason = "`register` is unsafe, and a socket of std keeps its promise"
+    )]
+    fn watch(socket: UnixStream) -> io::Result<Self::Fd> {
+        AsyncFd::new(socket)
+    }
+
+    async fn readable(fd: &Self::Fd) -> io::Result<()> {
+        fd.readable().await.map(drop)
+    }
+
+    fn poll_readable(fd: &Self::Fd, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fd.poll_read_ready(cx).map_ok(drop)
+    }
+
+    fn sleep_until(deadline: Instant) -> impl Future<Output = ()> + 'static {
+        tokio::time::sleep_until(deadline.into())
+    }
+
+    async fn join_set(tasks: usize) {
+        let mut set = JoinSet::new();
+        for _ in 0..tasks {
+            set.spawn_local(async {});
+        }
+        while let Some(outcome) = set.join_next().await {
+            outcome.expect("no task panics here");
+        }
+    }
+
+    async fn accept(listener: std::net::TcpListener, count: usize) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            streams.push(listener.accept().await?);
+        }
+        Ok(())
+    }
+
+    fn user_defined1() -> io::Result<impl Future<Output = ()> + 'static> {
+        let mut listener = signal(SignalKind::user_defined1())?;
+        Ok(async move { listener.recv().await.expect("signals do not end") })
     }
 }
 
