@@ -735,6 +735,7 @@ fn tasks_are_not_dropped_while_the_thread_unwinds() {
 /// As the page of `task` says. Catches: a future that is dropped while its panic unwinds.
 #[test]
 fn a_future_is_dropped_after_its_panic_was_caught_and_locals_before() {
+    let _limit = limit(30);
     let seen = Rc::new(Cell::new(None));
     let note = || {
         let seen = seen.clone();
