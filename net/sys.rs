@@ -130,8 +130,8 @@ pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
     match take_error(fd) {
         Ok(None) if is_refusal(&not_connected) => Ok(Connecting::Connected),
         Ok(reason) => Err(reason.unwrap_or(not_connected)),
-        Err(error) if is_refusal(&error) => Err(not_connected),
-        Err(error) => Err(error),
+        // It is refused: nothing else can befall a socket that is open.
+        Err(_) => Err(not_connected),
     }
 }
 

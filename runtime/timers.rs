@@ -129,13 +129,13 @@ impl Timers {
     fn remove_entry(&mut self, position: usize) {
         self.heap.swap_remove(position);
         if position < self.heap.len() {
-            self.place(position);
             // It came from another branch, so it may be too small for its new place or too great.
             self.sift_down(position);
             self.sift_up(position);
         }
     }
 
+    /// Moves an entry up until its parent is less, and tells all that moved, it too.
     fn sift_up(&mut self, mut position: usize) {
         while position > 0 {
             let parent = (position - 1) / ARITY;
@@ -149,6 +149,7 @@ impl Timers {
         self.place(position);
     }
 
+    /// Moves an entry down until its children are greater, and tells all that moved, it too.
     fn sift_down(&mut self, mut position: usize) {
         loop {
             let children = position * ARITY + 1;

@@ -617,7 +617,15 @@ impl<F: Fn(&str) + Send + Sync + 'static> Subscriber for Called<F> {
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         if metadata.target() == "runtime::waker" {
-            (self.0)("the question whether a wake is wanted");
+            // The waker that a task begins with is an event of its spawn.
+            let by_spawn = metadata
+                .file()
+                .is_some_and(|file| file.ends_with("spawn.rs"));
+            (self.0)(if by_spawn {
+                "the question whether a spawn is wanted"
+            } else {
+                "the question whether a wake is wanted"
+            });
         }
         true
     }
@@ -645,7 +653,8 @@ impl<F: Fn(&str) + Send + Sync + 'static> Subscriber for Called<F> {
 }
 
 /// Where a subscriber is called: for the life of a span, or for the event with this message.
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 17] = [
+    "the question whether a spawn is wanted",
     "the question whether a wake is wanted",
     "a new span",
     "the beginning of a span",

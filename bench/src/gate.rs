@@ -34,9 +34,14 @@ const BURSTS: &str = "echo-bursts";
 const CONNECTIONS: usize = 50;
 
 /// A count may be so many times the committed one. How many messages are ready together in a burst is a
-/// matter of the clock, and makes for one in a hundred.
+/// matter of the clock, and makes for one in a hundred. The queue of the channel is another crate's, and whether the
+/// compiler inlines its `pop` changes with code that has nothing to do with it: five in a hundred.
 fn slack(name: &str) -> f64 {
-    if name == BURSTS { 1.03 } else { 1.01 }
+    match name {
+        BURSTS => 1.03,
+        "channel" => 1.06,
+        _ => 1.01,
+    }
 }
 
 /// Counts, and fails if a count has risen; if `bless`, it becomes the committed one instead.
@@ -77,8 +82,8 @@ pub fn gate(bless: bool) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!(
-        "more instructions than committed, by over 1 % (bursts: 3 %): {}. If it is worth it, run `gate --bless`, commit \
-         bench/instructions.txt, and say why",
+        "more instructions than committed, by over 1 % (bursts: 3 %, channel: 6 %): {}. If it is worth it, run \
+         `gate --bless`, commit bench/instructions.txt, and say why",
         risen.join(", ")
     )))
 }

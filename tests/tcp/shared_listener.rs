@@ -15,7 +15,7 @@ use reveille::time::{sleep, timeout};
 use crate::child::in_child;
 use crate::limit::limit;
 use crate::step::{inside, poll};
-use crate::{LOCAL, running, stepping};
+use crate::{LOCAL, pair, reset, running, stepping};
 
 /// A listener that is shared, by how it came to be, and the descriptor of whoever shares it.
 fn shared() -> [(&'static str, TcpListener, OwnedFd); 2] {
@@ -25,6 +25,13 @@ fn shared() -> [(&'static str, TcpListener, OwnedFd); 2] {
     let lent = reveille::block_on(TcpListener::bind(LOCAL)).unwrap();
     let other = lent.as_fd().try_clone_to_owned().unwrap();
     [("of std's", from_std, theirs.into()), ("lent", lent, other)]
+}
+
+fn is_nonblocking(fd: &OwnedFd) -> bool {
+    // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    assert_ne!(flags, -1);
+    flags & libc::O_NONBLOCK != 0
 }
 
 fn set_blocking(fd: &OwnedFd) {
@@ -47,6 +54,7 @@ fn a_sharer_that_makes_a_listener_block_does_not_stop_the_loop() {
             set_blocking(&other);
             let error = listener.try_accept().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WouldBlock, "{name}");
+            assert!(is_nonblocking(&other), "{name}");
             set_blocking(&other);
             inside(runtime, || {
                 let cx = &mut Context::from_waker(Waker::noop());
@@ -216,6 +224,27 @@ fn a_peek_that_waits_sees_what_comes_later() {
     });
 }
 
+/// Fault A31. Catches: a peek that asks again and again for what an event will tell; an error taken for
+/// bytes that it does not see.
+#[test]
+fn a_peek_of_a_stream_without_bytes_waits_for_its_event_and_tells_its_error() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (theirs, ours) = runtime.block_on(pair());
+        inside(runtime, || {
+            let mut buf = [0; 16];
+            let mut peek = pin!(ours.peek(&mut buf));
+            for _ in 0..2 {
+                assert!(poll(&mut peek, Waker::noop()).is_pending());
+                assert_eq!(runtime.handle().metrics().timers, 0);
+            }
+        });
+        reset(theirs);
+        let peeked = runtime.block_on(ours.peek(&mut [0; 16]));
+        assert_eq!(peeked.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
 /// Fault A31. Catches: a peek that waits where nothing can end its pause.
 #[test]
 fn a_peek_behind_what_is_there_outside_a_runtime_is_an_error() {
@@ -228,6 +257,14 @@ fn a_peek_behind_what_is_there_outside_a_runtime_is_an_error() {
     let cx = &mut Context::from_waker(Waker::noop());
     // Until it has arrived.
     while !matches!(ours.poll_peek(cx, &mut [0; 16]), Poll::Ready(Ok(5))) {}
+    // What is there to be seen is seen outside, too.
+    let (other, mut far) = (StdListener::bind(LOCAL).unwrap(), [0; 16]);
+    let mut sender = StdStream::connect(other.local_addr().unwrap()).unwrap();
+    let plain = TcpStream::from_std(other.accept().unwrap().0).unwrap();
+    sender.write_all(b"x").unwrap();
+    while !matches!(plain.poll_peek(cx, &mut far), Poll::Ready(Ok(1))) {}
+    let seen = poll(&mut pin!(plain.peek(&mut far)), Waker::noop());
+    assert!(matches!(seen, Poll::Ready(Ok(1))));
     let Poll::Ready(Err(error)) = ours.poll_peek(cx, &mut [0; 16]) else {
         panic!("it waits, or sees the same twice");
     };
