@@ -113,12 +113,7 @@ impl<T: AsFd> AsyncFd<T> {
 
     /// Deregisters and gives back what it was made of.
     pub fn into_inner(self) -> T {
-        let AsyncFd {
-            registration,
-            inner,
-        } = self;
-        drop(registration);
-        inner
+        self.inner // And the registration is dropped.
     }
 
     /// Waits until reading is reported ready.

@@ -279,14 +279,12 @@ impl Executor {
         foreign::discard_all(span);
     }
 
-    /// Marks and queues; the pop drops the future. A task that is done keeps its outcome.
+    /// Marks and queues; the pop drops the future. A task that is done is not queued, and keeps its outcome.
     pub(super) fn abort(&self, name: Name) {
         let state = &mut *self.state.borrow_mut();
         if let Some(task) = state.tasks.get_mut(name.index(), name.serial) {
-            if task.life == Life::Running && matches!(task.body, Body::Spawned(_)) {
-                task.aborted = true;
-                enqueue(&mut state.queue, name.index(), task);
-            }
+            task.aborted = true;
+            enqueue(&mut state.queue, name.index(), task);
         }
     }
 

@@ -290,10 +290,8 @@ impl Runtime {
         } else {
             shared.spawn(future, None, Location::caller())
         };
-        if !shared.running.get() {
-            // Whoever drives it may sleep on its descriptor by now.
-            shared.inbox.rouse();
-        }
+        // Whoever drives it may sleep on its descriptor by now.
+        shared.inbox.rouse();
         handle
     }
 

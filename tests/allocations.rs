@@ -7,7 +7,7 @@ mod limit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending, poll_fn, ready};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
@@ -234,6 +234,25 @@ fn a_burst_leaves_little_behind_in_a_runtime_that_goes_on() {
             }
             for _ in 0..MORE {
                 yield_now().await;
+            }
+            let kept = BYTES.get().wrapping_sub(before);
+            assert!(kept < 300_000, "{kept} bytes after {BURST} tasks");
+        });
+    });
+}
+
+/// Fault B33. Catches: a set that keeps the room of a burst which was joined.
+#[test]
+fn a_set_whose_burst_was_joined_keeps_little() {
+    const BURST: usize = 100_000;
+    within(20, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let before = BYTES.get();
+            let mut set: JoinSet<()> = (0..BURST).map(|_| ready(())).collect();
+            while set.join_next().await.is_some() {}
+            for _ in 0..200 {
+                yield_now().await; // Until a look has given back what the runtime kept.
             }
             let kept = BYTES.get().wrapping_sub(before);
             assert!(kept < 300_000, "{kept} bytes after {BURST} tasks");

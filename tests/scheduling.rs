@@ -435,6 +435,21 @@ fn every_kind_of_ready_operation_spends_the_budget() {
             async move { drop(fd.writable().await.unwrap()) }
         });
         assert!(matches!(others, 10 | 11));
+        let others = block_on(async {
+            let handles: Vec<_> = (0..1281).map(|_| spawn(async {})).collect();
+            // They are done before anybody asks.
+            yield_now().await;
+            let others = Rc::new(Cell::new(0));
+            spawn(spin(others.clone()));
+            let mut handles = handles.into_iter();
+            handles.next().unwrap().await.unwrap();
+            let before = others.get();
+            for handle in handles {
+                handle.await.unwrap();
+            }
+            others.get() - before
+        });
+        assert!(matches!(others, 10 | 11));
     });
 }
 

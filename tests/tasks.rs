@@ -336,6 +336,27 @@ fn aborting_a_task_that_is_done_does_nothing() {
     });
 }
 
+/// Fault B3. Catches: a task that is done, and queued all the same.
+#[test]
+fn a_wake_or_an_abort_of_a_finished_task_queues_nothing() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let task = runtime.spawn(poll_fn(move |cx| {
+        sender.send(cx.waker().clone()).unwrap();
+        Poll::Ready(())
+    }));
+    runtime.block_on(yield_now());
+    let waker = receiver.recv().unwrap();
+    runtime.block_on(async {
+        assert!(task.is_finished());
+        waker.wake_by_ref();
+        task.abort();
+    });
+    assert_eq!(runtime.next_deadline(), None);
+    runtime.block_on(task).unwrap();
+}
+
 /// Fault B3, R6. Catches: a name that finds someone after its runtime's end.
 #[test]
 fn aborting_after_the_runtimes_end_does_nothing() {

@@ -221,6 +221,17 @@ fn tasks_are_polled_for_nothing_now_and_then() {
         polls.get() > 1
     });
     assert!(polls.contains(&true), "never");
+    let polls = outcomes(|runtime| {
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let _task = runtime.spawn(poll_fn(move |_| {
+            counted.set(counted.get() + 1);
+            Poll::<()>::Pending
+        }));
+        (0..200).for_each(|_| runtime.turn().unwrap());
+        polls.get() > 1
+    });
+    assert!(polls.contains(&true), "never under `turn`");
 }
 
 /// Catches: a wake for nothing that is drawn among no slots.

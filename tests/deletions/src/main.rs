@@ -103,7 +103,11 @@ fn run(words: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     println!("{} of {} sites to run", todo.len(), sites.len());
-    let built = tree::build(&root, &sites)?;
+    let uncompiled = sites
+        .iter()
+        .filter(|site| verdicts.of(site) == Some(&Verdict::Uncompiled))
+        .map(|site| site.key.clone());
+    let built = tree::build(&root, &sites, uncompiled.collect())?;
     for site in &todo {
         if !built.switches.contains_key(&site.key) {
             verdicts.set(site, Verdict::Uncompiled);

@@ -152,10 +152,10 @@ fn judge(built: &Built, limits: &Limits, site: &Site, switch: u32) -> Verdict {
         let Some(how) = one(built, name, switch, limit, &[]) else {
             continue;
         };
-        // A test alone, if it is known which.
+        // A test alone, if it is known which; and with more patience, for the machine may be busy.
         let named = !how.contains(' ');
-        let confirmed = named && one(built, name, switch, limit, &[&how, "--exact"]).is_some();
-        if confirmed || one(built, name, switch, limit, &[]).is_some() {
+        let confirmed = named && one(built, name, switch, 3 * limit, &[&how, "--exact"]).is_some();
+        if confirmed || one(built, name, switch, 3 * limit, &[]).is_some() {
             return Verdict::Red(format!("{name}: {how}"));
         }
     }

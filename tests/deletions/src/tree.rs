@@ -46,13 +46,13 @@ struct Switched<'a> {
     end: usize,
 }
 
-pub fn build(root: &Path, sites: &[Site]) -> Result<Built, String> {
+/// What is known not to compile gets no switch.
+pub fn build(root: &Path, sites: &[Site], mut dropped: HashSet<Key>) -> Result<Built, String> {
     let tree = root.join("target/deletions/tree");
     copy(root, &tree)?;
     let mut lib = read(&root.join("lib.rs"))?;
     lib.push_str(SWITCH);
     write(&tree.join("lib.rs"), &lib)?;
-    let mut dropped = HashSet::new();
     loop {
         let switched = switch_all(root, &tree, sites, &dropped)?;
         let errors = compile_errors(&tree)?;
