@@ -168,6 +168,8 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                 assert_says_exec_first(&error.to_string());
             };
             let mut guard = Some(guard);
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let plain = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             runtime.block_on(async {
                 in_a_child(|| {
                     let buf = &mut [0; 64];
@@ -195,11 +197,14 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                     in_child("shutdown", server.shutdown(Shutdown::Both));
                     in_child("set_nodelay", server.set_nodelay(!nodelay));
                     in_child("set_ttl", server.set_ttl(3));
+                    in_child("set_quickack", server.set_quickack(true));
                     in_child("set_zero_linger", server.set_zero_linger());
                     in_child("take_error", server.take_error().map(drop));
                     in_child("try_clone", server.try_clone().map(drop));
                     let theirs = server.as_fd().try_clone_to_owned().unwrap();
                     in_child("from_std", TcpStream::from_std(theirs.into()).map(drop));
+                    let theirs = plain.try_clone().unwrap();
+                    in_child("from_std", TcpStream::from_std(theirs).map(drop));
                     let read = |fd: &AsyncFd<UnixStream>| fd.get_ref().read(&mut [0]).map(drop);
                     in_child(
                         "AsyncFd::try_io",
@@ -211,6 +216,13 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                     in_child("a guard's try_io", guard.try_io(read).unwrap());
                 });
             });
+            // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+            let flags = unsafe { libc::fcntl(plain.as_raw_fd(), libc::F_GETFL) };
+            assert_eq!(
+                flags & libc::O_NONBLOCK,
+                0,
+                "the child made it non-blocking"
+            );
             let mut buf = [0; 64];
             assert_eq!(runtime.block_on(server.read(&mut buf)).unwrap(), 14);
             runtime.block_on(server.write_all(b"x")).unwrap();
