@@ -90,9 +90,7 @@ impl<T> JoinHandle<T> {
     /// Lets the task go on without this handle, as dropping it does, unless that
     /// [aborts](JoinHandle::abort_on_drop).
     pub fn detach(mut self) {
-        if self.on_drop == OnDrop::Abort {
-            self.on_drop = OnDrop::Detach;
-        }
+        self.on_drop = OnDrop::Detach;
     }
 
     /// Makes dropping this handle abort the task instead of detaching it.

@@ -126,6 +126,36 @@ fn a_wake_at_home_allocates_nothing() {
     });
 }
 
+/// R1, promise 3. Catches: a run queue too short for tasks that live in a slab which was longer once.
+#[test]
+fn a_wake_at_home_allocates_nothing_after_a_burst() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let wakers: Rc<Cell<Vec<Waker>>> = Rc::default();
+    runtime.block_on(async {
+        let burst: Vec<_> = (0..5000).map(|_| spawn(yield_now())).collect();
+        spawn(pending::<()>()); // Behind the burst, where it keeps the slab long.
+        for task in burst {
+            task.await.unwrap();
+        }
+        for _ in 0..200 {
+            yield_now().await;
+        }
+        for _ in 0..1000 {
+            let wakers = Rc::clone(&wakers);
+            spawn(async move {
+                let mut all = wakers.take();
+                all.push(own_waker().await);
+                wakers.set(all);
+                pending::<()>().await;
+            });
+            yield_now().await; // The queue is never long.
+        }
+        let wakers = wakers.take();
+        assert_eq!(during(|| wakers.iter().for_each(Waker::wake_by_ref)), 0);
+    });
+}
+
 /// Promise 3. Catches: an inbox that grows in a wake.
 #[test]
 fn a_wake_from_elsewhere_allocates_nothing() {

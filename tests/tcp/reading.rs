@@ -85,6 +85,54 @@ fn bytes_behind_an_urgent_one_are_read_whenever_it_comes() {
 }
 
 /// R10. Fault A7: the end of the stream behind bytes brings no edge of its own.
+/// R10. Catches: a short read, into one buffer or several, that proves nothing although nothing speaks
+/// against it: each message would cost another call.
+#[test]
+fn a_short_read_says_that_nothing_is_left() {
+    let _limit = limit(30);
+    for vectored in [false, true] {
+        stepping(move |runtime| {
+            let (mut theirs, ours) = runtime.block_on(pair());
+            theirs.write_all(b"abc").unwrap();
+            runtime.block_on(async {
+                let buf = &mut [0; 64];
+                let n = match vectored {
+                    false => ours.read(buf).await,
+                    true => ours.read_vectored(&mut [IoSliceMut::new(buf)]).await,
+                };
+                assert_eq!(n.unwrap(), 3);
+            });
+            inside(runtime, || {
+                let cx = &mut Context::from_waker(Waker::noop());
+                assert!(
+                    ours.poll_read_ready(cx).is_pending(),
+                    "vectored: {vectored}"
+                );
+            });
+        });
+    }
+}
+
+/// R10. Catches: an end that is taken for a short read, and then waits for its event.
+#[test]
+fn the_end_is_told_again_before_its_event_is_seen() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        theirs.write_all(b"abc").unwrap();
+        let buf = &mut [0; 3];
+        // All that there is room for, so that it stays readable.
+        assert_eq!(runtime.block_on(ours.read(buf)).unwrap(), 3);
+        finish(&theirs);
+        inside(runtime, || {
+            for _ in 0..2 {
+                let end = poll(&mut pin!(ours.read(buf)), Waker::noop());
+                assert!(matches!(end, Poll::Ready(Ok(0))), "{end:?}");
+            }
+        });
+    });
+}
+
 /// Catches: a short read trusted after an event with RDHUP.
 #[test]
 fn the_end_behind_bytes_is_read_whenever_it_comes() {

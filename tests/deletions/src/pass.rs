@@ -21,6 +21,13 @@ const GREEN_LIMIT: u64 = 300;
 /// Seconds for a binary with one, if it takes less than a quarter of that without.
 const LEAST_LIMIT: u64 = 15;
 
+/// Random cases and schedules: fewer than usual, because all of them run for each survivor.
+const FEWER: [(&str, &str); 3] = [
+    ("PROPTEST_CASES", "32"),
+    ("REVEILLE_SCHEDULES", "100"),
+    ("REVEILLE_CHAOS", "5"),
+];
+
 /// The beginning of a path, and what is run first for its sites.
 const CONCERNED: &[(&str, &[&str])] = &[
     ("runtime/async_fd", &["async_fd", "fork"]),
@@ -61,12 +68,20 @@ const OTHERS: &[&str] = &[
     "signals",
     "tasks",
     "allocations",
-    "refusals",
-    "tcp",
     "lib",
-    "servers",
-    "echo",
-    "stranded",
+    "tcp",
+    "refusals",
+];
+
+/// Then these, for the sites of these files: they take long, and are about bytes.
+const LONG: &[&str] = &["servers", "echo", "stranded"];
+const ABOUT_BYTES: &[&str] = &[
+    "net/",
+    "runtime/async_fd",
+    "runtime/interest",
+    "runtime/reactor",
+    "runtime/registration",
+    "runtime/waiters",
 ];
 
 fn binaries(file: &str) -> Vec<&'static str> {
@@ -74,7 +89,11 @@ fn binaries(file: &str) -> Vec<&'static str> {
         .iter()
         .find(|(beginning, _)| file.starts_with(beginning));
     let mut names: Vec<&str> = concerned.map_or(Vec::new(), |(_, names)| names.to_vec());
-    for name in OTHERS {
+    let about_bytes = ABOUT_BYTES
+        .iter()
+        .any(|beginning| file.starts_with(beginning));
+    let long: &[&str] = if about_bytes { LONG } else { &[] };
+    for name in OTHERS.iter().chain(long) {
         if !names.contains(name) {
             names.push(name);
         }
@@ -110,7 +129,7 @@ fn green(built: &Built, lanes: usize) -> Result<Limits, String> {
         let start = Instant::now();
         (name, one(built, name, 0, GREEN_LIMIT, &[]), start.elapsed())
     };
-    in_lanes(lanes, OTHERS.to_vec(), each, |(name, red, took)| {
+    in_lanes(lanes, [OTHERS, LONG].concat(), each, |(name, red, took)| {
         limits.insert(name, LEAST_LIMIT.max(4 * took.as_secs()));
         red.map_or(Ok(()), |how| {
             Err(format!("red without a deletion: {name}: {how}"))
@@ -173,6 +192,7 @@ fn one(built: &Built, name: &str, switch: u32, limit: u64, arguments: &[&str]) -
         .env("CARGO_MANIFEST_DIR", &built.tree)
         .env(VARIABLE, switch.to_string())
         .env("RUST_BACKTRACE", "0")
+        .envs(FEWER)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
