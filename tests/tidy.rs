@@ -206,12 +206,14 @@ impl Tree {
             .filter(|(path, _)| path.ends_with(".rs"))
     }
 
-    fn mutants(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The folder below tests/mutants/, the name and the text of each.
+    fn mutants(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.0.iter().filter_map(|(path, text)| {
-            let id = path
+            let path = path
                 .strip_prefix("tests/mutants/")?
                 .strip_suffix(".mutant")?;
-            Some((id, text.as_str()))
+            let (folder, id) = path.rsplit_once('/').unwrap_or(("", path));
+            Some((folder, id, text.as_str()))
         })
     }
 
@@ -297,7 +299,7 @@ fn invariants(tree: &Tree) -> Vec<String> {
         }
         if !tree
             .mutants()
-            .any(|(id, _)| id.starts_with(&format!("{name}-")))
+            .any(|(_, id, _)| id.starts_with(&format!("{name}-")))
         {
             complaints.push(format!("{name} has no mutant"));
         }
@@ -340,7 +342,7 @@ fn faults(tree: &Tree) -> Vec<String> {
                 }
                 let excused = items[3].1.starts_with("none, because ");
                 for mutant in quoted(&items[3].1).filter(|_| !excused) {
-                    if !tree.has(&format!("tests/mutants/{mutant}.mutant")) {
+                    if !tree.mutants().any(|(_, known, _)| known == mutant) {
                         complaints.push(format!("FAULTS.md: {id}: no mutant `{mutant}`"));
                     }
                 }
@@ -366,7 +368,11 @@ fn faults(tree: &Tree) -> Vec<String> {
 /// The form of a mutant is described at the top of tests/mutants/run, which also applies them.
 fn mutants(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
-    for (id, text) in tree.mutants() {
+    let mut ids = BTreeSet::new();
+    for (folder, id, text) in tree.mutants() {
+        if !ids.insert(id) {
+            complaints.push(format!("{id}.mutant: there are two"));
+        }
         let header = |name: &str| {
             let mut lines = text.lines().take_while(|line| *line != "--- old ---");
             lines
@@ -376,6 +382,12 @@ fn mutants(tree: &Tree) -> Vec<String> {
         };
         if !tree.has(header("file")) {
             complaints.push(format!("{id}.mutant: no file `{}`", header("file")));
+        }
+        if header("file").trim_end_matches(".rs") != folder {
+            complaints.push(format!(
+                "{id}.mutant: it edits `{}`, and lies in `{folder}`",
+                header("file")
+            ));
         }
         if header("why").is_empty() {
             complaints.push(format!("{id}.mutant: no reason"));

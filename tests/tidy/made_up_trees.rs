@@ -67,7 +67,10 @@ fn good_but(files: &[(&str, &str)]) -> Tree {
             "tests/slab.rs",
             "fn a_stale_name_finds_nothing() {}\nfn another() {}\n",
         ),
-        ("tests/mutants/R6-serial-ignored.mutant", MUTANT),
+        (
+            "tests/mutants/runtime/slab/R6-serial-ignored.mutant",
+            MUTANT,
+        ),
         ("tests/FAULTS.md", FAULTS),
     ]);
     good.0.append(&mut tree(files).0);
@@ -133,7 +136,7 @@ fn with_invariants() -> Tree {
     let header: String = all().map(define).collect();
     let cited: String = all().map(|n| format!("// R{n}: why.\n")).collect();
     let mutants: Vec<_> = all()
-        .map(|n| format!("tests/mutants/R{n}-x.mutant"))
+        .map(|n| format!("tests/mutants/runtime/slab/R{n}-x.mutant"))
         .collect();
     let mut tree = tree(&[
         ("runtime/mod.rs", &header),
@@ -152,7 +155,7 @@ fn an_invariant_without_citation_test_or_mutant_is_seen() {
         tree.0
             .insert(path.into(), tree.get(path).replace("R1:", "r1:")); // R10 is not R1.
     }
-    tree.0.remove("tests/mutants/R1-x.mutant");
+    tree.0.remove("tests/mutants/runtime/slab/R1-x.mutant");
     assert_eq!(
         invariants(&tree),
         [
@@ -236,12 +239,28 @@ fn a_mutant_of_a_missing_file_or_test_is_seen() {
     let old_names = MUTANT
         .replace("slab.rs", "plate.rs")
         .replace("stale_name", "stale_key");
-    let tree = good_but(&[("tests/mutants/R6-x.mutant", &old_names)]);
+    let tree = good_but(&[("tests/mutants/runtime/slab/R6-x.mutant", &old_names)]);
     assert_eq!(
         mutants(&tree),
         [
             "R6-x.mutant: no file `runtime/plate.rs`",
+            "R6-x.mutant: it edits `runtime/plate.rs`, and lies in `runtime/slab`",
             "R6-x.mutant: no test `a_stale_key_finds_nothing`",
+        ],
+    );
+}
+
+#[test]
+fn a_mutant_in_another_folder_or_twice_is_seen() {
+    let tree = good_but(&[(
+        "tests/mutants/runtime/plate/R6-serial-ignored.mutant",
+        MUTANT,
+    )]);
+    assert_eq!(
+        mutants(&tree),
+        [
+            "R6-serial-ignored.mutant: it edits `runtime/slab.rs`, and lies in `runtime/plate`",
+            "R6-serial-ignored.mutant: there are two",
         ],
     );
 }
@@ -250,7 +269,7 @@ fn a_mutant_of_a_missing_file_or_test_is_seen() {
 fn a_mutant_may_name_its_test_with_its_module() {
     let by_module = MUTANT.replace("--test slab a_", "--lib unit::slab::a_");
     complain(
-        &good_but(&[("tests/mutants/R6-x.mutant", &by_module)]),
+        &good_but(&[("tests/mutants/runtime/slab/R6-x.mutant", &by_module)]),
         mutants,
     );
 }
