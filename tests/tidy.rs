@@ -365,6 +365,32 @@ fn faults(tree: &Tree) -> Vec<String> {
     complaints
 }
 
+/// The contents of FAULTS.md name each entry, in its place.
+fn contents(tree: &Tree) -> Vec<String> {
+    let text = tree.get("tests/FAULTS.md");
+    let mut listed = text.lines().filter(|line| line.starts_with("- ["));
+    let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let mut complaints = Vec::new();
+    for line in titles.filter_map(entry_of_contents) {
+        let listed = listed.next().unwrap_or("nothing");
+        if listed != line {
+            complaints.push(format!(
+                "FAULTS.md: the contents have `{listed}` in place of `{line}`"
+            ));
+        }
+    }
+    complaints.extend(listed.map(|line| format!("FAULTS.md: no entry for `{line}`")));
+    complaints
+}
+
+/// How the contents of FAULTS.md name an entry of this title, with the anchor that GitHub makes of it.
+fn entry_of_contents(title: &str) -> Option<String> {
+    let (id, what) = title.split_once(": ")?;
+    let of_anchor = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    let anchor: String = title.to_lowercase().chars().filter(of_anchor).collect();
+    Some(format!("- [{id}](#{}): {what}", anchor.replace(' ', "-")))
+}
+
 /// The form of a mutant is described at the top of tests/mutants/run, which also applies them.
 fn mutants(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();

@@ -204,6 +204,20 @@ fn an_entry_that_names_what_does_not_exist_is_seen() {
 }
 
 #[test]
+fn contents_that_lack_an_entry_or_name_another_are_seen() {
+    let text = "- [A1](#a1-its-end): it's end\n- [A3](#a3-x): x\n\n## A1: it's end\n\n## A2: y\n";
+    assert_eq!(
+        contents(&tree(&[("tests/FAULTS.md", text)])),
+        ["FAULTS.md: the contents have `- [A3](#a3-x): x` in place of `- [A2](#a2-y): y`"],
+    );
+    let text = "- [A1](#a1-x): x\n- [A3](#a3-x): x\n\n## A1: x\n";
+    assert_eq!(
+        contents(&tree(&[("tests/FAULTS.md", text)])),
+        ["FAULTS.md: no entry for `- [A3](#a3-x): x`"],
+    );
+}
+
+#[test]
 fn an_entry_of_another_form_is_seen() {
     faults_with(
         "## A2: second",
