@@ -338,8 +338,7 @@ impl Runtime {
             shared.read_mail();
             match shared.executor.pop(shared) {
                 Next::Run(task) => shared.executor.run(shared, task),
-                Next::Idle => break,
-                Next::Cleared | Next::Main => {}
+                Next::Idle | Next::Cleared | Next::Main => {}
             }
         }
         // To the end: an outer loop that watches edges hears nothing of what one batch left behind.

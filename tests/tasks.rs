@@ -856,6 +856,9 @@ fn an_unhandled_panic_ends_block_on_if_the_policy_says_so() {
             assert!(text.contains("a detached task panicked"), "{text}");
         }
         assert_eq!(runtime.block_on(async { 7 }), 7);
+        runtime.spawn(async { panic!("not reported") }).detach();
+        let text = panic_text(|| runtime.turn().unwrap());
+        assert!(text.contains("a detached task panicked"), "{text}");
         block_on(async {
             drop(spawn(async { panic!("ignored by default") }));
             yield_now().await;

@@ -608,6 +608,33 @@ fn whom_a_subscriber_wakes_when_the_thread_parks_is_polled_at_once() {
     });
 }
 
+/// R8. Catches: a thread that goes to sleep although mail came when it was about to.
+#[test]
+fn what_another_thread_wakes_when_the_thread_parks_is_polled_at_once() {
+    within(10, || {
+        let waker = Arc::new(Mutex::new(None::<Waker>));
+        let stored = Arc::clone(&waker);
+        let woken_at_park = Called(move |here: &str| {
+            if here == "park" {
+                let waker = stored.lock().unwrap().take();
+                let wake = move || waker.into_iter().for_each(Waker::wake);
+                std::thread::spawn(wake).join().unwrap();
+            }
+        });
+        tracing::subscriber::with_default(woken_at_park, || {
+            let mut polls = 0;
+            block_on(poll_fn(|cx| {
+                polls += 1;
+                if polls == 3 {
+                    return Poll::Ready(());
+                }
+                *waker.lock().unwrap() = Some(cx.waker().clone());
+                Poll::Pending
+            }));
+        });
+    });
+}
+
 /// A subscriber that does this wherever it is called, and is told where that is.
 struct Called<F>(F);
 

@@ -54,7 +54,7 @@ fn tasks_spawned_between_two_turns_ring_once() {
     }
 }
 
-/// Fault B42. Catches: a ring while the runtime runs, which looks by itself.
+/// Fault B42. Catches: a ring while the runtime runs, which looks by itself; also after it has slept.
 #[test]
 fn tasks_spawned_while_the_runtime_runs_do_not_ring() {
     let _limit = limit(30);
@@ -62,6 +62,7 @@ fn tasks_spawned_while_the_runtime_runs_do_not_ring() {
     let inner = Rc::clone(&runtime);
     let rung = rings(&runtime);
     runtime.block_on(async move {
+        sleep(Duration::from_millis(1)).await;
         let tasks: Vec<_> = (0..1000).map(|_| inner.spawn(async {})).collect();
         for task in tasks {
             task.await.unwrap();
@@ -115,6 +116,21 @@ fn a_turn_looks_at_least_every_61_polls() {
         // One at each end, and one before the 62nd poll, the 123rd, ...
         assert_eq!(looks, 2 + (10_000 - 1) / 61);
     }
+}
+
+/// Fault D14. Catches: an outer loop that is told to turn now, again and again, because a clock that was
+/// resumed is taken for one that may jump.
+#[test]
+fn a_clock_that_was_resumed_jumps_to_no_deadline() {
+    let _limit = limit(30);
+    let mut options = Builder::new();
+    options.start_paused(true).auto_advance(true);
+    let runtime = options.build().unwrap();
+    let hour = Duration::from_secs(3600);
+    inside(&runtime, reveille::time::resume);
+    let _waits = inside(&runtime, || spawn(sleep(hour)));
+    runtime.turn().unwrap();
+    assert!(runtime.next_deadline().unwrap() > Instant::now() + hour / 2);
 }
 
 /// Fault D14. Catches: a clock that advances by itself under `block_on` and stands still under

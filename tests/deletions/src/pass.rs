@@ -43,7 +43,7 @@ const CONCERNED: &[(&str, &[&str])] = &[
     ("runtime/signal", &["signals"]),
     ("runtime/slab", &["tasks", "allocations", "lib"]),
     ("runtime/spawn", &["tasks", "tracing"]),
-    ("runtime/sys", &["time", "fork", "refusals", "signals"]),
+    ("runtime/sys", &["time", "fork", "signals"]),
     ("runtime/time", &["time", "scheduling"]),
     ("runtime/interval", &["time"]),
     ("runtime/clock", &["time"]),
@@ -51,7 +51,7 @@ const CONCERNED: &[(&str, &[&str])] = &[
     ("runtime/waker", &["tasks", "cross_thread", "tracing"]),
     ("runtime/place", &["cross_thread", "tasks"]),
     ("runtime/", &["scheduling", "tasks", "time", "driving"]),
-    ("net/", &["tcp", "fork", "refusals"]),
+    ("net/", &["tcp", "fork"]),
 ];
 
 /// Then these, the short ones first.
@@ -70,17 +70,17 @@ const OTHERS: &[&str] = &[
     "allocations",
     "lib",
     "tcp",
-    "refusals",
 ];
 
-/// Then these, for the sites of these files: they take long, and are about bytes.
-const LONG: &[&str] = &["servers", "echo", "stranded"];
+/// Then these, for the sites of these files: they take long, and are about bytes and system calls.
+const LONG: &[&str] = &["servers", "echo", "stranded", "refusals"];
 const ABOUT_BYTES: &[&str] = &[
     "net/",
     "runtime/async_fd",
     "runtime/interest",
     "runtime/reactor",
     "runtime/registration",
+    "runtime/sys",
     "runtime/waiters",
 ];
 
