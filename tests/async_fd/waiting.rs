@@ -121,11 +121,54 @@ fn outside_a_runtime_an_error_is_what_it_is() {
     within(10, || {
         let (ours, _theirs) = reader();
         let (_, waker) = Wakes::new();
-        let fail = |_: &_| Err::<(), _>(std::io::ErrorKind::NotConnected.into());
+        let tries = Cell::new(0);
+        let fail = |_: &_| {
+            tries.set(tries.get() + 1);
+            Err::<(), _>(std::io::ErrorKind::NotConnected.into())
+        };
         match poll(&mut pin!(ours.async_io(Interest::READABLE, fail)), &waker) {
             Poll::Ready(Err(error)) => assert_eq!(error.kind(), std::io::ErrorKind::NotConnected),
             other => panic!("{other:?}"),
         }
+        assert_eq!(tries.get(), 1);
+    });
+}
+
+/// Catches: a second registration, by an operation whose inside has waited, and so registered, first.
+#[test]
+fn an_operation_may_wait_for_its_own_descriptor_inside() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = reader();
+    let (_, waker) = Wakes::new();
+    let mut read = pin!(ours.async_io(Interest::READABLE, |stream| {
+        assert!(poll(&mut pin!(ours.readable()), &waker).is_pending());
+        read_one(stream)
+    }));
+    inside(&runtime, || assert!(poll(&mut read, &waker).is_pending()));
+    assert_eq!(registrations(&runtime), 1);
+    drop(theirs);
+}
+
+/// Fault B15. Catches: a waker's panic that leaves the drop of a wait.
+#[test]
+fn a_waker_that_panics_as_its_wait_is_given_up_harms_nobody() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (ours, _theirs) = reader();
+    let dropped = Rc::new(Cell::new(0));
+    let told = Rc::clone(&dropped);
+    let waker = foreign(move |act| {
+        if act == Act::Drop && told.replace(told.get() + 1) == 0 {
+            panic!("in the drop of a waker");
+        }
+    });
+    inside(&runtime, || {
+        {
+            let mut waits = pin!(ours.readable());
+            assert!(poll(&mut waits, &waker).is_pending());
+        }
+        assert_eq!(dropped.get(), 1);
     });
 }
 

@@ -12,7 +12,8 @@ use reveille::net::TcpStream;
 
 use super::step::{Wakes, inside, poll};
 use super::{
-    End, Random, Reader, counted, delivered, finish, pair, reset, running, send_urgent, stepping,
+    End, Random, Reader, counted, delivered, eventually, fill, finish, pair, reset, running,
+    send_urgent, stepping, write_now,
 };
 use crate::limit::limit;
 
@@ -111,6 +112,36 @@ fn a_short_read_says_that_nothing_is_left() {
             });
         });
     }
+}
+
+/// R10. Catches: doubts about short reads that a write clears which would block.
+#[test]
+fn the_end_behind_bytes_is_read_after_a_write_that_waits() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let (wakes, waker) = Wakes::new();
+        fill(runtime, &ours, (&wakes, &waker));
+        theirs.write_all(b"abc").unwrap();
+        finish(&theirs);
+        // All that has arrived, so that there is room to write again.
+        theirs.set_nonblocking(true).unwrap();
+        while theirs.read(&mut [0; 65_536]).is_ok() {}
+        let before = wakes.count();
+        eventually("there is no room", || {
+            runtime.turn().unwrap();
+            wakes.count() > before
+        });
+        assert!(write_now(runtime, &ours, &waker) > 0);
+        let buf = &mut [0; 64];
+        for expected in [3, 0] {
+            let read = inside(runtime, || poll(&mut pin!(ours.read(buf)), Waker::noop()));
+            assert!(
+                matches!(read, Poll::Ready(Ok(n)) if n == expected),
+                "{read:?}"
+            );
+        }
+    });
 }
 
 /// R10. Catches: an end that is taken for a short read, and then waits for its event.

@@ -195,8 +195,10 @@ fn a_sleep_whose_runtime_has_ended_is_judged_by_the_one_it_is_in() {
         assert!(!sleep.is_elapsed());
         advance(SECOND).await;
         assert!(sleep.is_elapsed());
-        sleep.await;
+        (&mut sleep).await;
     });
+    // What was found to be over is, wherever it is asked.
+    assert!(sleep.is_elapsed());
 }
 
 /// Fault D17. Catches: an interval made outside, whose first tick waits for a paused clock.
