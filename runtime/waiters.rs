@@ -183,10 +183,7 @@ impl Waiters {
 
     fn add_to_others(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
         if let Some(before) = self.find(&waiter) {
-            if !before.is_like(&waiter) {
-                return Displaced::Waker(mem::replace(before, waiter).waker);
-            }
-            return Displaced::Waker(waiter.waker);
+            return Displaced::Waker(mem::replace(before, waiter).waker);
         }
         let (displaced, serial) = if waiter.is_polled() {
             let progress = progress();
@@ -240,9 +237,10 @@ impl Waiters {
     /// borrow.
     #[inline]
     pub(super) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
-        if !key.is_owned() {
-            return None;
-        }
+        debug_assert!(
+            key.is_owned(),
+            "polled waiters have the same key, all of them"
+        );
         if let Some(first) = self.first.take_if(|waiter| waiter.key == key) {
             return Some(first.waker);
         }

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,30 @@ fn a_turn_looks_at_least_every_61_polls() {
         // One at each end, and one before the 62nd poll, the 123rd, ...
         assert_eq!(looks, 2 + (10_000 - 1) / 61);
     }
+}
+
+/// Fault D14. Catches: a clock that jumps although somebody waits, who was not the first to wait.
+#[test]
+fn a_paused_clock_stands_still_while_anybody_waits() {
+    let _limit = limit(30);
+    let mut options = Builder::new();
+    let runtime = options
+        .start_paused(true)
+        .auto_advance(true)
+        .build()
+        .unwrap();
+    let (ours, _theirs) = reader();
+    let _sleeps = inside(&runtime, || spawn(sleep(Duration::from_secs(3600))));
+    runtime.turn().unwrap();
+    let mut stays = Box::pin(ours.readable());
+    inside(&runtime, || {
+        let mut first = Box::pin(ours.readable());
+        assert!(poll(&mut first, Waker::noop()).is_pending());
+        assert!(poll(&mut stays, Waker::noop()).is_pending());
+    });
+    assert_eq!(runtime.next_deadline(), None);
+    inside(&runtime, || drop(stays));
+    assert!(runtime.next_deadline().is_some());
 }
 
 /// Fault D14. Catches: an outer loop that is told to turn now, again and again, because a clock that was

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::Handle;
@@ -169,7 +169,43 @@ fn a_waker_that_panics_as_its_wait_is_given_up_harms_nobody() {
             assert!(poll(&mut waits, &waker).is_pending());
         }
         assert_eq!(dropped.get(), 1);
+        // Nor as another takes its place.
+        dropped.set(0);
+        let mut waits = pin!(ours.readable());
+        assert!(poll(&mut waits, &waker).is_pending());
+        assert!(poll(&mut waits, Waker::noop()).is_pending());
+        assert_eq!(dropped.get(), 1);
     });
+}
+
+/// Catches: a task that waits by a future and by polling, and is forgotten with the future.
+#[test]
+fn a_wait_that_is_given_up_leaves_what_its_task_polled() {
+    let _limit = limit(30);
+    for polled_first in [true, false] {
+        let runtime = Runtime::new().unwrap();
+        let (ours, theirs) = reader();
+        let (_, other) = Wakes::new();
+        let (wakes, waker) = Wakes::new();
+        inside(&runtime, || {
+            let mut first = pin!(ours.readable());
+            assert!(poll(&mut first, &other).is_pending());
+            let cx = &mut Context::from_waker(&waker);
+            if polled_first {
+                assert!(ours.poll_read_ready(cx).is_pending());
+            }
+            {
+                let mut given_up = pin!(ours.readable());
+                assert!(poll(&mut given_up, &waker).is_pending());
+                if !polled_first {
+                    assert!(ours.poll_read_ready(cx).is_pending());
+                }
+            }
+            write_one(&theirs, 7);
+        });
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), 1, "polled first: {polled_first}");
+    }
 }
 
 /// R4. Catches: EAGAIN that clears nothing, so that the wait ends at once, again and again.
