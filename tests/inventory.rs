@@ -157,7 +157,7 @@ const EXERCISED: [(&str, &str); 39] = [
 ];
 
 /// Who can bring about a panic in a function that is not public itself, or that says so elsewhere.
-const PANICS: [(&str, &str); 26] = [
+const PANICS: [(&str, &str); 27] = [
     (
         "net/tcp/split.rs OwnedReadHalf::reunite",
         "nobody: there are two halves, and the other is in hand",
@@ -232,6 +232,10 @@ const PANICS: [(&str, &str); 26] = [
     ("runtime/sys.rs Events::room", "nobody: while compiling"),
     ("runtime/time.rs Advance::poll", "documented at `advance`"),
     ("runtime/time.rs Sleep::poll", "documented at `sleep`"),
+    (
+        "runtime/waiters.rs Waiters::forget",
+        "nobody, and in debug builds only: a wait asks for its own key",
+    ),
     (
         "runtime/timers.rs Timers::fire",
         "nobody, and in debug builds only",
