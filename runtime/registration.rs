@@ -237,10 +237,6 @@ impl Registration {
     /// Registers with `shared`, whose task is about to wait.
     fn register(&self, shared: &Shared, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
-        // An operation that waited itself, inside the one that is waiting now, may have done it.
-        if self.source.get().is_some() {
-            return Ok(());
-        }
         let name = shared
             .reactor
             .register(shared, self.fd, self.interest, ready)

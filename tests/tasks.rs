@@ -440,6 +440,9 @@ fn a_handle_panics_when_it_is_polled_after_it_gave_its_output() {
         let mut cx = Context::from_waker(Waker::noop());
         let text = panic_text(|| drop(Pin::new(&mut task).poll(&mut cx)));
         assert!(text.contains("after it gave its output"), "{text}");
+        let mut task = task.abort_on_drop();
+        let text = panic_text(|| drop(Pin::new(&mut task).poll(&mut cx)));
+        assert!(text.contains("after it gave its output"), "{text}");
     });
 }
 
@@ -1468,6 +1471,21 @@ fn a_panic_in_a_set_is_that_tasks_outcome() {
             assert!(id == returns.id() && outcome.is_ok());
         });
     });
+}
+
+/// Catches: `join_all` that leaves a task out which was cancelled.
+#[test]
+fn join_all_panics_if_a_task_was_cancelled() {
+    let _limit = limit(30);
+    let text = panic_text(|| {
+        block_on(async {
+            let mut set = JoinSet::new();
+            set.spawn(async {});
+            set.spawn(pending::<()>()).abort();
+            drop::<Vec<()>>(set.join_all().await);
+        });
+    });
+    assert!(text.contains("gave no output"), "{text}");
 }
 
 /// Catches: `join_all` that leaves a panic out.

@@ -171,7 +171,16 @@ fn a_paused_clock_advances_by_itself_under_turns() {
     let start = inside(&runtime, now);
     let hour = Duration::from_secs(3600);
     // Made inside, where the clock is the paused one.
-    let sleeps = inside(&runtime, || [1, 2].map(|hours| spawn(sleep(hours * hour))));
+    let done = Rc::new(Cell::new(0));
+    let sleeps = inside(&runtime, || {
+        [1, 2].map(|hours| {
+            let (sleep, done) = (sleep(hours * hour), Rc::clone(&done));
+            spawn(async move {
+                sleep.await;
+                done.set(hours);
+            })
+        })
+    });
     runtime.turn().unwrap();
     assert_eq!(inside(&runtime, now), start, "they had to be polled first");
     drop(runtime.spawn(async {}));
@@ -181,6 +190,7 @@ fn a_paused_clock_advances_by_itself_under_turns() {
         let deadline = runtime.next_deadline();
         assert!(deadline.is_some_and(|deadline| deadline <= Instant::now()));
         runtime.turn().unwrap();
+        assert_eq!(done.get(), hours, "within the turn that advances");
         assert_eq!(inside(&runtime, now), start + hours * hour);
         let finished = inside(&runtime, || {
             sleeps.each_ref().map(|sleep| sleep.is_finished())

@@ -94,12 +94,17 @@ fn a_short_read_says_that_nothing_is_left() {
     for vectored in [false, true] {
         stepping(move |runtime| {
             let (mut theirs, ours) = runtime.block_on(pair());
+            // It is registered once it has waited.
+            Reader::new(runtime, &ours).wait();
             theirs.write_all(b"abc").unwrap();
             runtime.block_on(async {
-                let buf = &mut [0; 64];
+                let (one, other) = (&mut [0; 2], &mut [0; 62]);
                 let n = match vectored {
-                    false => ours.read(buf).await,
-                    true => ours.read_vectored(&mut [IoSliceMut::new(buf)]).await,
+                    false => ours.read(other).await,
+                    true => {
+                        let bufs = &mut [IoSliceMut::new(one), IoSliceMut::new(other)];
+                        ours.read_vectored(bufs).await
+                    }
                 };
                 assert_eq!(n.unwrap(), 3);
             });
@@ -150,6 +155,7 @@ fn the_end_is_told_again_before_its_event_is_seen() {
     let _limit = limit(30);
     stepping(|runtime| {
         let (mut theirs, ours) = runtime.block_on(pair());
+        Reader::new(runtime, &ours).wait();
         theirs.write_all(b"abc").unwrap();
         let buf = &mut [0; 3];
         // All that there is room for, so that it stays readable.
