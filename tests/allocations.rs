@@ -271,6 +271,45 @@ fn a_burst_leaves_little_behind_in_a_runtime_that_goes_on() {
     });
 }
 
+/// Fault B33. Catches: what polled a source once, and is remembered after its event.
+#[test]
+fn those_that_polled_a_source_are_forgotten_with_its_event() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let fd = AsyncFd::new(ours).unwrap();
+    let mut before = 0;
+    for round in 0..5_000 {
+        if round == 1_000 {
+            before = BYTES.get();
+        }
+        // Each by two wakers that there were not before; the first place is not the list.
+        let wakers = [(); 2].map(|()| Waker::from(Arc::new(Nobody)));
+        runtime.block_on(async {
+            for waker in &wakers {
+                let cx = &mut Context::from_waker(waker);
+                assert!(fd.poll_read_ready(cx).is_pending());
+            }
+        });
+        theirs.send(b"x").unwrap();
+        runtime.turn().unwrap();
+        runtime.block_on(async {
+            let receive = |socket: &UnixDatagram| socket.recv(&mut [0; 2]);
+            assert_eq!(fd.try_io(Interest::READABLE, receive).unwrap(), 1);
+            assert!(fd.try_io(Interest::READABLE, receive).is_err());
+        });
+    }
+    let kept = BYTES.get().wrapping_sub(before) as isize;
+    assert!(kept < 30_000, "{kept} bytes");
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
 /// Fault B33. Catches: a set that keeps the room of a burst which was joined.
 #[test]
 fn a_set_whose_burst_was_joined_keeps_little() {

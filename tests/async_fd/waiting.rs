@@ -169,7 +169,12 @@ fn a_waker_that_panics_as_its_wait_is_given_up_harms_nobody() {
             assert!(poll(&mut waits, &waker).is_pending());
         }
         assert_eq!(dropped.get(), 1);
-        // Nor as another takes its place.
+        // Nor as another takes its place, alone or behind others.
+        dropped.set(0);
+        let mut waits = pin!(ours.readable());
+        assert!(poll(&mut waits, &waker).is_pending());
+        assert!(poll(&mut waits, Waker::noop()).is_pending());
+        assert_eq!(dropped.get(), 1);
         dropped.set(0);
         let mut waits = pin!(ours.readable());
         assert!(poll(&mut waits, &waker).is_pending());
