@@ -279,15 +279,15 @@ fn those_that_polled_a_source_are_forgotten_with_its_event() {
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let fd = AsyncFd::new(ours).unwrap();
-    let mut before = 0;
-    for round in 0..5_000 {
-        if round == 1_000 {
-            before = BYTES.get();
-        }
-        // Each by two wakers that there were not before; the first place is not the list.
-        let wakers = [(); 2].map(|()| Waker::from(Arc::new(Nobody)));
+    // All alive, or one would have the address of another that is gone.
+    let wakers: Vec<_> = (0..10_000)
+        .map(|_| Waker::from(Arc::new(Nobody(0))))
+        .collect();
+    let before = BYTES.get();
+    // By two each time: the first has a place of its own.
+    for pair in wakers.chunks(2) {
         runtime.block_on(async {
-            for waker in &wakers {
+            for waker in pair {
                 let cx = &mut Context::from_waker(waker);
                 assert!(fd.poll_read_ready(cx).is_pending());
             }
@@ -304,7 +304,8 @@ fn those_that_polled_a_source_are_forgotten_with_its_event() {
     assert!(kept < 30_000, "{kept} bytes");
 }
 
-struct Nobody;
+/// Of a size, so that each has an address.
+struct Nobody(#[expect(dead_code, reason = "it is there to have a size")] u64);
 
 impl Wake for Nobody {
     fn wake(self: Arc<Self>) {}
