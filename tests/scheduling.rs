@@ -453,6 +453,25 @@ fn every_kind_of_ready_operation_spends_the_budget() {
     });
 }
 
+/// Fault B25. Catches: a task that begins with what the one before has left of its budget.
+#[test]
+fn each_poll_begins_with_a_whole_budget() {
+    let _limit = limit(30);
+    block_on(async {
+        for _ in 0..3 {
+            // The least that a budget can be, but one.
+            let spends = poll_fn(|cx| {
+                for _ in 0..120 {
+                    let spent = pin!(reveille::task::coop::consume_budget()).poll(cx);
+                    assert!(spent.is_ready());
+                }
+                Poll::Ready(())
+            });
+            spawn(spends).await.unwrap();
+        }
+    });
+}
+
 /// Fault B41. Catches: an operation that fails at once, or succeeds where it could not wait, and
 /// spends nothing: a server that logs its errors and goes on starves all others.
 #[test]

@@ -446,6 +446,60 @@ fn a_handle_panics_when_it_is_polled_after_it_gave_its_output() {
     });
 }
 
+/// Fault B15, R5. Catches: a waker dropped under a borrow, or whose panic goes on, when another takes its
+/// place in a handle, or when the handle is dropped.
+#[test]
+fn a_waker_that_a_handle_drops_may_spawn_and_panic() {
+    thread_local! {
+        static DROPPED: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Meddles;
+    impl Wake for Meddles {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Meddles {
+        fn drop(&mut self) {
+            task::spawn(async {}).detach();
+            DROPPED.set(DROPPED.get() + 1);
+            panic!("in the drop of a waker");
+        }
+    }
+    let _limit = limit(30);
+    block_on(async {
+        let polled = || {
+            let mut task = spawn(async { 7 });
+            // The handle has the only one.
+            let waker = Waker::from(Arc::new(Meddles));
+            let polled = Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            task
+        };
+        assert_eq!(polled().await.unwrap(), 7);
+        assert_eq!(DROPPED.get(), 1);
+        drop(polled());
+        assert_eq!(DROPPED.get(), 2);
+    });
+}
+
+/// R1. Catches: a task that wakes itself in its last poll, and is queued twice when its handle goes.
+#[test]
+fn a_task_that_is_done_and_queued_can_be_detached() {
+    let _limit = limit(30);
+    block_on(async {
+        let task = spawn(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        }));
+        yield_now().await;
+        assert!(task.is_finished());
+        drop(task);
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
+    });
+}
+
 /// R3. Catches: an output handed to another thread, or an endless wait there.
 #[test]
 fn a_handle_panics_elsewhere_and_says_what_to_do() {

@@ -7,6 +7,7 @@ mod bomb;
 #[path = "support/limit.rs"]
 mod limit;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::{Future as _, pending, poll_fn};
@@ -392,6 +393,70 @@ fn a_panic_that_no_handle_reports_is_one_error_event() {
             .collect();
         assert_eq!(errors, ["a detached task panicked"]);
     }
+}
+
+/// Catches: an output whose drop panics, and of which nobody hears.
+#[test]
+fn an_output_that_panics_as_it_is_dropped_is_one_error_event() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let _limit = limit(30);
+    let seen = Recorder::default().during(|| {
+        block_on(async {
+            spawn(async { Panics }).detach();
+            yield_now().await;
+            yield_now().await;
+        });
+    });
+    let mut errors = seen
+        .iter()
+        .filter(|seen| seen.level == Some(Level::ERROR))
+        .map(|seen| seen.field("message"));
+    let text = "the output of a detached task panicked while it was dropped";
+    assert_eq!(errors.next().unwrap(), text);
+    assert!(errors.next().is_none());
+}
+
+/// Fault B15, R5, R9. Catches: a span that is closed under a borrow, or a panic about it that goes on.
+#[test]
+fn a_subscriber_may_spawn_and_panic_at_each_closed_span() {
+    thread_local! {
+        static SPAWNED: Cell<usize> = const { Cell::new(0) };
+        static RAN: Cell<usize> = const { Cell::new(0) };
+    }
+    within(10, || {
+        let meddles = Called(|here: &str| {
+            if here == "a closed span" {
+                if SPAWNED.get() < 20 {
+                    SPAWNED.set(SPAWNED.get() + 1);
+                    spawn(async { RAN.set(RAN.get() + 1) }).detach();
+                }
+                panic!("on purpose");
+            }
+        });
+        tracing::subscriber::with_default(meddles, || {
+            block_on(async {
+                spawn(async {}).detach();
+                let aborted = spawn(pending::<()>());
+                aborted.abort();
+                assert!(aborted.await.unwrap_err().is_cancelled());
+                assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
+                for _ in 0..2 {
+                    let done = spawn(async {});
+                    yield_now().await;
+                    drop(done);
+                }
+                for _ in 0..30 {
+                    yield_now().await;
+                }
+            });
+        });
+        assert_eq!((SPAWNED.get(), RAN.get()), (20, 20));
+    });
 }
 
 /// Fault B19. Catches: a shutdown that gives up in silence.

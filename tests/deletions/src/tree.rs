@@ -3,8 +3,9 @@
 //! Interface: [`build`] makes the copy under target/deletions/, finds out which sites compile, and builds the tests.
 //! Invariant: with no site chosen the copy behaves as the project does.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,6 +38,15 @@ pub struct Built {
     pub binaries: BTreeMap<String, PathBuf>,
 }
 
+/// The sources with switches, as they were written out.
+struct Copied<'a> {
+    switched: Vec<Switched<'a>>,
+    /// By file: behind each inserted piece, the byte of the copy and that of the source.
+    places: HashMap<String, Vec<(usize, usize)>>,
+    /// Those with sites, of all files.
+    functions: BTreeSet<(String, usize, usize)>,
+}
+
 /// A site inside the text as it was written out.
 struct Switched<'a> {
     site: &'a Site,
@@ -53,36 +63,83 @@ pub fn build(root: &Path, sites: &[Site], mut dropped: HashSet<Key>) -> Result<B
     let mut lib = read(&root.join("lib.rs"))?;
     lib.push_str(SWITCH);
     write(&tree.join("lib.rs"), &lib)?;
+    let mut doubtful = Doubtful::new();
     loop {
-        let switched = switch_all(root, &tree, sites, &dropped)?;
+        let copied = switch_all(root, &tree, sites, &dropped)?;
         let errors = compile_errors(&tree)?;
         if errors.is_empty() {
-            let switches = switched
-                .iter()
-                .map(|at| (at.site.key.clone(), at.number))
-                .collect();
-            let binaries = build_tests(&tree)?;
-            return Ok(Built {
-                tree,
-                switches,
-                binaries,
-            });
+            break;
         }
         let before = dropped.len();
         for error in &errors {
-            blame(error, &switched, &mut dropped);
+            blame(error, &copied, &mut dropped, &mut doubtful);
         }
-        println!(
-            "{} sites do not compile behind a switch so far",
-            dropped.len()
-        );
         if dropped.len() == before {
-            return Err(format!(
-                "no site explains: {}",
-                errors[0]["rendered"].as_str().unwrap_or("?")
-            ));
+            return Err(unexplained(&errors));
         }
     }
+    println!("{} sites do not compile behind a switch", dropped.len());
+    let switched = try_doubtful(root, &tree, sites, &mut dropped, doubtful)?;
+    println!("{} of them for certain", dropped.len());
+    let switches = switched
+        .iter()
+        .map(|at| (at.site.key.clone(), at.number))
+        .collect();
+    let binaries = build_tests(&tree)?;
+    Ok(Built {
+        tree,
+        switches,
+        binaries,
+    })
+}
+
+/// A file and the bytes of a function in it.
+type Function = (String, Range<usize>);
+
+/// Sites of a function that has an error which another of its sites may explain.
+type Doubtful = BTreeMap<(String, usize), Vec<Key>>;
+
+/// Tries them again, one of each function at a time: what compiles with those that do is kept.
+fn try_doubtful<'a>(
+    root: &Path,
+    tree: &Path,
+    sites: &'a [Site],
+    dropped: &mut HashSet<Key>,
+    mut doubtful: Doubtful,
+) -> Result<Vec<Switched<'a>>, String> {
+    loop {
+        let mut tried: HashMap<_, _> = doubtful
+            .iter_mut()
+            .filter_map(|(function, keys)| Some((function.clone(), keys.pop()?)))
+            .collect();
+        for key in tried.values() {
+            dropped.remove(key);
+        }
+        let last = tried.is_empty();
+        loop {
+            let copied = switch_all(root, tree, sites, dropped)?;
+            let errors = compile_errors(tree)?;
+            if errors.is_empty() {
+                if last {
+                    return Ok(copied.switched);
+                }
+                break;
+            }
+            let functions = errors.iter().flat_map(|error| functions_of(error, &copied));
+            let guilty: Vec<Key> = functions
+                .filter_map(|(file, range)| tried.remove(&(file, range.start)))
+                .collect();
+            if guilty.is_empty() {
+                return Err(unexplained(&errors));
+            }
+            dropped.extend(guilty);
+        }
+    }
+}
+
+fn unexplained(errors: &[Value]) -> String {
+    let text = errors.first().and_then(|error| error["rendered"].as_str());
+    format!("no site explains: {}", text.unwrap_or("?"))
 }
 
 /// What git knows or could add, with new dates: cargo compares them.
@@ -111,7 +168,7 @@ fn switch_all<'a>(
     tree: &Path,
     sites: &'a [Site],
     dropped: &HashSet<Key>,
-) -> Result<Vec<Switched<'a>>, String> {
+) -> Result<Copied<'a>, String> {
     let mut by_file: BTreeMap<&str, Vec<(u32, &Site)>> = BTreeMap::new();
     for (number, site) in (1..).zip(sites) {
         let of_file = by_file.entry(&site.file).or_default();
@@ -120,6 +177,7 @@ fn switch_all<'a>(
         }
     }
     let mut all = Vec::new();
+    let mut places = HashMap::new();
     for (file, sites) in by_file {
         let text = read(&root.join(file))?;
         let mut pieces = Vec::new();
@@ -134,6 +192,7 @@ fn switch_all<'a>(
         let mut copy = String::new();
         let mut bounds = vec![(0, 0); sites.len()];
         let mut done = 0;
+        let mut behind = vec![(0, 0)];
         for (place, opens, _, at, piece) in pieces {
             copy += &text[done..place];
             done = place;
@@ -144,9 +203,11 @@ fn switch_all<'a>(
             if opens == 0 {
                 bounds[usize::MAX - at].1 = copy.len();
             }
+            behind.push((copy.len(), place));
         }
         copy += &text[done..];
         write(&tree.join(file), &copy)?;
+        places.insert(file.to_owned(), behind);
         let switched = sites
             .iter()
             .zip(bounds)
@@ -158,53 +219,79 @@ fn switch_all<'a>(
             });
         all.extend(switched);
     }
-    Ok(all)
+    let functions = sites
+        .iter()
+        .map(|site| (site.file.clone(), site.function.start, site.function.end));
+    Ok(Copied {
+        switched: all,
+        places,
+        functions: functions.collect(),
+    })
 }
 
-/// Drops the innermost site that an error lies in; failing that, all of the function.
-fn blame(error: &Value, switched: &[Switched<'_>], dropped: &mut HashSet<Key>) {
-    let before = dropped.len();
-    let mut spans = Vec::new();
-    spans_of(error, &mut spans);
-    for (file, start, end) in &spans {
-        let around = switched
-            .iter()
-            .filter(|at| at.site.file == *file && at.start <= *start && *end <= at.end)
-            .min_by_key(|at| at.end - at.start);
-        if let Some(at) = around {
-            dropped.insert(at.site.key.clone());
+/// Drops the innermost site around an error of types, which it explains. Of any other error, such as the use of what was
+/// moved, all sites of the function are dropped, and doubtful.
+fn blame(error: &Value, copied: &Copied<'_>, dropped: &mut HashSet<Key>, doubtful: &mut Doubtful) {
+    let code = error["code"]["code"].as_str().unwrap_or_default();
+    if ["E0308", "E0317"].contains(&code) {
+        let mut found = false;
+        for (file, start, end) in spans_of(error) {
+            let around = copied
+                .switched
+                .iter()
+                .filter(|at| at.site.file == file && at.start <= start && end <= at.end)
+                .min_by_key(|at| at.end - at.start);
+            if let Some(at) = around {
+                found = true;
+                dropped.insert(at.site.key.clone());
+            }
+        }
+        if found {
+            return;
         }
     }
-    if dropped.len() > before {
-        return;
-    }
-    for (file, start, _) in &spans {
-        // The sites of a function lie together: the nearest before the error names it.
-        let near = switched
-            .iter()
-            .filter(|at| at.site.file == *file)
-            .min_by_key(|at| at.start.abs_diff(*start));
-        if let Some(near) = near {
-            let same = |at: &&Switched<'_>| {
-                at.site.file == *file && at.site.function == near.site.function
-            };
-            dropped.extend(switched.iter().filter(same).map(|at| at.site.key.clone()));
+    for (file, range) in functions_of(error, copied) {
+        let same = |at: &&Switched<'_>| at.site.file == file && at.site.function == range;
+        for at in copied.switched.iter().filter(same) {
+            if dropped.insert(at.site.key.clone()) {
+                let of_function = doubtful.entry((file.clone(), range.start)).or_default();
+                of_function.push(at.site.key.clone());
+            }
         }
     }
+}
+
+/// The functions that an error speaks of.
+fn functions_of(error: &Value, copied: &Copied<'_>) -> Vec<Function> {
+    let function = |(file, start, _): (String, usize, usize)| {
+        let places = copied.places.get(&file)?;
+        let next = places.partition_point(|(at, _)| *at <= start);
+        let (in_copy, in_source) = places[next - 1];
+        // Not beyond the next piece, in which it may lie.
+        let most = places.get(next).map_or(usize::MAX, |(_, source)| *source);
+        let source = (in_source + (start - in_copy)).min(most);
+        let around = |(of, begins, ends): &&(String, usize, usize)| {
+            *of == file && *begins <= source && source < *ends
+        };
+        let innermost = copied
+            .functions
+            .iter()
+            .filter(around)
+            .min_by_key(|(_, a, b)| b - a)?;
+        Some((file, innermost.1..innermost.2))
+    };
+    spans_of(error).into_iter().filter_map(function).collect()
 }
 
 /// File, first byte and the byte behind the last, of each span of a message.
-fn spans_of(message: &Value, into: &mut Vec<(String, usize, usize)>) {
-    for span in message["spans"].as_array().into_iter().flatten() {
+fn spans_of(message: &Value) -> Vec<(String, usize, usize)> {
+    let spans = message["spans"].as_array().into_iter().flatten();
+    let span = |span: &Value| {
         let number = |name: &str| span[name].as_u64().map(|n| n as usize);
-        if let (Some(file), Some(start), Some(end)) = (
-            span["file_name"].as_str(),
-            number("byte_start"),
-            number("byte_end"),
-        ) {
-            into.push((file.into(), start, end));
-        }
-    }
+        let file = span["file_name"].as_str()?.to_owned();
+        Some((file, number("byte_start")?, number("byte_end")?))
+    };
+    spans.filter_map(span).collect()
 }
 
 fn cargo(tree: &Path, arguments: &[&str]) -> Result<Vec<Value>, String> {
