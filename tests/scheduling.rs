@@ -458,16 +458,19 @@ fn every_kind_of_ready_operation_spends_the_budget() {
 fn each_poll_begins_with_a_whole_budget() {
     let _limit = limit(30);
     block_on(async {
-        for _ in 0..3 {
-            // The least that a budget can be, but one.
-            let spends = poll_fn(|cx| {
+        // One behind the other, and the main future not between them.
+        let tasks = [(); 3].map(|()| {
+            spawn(poll_fn(|cx| {
+                // The least that a budget can be, but one.
                 for _ in 0..120 {
                     let spent = pin!(reveille::task::coop::consume_budget()).poll(cx);
                     assert!(spent.is_ready());
                 }
                 Poll::Ready(())
-            });
-            spawn(spends).await.unwrap();
+            }))
+        });
+        for task in tasks {
+            task.await.unwrap();
         }
     });
 }

@@ -481,6 +481,25 @@ fn a_waker_that_a_handle_drops_may_spawn_and_panic() {
     });
 }
 
+/// Catches: a slot that nobody frees, because its task was queued when its outcome was taken.
+#[test]
+fn a_task_that_is_done_and_queued_leaves_no_slot_when_it_was_awaited() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        for _ in 0..100 {
+            let task = spawn(poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Ready(7)
+            }));
+            yield_now().await;
+            assert_eq!(task.await.unwrap(), 7);
+        }
+    });
+    runtime.turn().unwrap();
+    assert_eq!(runtime.handle().metrics().tasks, 0);
+}
+
 /// R1. Catches: a task that wakes itself in its last poll, and is queued twice when its handle goes.
 #[test]
 fn a_task_that_is_done_and_queued_can_be_detached() {
