@@ -160,6 +160,10 @@ impl<T: 'static> JoinHandle<T> {
     /// The outcome, if it is there. Waits for nothing, so the budget has no say.
     #[track_caller]
     pub(super) fn try_take(&mut self) -> Option<Result<T, JoinError>> {
+        // Asked first, for below a waker that waits would give way to one that does nothing.
+        if !self.is_finished() {
+            return None;
+        }
         let home = context::home_of(self.name);
         match self.poll_outcome(home.as_deref(), &Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Some(outcome),

@@ -110,13 +110,17 @@ impl<T: 'static> JoinSet<T> {
     /// Inside: the [`JoinError`] of the task.
     ///
     /// # Panics
-    /// Outside the tasks' runtime while that lives, if a task has ended.
+    /// Outside the tasks' runtime while that lives, if a task has ended; when the future is polled after
+    /// it was ready.
     ///
     /// # Cancel safety
     /// Safe: a task leaves the set when its output is returned, and not before.
     pub fn join_next(&mut self) -> impl Future<Output = Option<Result<T, JoinError>>> {
         let pick = |(_, output)| output;
-        JoinNext { set: self, pick }
+        JoinNext {
+            set: Some(self),
+            pick,
+        }
     }
 
     /// As [`join_next`](JoinSet::join_next), with the task's id.
@@ -130,7 +134,10 @@ impl<T: 'static> JoinSet<T> {
         &mut self,
     ) -> impl Future<Output = Option<(Id, Result<T, JoinError>)>> {
         let pick = |next| next;
-        JoinNext { set: self, pick }
+        JoinNext {
+            set: Some(self),
+            pick,
+        }
     }
 
     /// Polls for the next task to end; see [`join_next`](JoinSet::join_next).
@@ -323,7 +330,8 @@ impl<T> fmt::Debug for JoinSet<T> {
 /// The future of [`JoinSet::join_next`] and its kin; by hand, so that its panic tells the line of the
 /// `.await`.
 struct JoinNext<'a, T, R> {
-    set: &'a mut JoinSet<T>,
+    /// `None` when it was ready: polled again it panics, as an async fn does.
+    set: Option<&'a mut JoinSet<T>>,
     pick: fn((Id, Result<T, JoinError>)) -> R,
 }
 
@@ -332,7 +340,10 @@ impl<T: 'static, R> Future for JoinNext<'_, T, R> {
 
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
-        let next = ready!(self.set.poll_join_next_with_id(cx));
+        let set = self.set.as_mut();
+        let set = set.expect("`join_next` was polled after it was ready");
+        let next = ready!(set.poll_join_next_with_id(cx));
+        self.set = None;
         Poll::Ready(next.map(self.pick))
     }
 }

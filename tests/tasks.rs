@@ -450,6 +450,7 @@ fn a_handle_panics_when_it_is_polled_after_it_gave_its_output() {
 /// place in a handle, or when the handle is dropped.
 #[test]
 fn a_waker_that_a_handle_drops_may_spawn_and_panic() {
+    let _limit = limit(30);
     thread_local! {
         static DROPPED: Cell<usize> = const { Cell::new(0) };
     }
@@ -464,7 +465,6 @@ fn a_waker_that_a_handle_drops_may_spawn_and_panic() {
             panic!("in the drop of a waker");
         }
     }
-    let _limit = limit(30);
     block_on(async {
         let polled = || {
             let mut task = spawn(async { 7 });
@@ -1543,6 +1543,64 @@ fn a_panic_in_a_set_is_that_tasks_outcome() {
             let (id, outcome) = set.join_next_with_id().await.unwrap();
             assert!(id == returns.id() && outcome.is_ok());
         });
+    });
+}
+
+/// R9. Catches: a question whether a task has ended that takes the place of whoever waits for it, at the moment
+/// when the task is at its end and not past it.
+#[test]
+fn whoever_tries_a_set_replaces_nobody_that_waits() {
+    let _limit = limit(30);
+    thread_local! {
+        static SET: RefCell<JoinSet<u32>> = RefCell::new(JoinSet::new());
+        static WOKEN: Cell<usize> = const { Cell::new(0) };
+    }
+    struct Counts;
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            WOKEN.set(WOKEN.get() + 1);
+        }
+    }
+    struct Polls;
+    impl Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            let waker = Waker::from(Arc::new(Counts));
+            SET.with_borrow_mut(|set| {
+                let cx = &mut Context::from_waker(&waker);
+                assert!(set.poll_join_next(cx).is_pending());
+                assert!(set.try_join_next().is_none());
+            });
+        }
+    }
+    block_on(async {
+        let waker = Waker::from(Arc::new(Polls));
+        SET.with_borrow_mut(|set| {
+            set.spawn(async { 7 });
+            let cx = &mut Context::from_waker(&waker);
+            assert!(set.poll_join_next(cx).is_pending());
+        });
+        yield_now().await;
+        yield_now().await;
+        assert_eq!(WOKEN.get(), 1);
+        let output = SET.with_borrow_mut(JoinSet::try_join_next);
+        assert_eq!(output.unwrap().unwrap(), 7);
+    });
+}
+
+/// Catches: a future that was ready and takes a second task.
+#[test]
+fn the_next_of_a_set_is_taken_once() {
+    let _limit = limit(30);
+    block_on(async {
+        let mut set: JoinSet<u32> = [1, 2].map(ready).into_iter().collect();
+        {
+            let mut next = pin!(set.join_next());
+            assert_eq!(next.as_mut().await.unwrap().unwrap(), 1);
+            let cx = &mut Context::from_waker(Waker::noop());
+            let text = panic_text(|| drop(next.as_mut().poll(cx)));
+            assert!(text.contains("after it was ready"), "{text}");
+        }
+        assert_eq!(set.join_next().await.unwrap().unwrap(), 2);
     });
 }
 

@@ -398,13 +398,13 @@ fn a_panic_that_no_handle_reports_is_one_error_event() {
 /// Catches: an output whose drop panics, and of which nobody hears.
 #[test]
 fn an_output_that_panics_as_it_is_dropped_is_one_error_event() {
+    let _limit = limit(30);
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
             panic!("on purpose");
         }
     }
-    let _limit = limit(30);
     let seen = Recorder::default().during(|| {
         block_on(async {
             spawn(async { Panics }).detach();
@@ -424,6 +424,7 @@ fn an_output_that_panics_as_it_is_dropped_is_one_error_event() {
 /// Fault B15, R5, R9. Catches: a span that is closed under a borrow, or a panic about it that goes on.
 #[test]
 fn a_subscriber_may_spawn_and_panic_at_each_closed_span() {
+    let _limit = limit(30);
     thread_local! {
         static SPAWNED: Cell<usize> = const { Cell::new(0) };
         static RAN: Cell<usize> = const { Cell::new(0) };
