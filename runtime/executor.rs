@@ -203,7 +203,7 @@ impl Executor {
         }
     }
 
-    /// Wakes some task without a reason, now and then: every future must bear that.
+    /// Wakes some task without a reason, now and then: `Future::poll` allows spurious wakes.
     pub(super) fn wake_for_nothing(&self, chaos: &Chaos) {
         let slots = self.state.borrow().tasks.slots();
         if slots > 0 && chaos.one_in(4) {

@@ -11,7 +11,8 @@
 //!
 //! An *exact name* ([`slab::Name`]: place, index, serial) never errs: handles, timers and sockets
 //! hold one. A *hint* is a name truncated to 64 bits, in a waker ([`waker::Hint`]) or an epoll token
-//! ([`reactor`]); when it errs, somebody is woken once for nothing, which every future must bear.
+//! ([`reactor`]); when it errs, another task is woken once without a reason. `Future::poll` allows such
+//! spurious wakes.
 //!
 //! *Home* means: this runtime is the innermost one that runs on this thread. Everything else is
 //! *elsewhere*, and goes through the inbox of the runtime's [`place`].

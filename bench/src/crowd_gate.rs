@@ -17,7 +17,7 @@ use crate::tools::Tool;
 /// times as much.
 const LIMIT: f64 = 3.0;
 
-/// Whoever is counted; only the first one is judged.
+/// The contenders that are counted; only the first one is judged.
 const NAMES: &[&str] = if cfg!(feature = "peers") {
     &["reveille", "tokio"]
 } else {

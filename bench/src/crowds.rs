@@ -58,7 +58,7 @@ const OWN_DESCRIPTORS: u64 = 200;
 /// Fewer than a task may do in one poll before its budget is spent: 128 in tokio, from 121 to 128 in reveille.
 const A_POLL: usize = 64;
 
-/// How long it takes to make the timers, at most: so much for all, and so much for each. Whoever waits spends nothing.
+/// How long it takes to make the timers, at most: so much for all, and so much for each. Waiting takes no instructions.
 const TO_MAKE_TIMERS: (Duration, Duration) =
     (Duration::from_millis(200), Duration::from_micros(30));
 

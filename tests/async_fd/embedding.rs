@@ -118,16 +118,18 @@ fn a_turn_looks_at_least_every_61_polls() {
     }
 }
 
+/// A runtime whose clock stands still, and jumps to the next deadline when there is nothing else to do.
+fn auto_advancing() -> Runtime {
+    let mut options = Builder::new();
+    options.start_paused(true).auto_advance(true);
+    options.build().unwrap()
+}
+
 /// Fault D14. Catches: a clock that jumps although somebody waits, who was not the first to wait.
 #[test]
 fn a_paused_clock_stands_still_while_anybody_waits() {
     let _limit = limit(30);
-    let mut options = Builder::new();
-    let runtime = options
-        .start_paused(true)
-        .auto_advance(true)
-        .build()
-        .unwrap();
+    let runtime = auto_advancing();
     let (ours, _theirs) = reader();
     let _sleeps = inside(&runtime, || spawn(sleep(Duration::from_secs(3600))));
     runtime.turn().unwrap();
@@ -147,9 +149,7 @@ fn a_paused_clock_stands_still_while_anybody_waits() {
 #[test]
 fn a_clock_that_was_resumed_jumps_to_no_deadline() {
     let _limit = limit(30);
-    let mut options = Builder::new();
-    options.start_paused(true).auto_advance(true);
-    let runtime = options.build().unwrap();
+    let runtime = auto_advancing();
     let hour = Duration::from_secs(3600);
     inside(&runtime, reveille::time::resume);
     let _waits = inside(&runtime, || spawn(sleep(hour)));
@@ -162,12 +162,7 @@ fn a_clock_that_was_resumed_jumps_to_no_deadline() {
 #[test]
 fn a_paused_clock_advances_by_itself_under_turns() {
     let _limit = limit(30);
-    let mut options = Builder::new();
-    let runtime = options
-        .start_paused(true)
-        .auto_advance(true)
-        .build()
-        .unwrap();
+    let runtime = auto_advancing();
     let start = inside(&runtime, now);
     let hour = Duration::from_secs(3600);
     // Made inside, where the clock is the paused one.
@@ -228,12 +223,7 @@ fn a_paused_clock_advances_by_itself_under_turns() {
 #[test]
 fn a_paused_clock_does_not_jump_over_mail() {
     let _limit = limit(30);
-    let mut options = Builder::new();
-    let runtime = options
-        .start_paused(true)
-        .auto_advance(true)
-        .build()
-        .unwrap();
+    let runtime = auto_advancing();
     let start = inside(&runtime, now);
     let handle = runtime.handle();
     let (sender, receiver) = mpsc::channel();

@@ -41,7 +41,7 @@ pub trait Contender {
     /// each connection.
     fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> impl Future<Output = io::Result<()>>;
 
-    /// What one of so many costs; whoever [`Gathers`] can tell.
+    /// What one item of a crowd of this size costs; a contender that [`Gathers`] can tell.
     fn crowd(_: Crowd, _size: usize, _n: u64) -> impl Future<Output = io::Result<Sample>> {
         future::ready(Err(io::ErrorKind::Unsupported.into()))
     }

@@ -19,7 +19,6 @@ pub const VARIABLE: &str = "REVEILLE_DELETION";
 /// What asks it. The first to ask is no signal handler and no forked child: a runtime was built before.
 const SWITCH: &str = r#"
 #[doc(hidden)]
-#[allow(missing_docs)]
 pub mod deletion {
     pub fn kept(site: u32) -> bool {
         static CHOSEN: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
