@@ -256,7 +256,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// than was offered.
     #[inline]
     pub fn offer(&self, len: usize) -> usize {
-        let chaos = context::with_current(|shared| Some(shared.chaos.as_ref()?.offer(len)));
+        let chaos = context::with_current(|core| Some(core.chaos.as_ref()?.offer(len)));
         chaos.flatten().unwrap_or(len)
     }
 

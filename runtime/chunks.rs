@@ -1,7 +1,7 @@
 //! Chunks: the slots of a slab beyond the first, in pieces that come and go.
 //!
 //! Interface: [`Chunks::insert`] takes a vacant slot, [`vacate`](Chunks::vacate) gives one back,
-//! [`give_back_room`](Chunks::give_back_room) frees the chunks in which nobody lives.
+//! [`trim`](Chunks::trim) frees the chunks in which nobody lives.
 //! Invariant: a chunk is in `open` exactly while it is there and has a vacant slot, and each place of the
 //! directory without a chunk is in `holes`, once. So whatever survives a burst holds its own chunk, and
 //! half a byte for each slot below it, in the directory and in what is as long: no other memory.
@@ -172,7 +172,7 @@ impl<T> Chunks<T> {
     /// slots as the vector has, which the next batch need not take again. A few that keep the directory
     /// long are freed as well.
     #[inline]
-    pub(super) fn give_back_room(&mut self) {
+    pub(super) fn trim(&mut self) {
         const FEW: usize = NEAR / SLOTS;
         if self.vacant == 0 {
             return;

@@ -1,7 +1,7 @@
 //! The clock: what time it is in this runtime, and what time it was at the last look.
 //!
 //! Interface: [`Clock::now`] reads it; [`turn_time`](Clock::turn_time) is what it showed when the
-//! loop last looked; [`pause`](Clock::pause), [`resume`](Clock::resume) and
+//! loop last turned; [`pause`](Clock::pause), [`resume`](Clock::resume) and
 //! [`advance`](Clock::advance) are for tests.
 //! Invariant: it never goes back, and the turn's time is never later than `now`. So whoever finds
 //! a deadline reached by the turn's time is never early.
@@ -59,7 +59,7 @@ impl Clock {
     }
 
     /// Reads the clock for the turn that begins.
-    pub(super) fn look(&self) -> Instant {
+    pub(super) fn start_turn(&self) -> Instant {
         self.turn_time.set(self.now());
         self.turn_time.get()
     }

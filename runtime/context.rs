@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use libc::c_ulong;
 
-use super::Shared;
+use super::Core;
 use super::foreign;
 use super::slab::Name;
 use super::sys;
@@ -20,22 +20,22 @@ thread_local! {
     // `ManuallyDrop`, so that the value needs no destructor: then the standard library registers
     // none, and a wake from the destructor of any other thread-local still finds it, in whatever
     // order they run. Nothing leaks: every guard puts back what it found.
-    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Shared>>>> =
+    static CURRENT: RefCell<ManuallyDrop<Option<Rc<Core>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// The current runtime, if there is one.
 #[inline]
-pub(crate) fn current() -> Option<Rc<Shared>> {
+pub(crate) fn current() -> Option<Rc<Core>> {
     CURRENT.with(|current| Option::clone(&current.borrow()))
 }
 
 /// The current runtime, or a panic at the caller's line that says what to do.
 #[inline]
 #[track_caller]
-pub(crate) fn expect_current(what: &str) -> Rc<Shared> {
+pub(crate) fn expect_current(what: &str) -> Rc<Core> {
     match current() {
-        Some(shared) => shared,
+        Some(core) => core,
         None => panic!(
             "{what} outside a runtime: call it inside `reveille::block_on` or `Runtime::block_on`"
         ),
@@ -44,44 +44,44 @@ pub(crate) fn expect_current(what: &str) -> Rc<Shared> {
 
 /// The current runtime, if it is the one in which `name` was given.
 #[inline]
-pub(crate) fn home_of(name: Name) -> Option<Rc<Shared>> {
-    current().filter(|shared| shared.is_home_of(name))
+pub(crate) fn home_of(name: Name) -> Option<Rc<Core>> {
+    current().filter(|core| core.is_home_of(name))
 }
 
 /// Runs `f` on the current runtime.
 #[inline]
-pub(super) fn with_current<R>(f: impl FnOnce(&Shared) -> R) -> Option<R> {
+pub(super) fn with_current<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     current().as_deref().map(f)
 }
 
 /// Runs `f` on the current runtime, if it is the one in which `name` was given.
 #[inline]
-pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Shared) -> R) -> Option<R> {
+pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Core) -> R) -> Option<R> {
     home_of(name).as_deref().map(f)
 }
 
 /// A runtime runs on this thread, and is the current one, until this is dropped. Guards are dropped
 /// in the reverse order of their making, also when the thread unwinds.
 pub(super) struct Running {
-    shared: Rc<Shared>,
-    outer: Option<Rc<Shared>>,
+    core: Rc<Core>,
+    outer: Option<Rc<Core>>,
     /// The thread's timer slack before, in nanoseconds, if the options changed it.
     slack: Option<c_ulong>,
 }
 
 impl Running {
-    pub(super) fn enter(shared: &Rc<Shared>) -> Running {
-        shared.running.set(true);
-        shared.inbox.awake();
-        let slack = shared.options.timer_slack.and_then(|slack| {
+    pub(super) fn enter(core: &Rc<Core>) -> Running {
+        core.running.set(true);
+        core.inbox.awake();
+        let slack = core.options.timer_slack.and_then(|slack| {
             // Zero would mean "the default" to the kernel.
             let nanos = u32::try_from(slack.as_nanos()).unwrap_or(u32::MAX).max(1);
             // Without it the runtime works, with timers a little later.
             sys::set_timer_slack(nanos.into()).ok()
         });
         Running {
-            shared: Rc::clone(shared),
-            outer: replace(Some(Rc::clone(shared))),
+            core: Rc::clone(core),
+            outer: replace(Some(Rc::clone(core))),
             slack,
         }
     }
@@ -93,21 +93,21 @@ impl Drop for Running {
         if let Some(slack) = self.slack {
             let _restored = sys::set_timer_slack(slack);
         }
-        self.shared.give_back_room();
+        self.core.trim();
         // At rest a runtime is asleep (R8): whoever brings mail rings, and a foreign loop hears it.
-        self.shared.inbox.rest();
-        self.shared.running.set(false);
+        self.core.inbox.rest();
+        self.core.running.set(false);
     }
 }
 
-fn replace(with: Option<Rc<Shared>>) -> Option<Rc<Shared>> {
+fn replace(with: Option<Rc<Core>>) -> Option<Rc<Core>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
 }
 
 /// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
 /// foreign code, so it comes last.
 #[inline]
-pub(super) fn trace_wake(span_id: impl FnOnce(&Shared) -> Option<u64>) {
+pub(super) fn trace_wake(span_id: impl FnOnce(&Core) -> Option<u64>) {
     foreign::trace(|| {
         let span = with_current(span_id).flatten();
         // A waker here owns nothing, so waking by value and by reference are the same, and clones

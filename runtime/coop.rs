@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Shared;
+use super::Core;
 use super::context;
 
 /// Takes one operation from the budget of the task that is polled; if there is none left, lets all
@@ -38,11 +38,11 @@ use super::context;
 /// ```
 pub async fn consume_budget() {
     poll_fn(|cx| {
-        let Some(shared) = context::current() else {
+        let Some(core) = context::current() else {
             return Poll::Ready(());
         };
-        ready!(shared.budget.poll(cx));
-        shared.budget.spend();
+        ready!(core.budget.poll(cx));
+        core.budget.spend();
         Poll::Ready(())
     })
     .await;
@@ -60,7 +60,7 @@ pub async fn consume_budget() {
 /// });
 /// ```
 pub fn has_budget_remaining() -> bool {
-    context::with_current(|shared| shared.budget.is_left()).unwrap_or(true)
+    context::with_current(|core| core.budget.is_left()).unwrap_or(true)
 }
 
 /// Makes `future` one operation of the budget: it is polled only while some is left, and spends one when
@@ -99,13 +99,13 @@ impl<F: Future> Future for Coop<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let shared = context::current();
-        if let Some(shared) = &shared {
-            ready!(shared.budget.poll(cx));
+        let core = context::current();
+        if let Some(core) = &core {
+            ready!(core.budget.poll(cx));
         }
         let output = ready!(self.project().future.poll(cx));
-        if let Some(shared) = &shared {
-            shared.budget.spend();
+        if let Some(core) = &core {
+            core.budget.spend();
         }
         Poll::Ready(output)
     }
@@ -148,16 +148,14 @@ impl<F: Future> Future for Unconstrained<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         /// Gives the budget back, also if the future panics.
-        struct Lifted<'a>(&'a Shared, u32);
+        struct Lifted<'a>(&'a Core, u32);
         impl Drop for Lifted<'_> {
             fn drop(&mut self) {
                 self.0.budget.restore(self.1);
             }
         }
-        let shared = context::current();
-        let _lifted = shared
-            .as_deref()
-            .map(|shared| Lifted(shared, shared.budget.lift()));
+        let core = context::current();
+        let _lifted = core.as_deref().map(|core| Lifted(core, core.budget.lift()));
         self.project().future.poll(cx)
     }
 }

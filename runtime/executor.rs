@@ -31,7 +31,7 @@ use std::task::{Context, Poll, Waker};
 
 use tracing::{Span, trace};
 
-use super::Shared;
+use super::Core;
 use super::chaos::Chaos;
 use super::foreign;
 use super::join::Id;
@@ -41,7 +41,7 @@ use super::task;
 use super::waker::{self, Hint};
 
 /// A cell of any future's type, pinned.
-pub(super) type TaskRef = Pin<Rc<dyn task::Cell>>;
+pub(super) type TaskRef = Pin<Rc<dyn task::RawTask>>;
 
 pub(crate) struct Executor {
     place: u16,
@@ -100,13 +100,13 @@ pub(super) enum Next {
     /// Poll the main future.
     Main,
     /// [`Executor::run`] this.
-    Run(Run),
+    Run(Popped),
     /// A finished task was in the queue: it has been cleared away, look again.
     Cleared,
 }
 
 /// A popped task and what is to be done with it.
-pub(super) struct Run {
+pub(super) struct Popped {
     index: u32,
     serial: u64,
     cell: TaskRef,
@@ -129,14 +129,14 @@ impl Executor {
     }
 
     /// Gives the main future its slot.
-    pub(super) fn insert_main(&self, shared: &Shared) -> Name {
-        self.adopt(shared, shared.serials.take(), Body::Main, None)
+    pub(super) fn insert_main(&self, core: &Core) -> Name {
+        self.adopt(core, core.serials.next(), Body::Main, None)
     }
 
     /// Adopts a task and queues it.
     pub(super) fn adopt(
         &self,
-        shared: &Shared,
+        core: &Core,
         serial: u64,
         body: Body,
         span: Option<Rc<Span>>,
@@ -159,11 +159,11 @@ impl Executor {
             span,
         };
         let index = state.tasks.insert(serial, task);
-        if state.tasks.len() > shared.room.get().tasks {
-            make_room(state, shared);
+        if state.tasks.len() > core.room.get().tasks {
+            make_room(state, core);
         }
         // The slab grows only when it is full, so there are more slots only with more tasks.
-        debug_assert!(state.tasks.slots() <= shared.room.get().slots);
+        debug_assert!(state.tasks.slots() <= core.room.get().slots);
         state.queue.push_back(index);
         Name::new(self.place, index, serial)
     }
@@ -214,9 +214,9 @@ impl Executor {
 
     /// Takes the first slot off the queue and says what to do with it.
     #[inline]
-    pub(super) fn pop(&self, shared: &Shared) -> Next {
+    pub(super) fn pop(&self, core: &Core) -> Next {
         let mut state = self.state.borrow_mut();
-        let index = match &shared.chaos {
+        let index = match &core.chaos {
             Some(chaos) if !state.queue.is_empty() => {
                 let any = chaos.below(state.queue.len());
                 state.queue.swap_remove_front(any)
@@ -233,7 +233,7 @@ impl Executor {
         task.queued = false;
         match (task.life, &task.body) {
             (Life::Running, Body::Main) => Next::Main,
-            (Life::Running, Body::Spawned(cell)) => Next::Run(Run {
+            (Life::Running, Body::Spawned(cell)) => Next::Run(Popped {
                 index,
                 serial,
                 cell: cell.clone(),
@@ -251,14 +251,14 @@ impl Executor {
 
     /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
     #[inline]
-    pub(super) fn run(&self, shared: &Shared, run: Run) {
-        let Run {
+    pub(super) fn run(&self, core: &Core, popped: Popped) {
+        let Popped {
             index,
             serial,
             cell,
             span,
             aborted,
-        } = run;
+        } = popped;
         // Until the end, so that what the task leaves behind is dropped in its name as well.
         let _current = self.set_current(serial);
         let entered = span.as_deref().map(|span| foreign::tell(|| span.enter()));
@@ -268,8 +268,8 @@ impl Executor {
             Poll::Ready(cell.cancel(Id(serial)))
         } else {
             foreign::trace(|| trace!(task = serial, "poll"));
-            shared.counters.polls.add(1);
-            shared.budget.refill();
+            core.counters.polls.add(1);
+            core.budget.refill();
             let waker = waker::unowned(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
@@ -310,11 +310,11 @@ impl Executor {
     /// Gives back the room that a burst of tasks has left, in the slab, the queue and the inbox (R1):
     /// there only when half of what remains is spare, so that one task which comes and goes resizes
     /// nothing.
-    pub(super) fn give_back_room(&self, shared: &Shared) {
+    pub(super) fn trim(&self, core: &Core) {
         const LEAST: usize = 64;
         let state = &mut *self.state.borrow_mut();
-        state.tasks.give_back_room();
-        let room = shared.room.get();
+        state.tasks.trim();
+        let room = core.room.get();
         if room.tasks.max(room.slots) <= LEAST {
             return;
         }
@@ -327,7 +327,7 @@ impl Executor {
                 tasks: room.tasks.min(twice(tasks)),
             };
             state.queue.shrink_to(room.tasks);
-            shared.resize_inbox(room);
+            core.resize_inbox(room);
         }
     }
 
@@ -348,13 +348,13 @@ impl Executor {
     /// Polls the main future, whose slot was popped.
     pub(super) fn poll_main<F: Future>(
         &self,
-        shared: &Shared,
+        core: &Core,
         name: Name,
         future: Pin<&mut F>,
     ) -> Poll<F::Output> {
         let _current = self.set_current(name.serial);
-        shared.counters.polls.add(1);
-        shared.budget.refill();
+        core.counters.polls.add(1);
+        core.budget.refill();
         let waker = waker::unowned(Hint::new(self.place, name.index(), name.serial));
         future.poll(&mut Context::from_waker(&waker))
     }
@@ -362,7 +362,7 @@ impl Executor {
     /// The main future has been dropped: its slot goes, now or with its pop.
     pub(super) fn remove_main(&self, name: Name) {
         let mut nothing = ();
-        self.take(name, &mut nothing);
+        self.take_output(name, &mut nothing);
     }
 
     /// From here on `serial` is the task that runs, until the guard is dropped.
@@ -396,12 +396,12 @@ impl Drop for CurrentTask<'_> {
 
 /// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
 #[cold]
-fn make_room(state: &mut State, shared: &Shared) {
+fn make_room(state: &mut State, core: &Core) {
     let tasks = state.tasks.len().next_power_of_two().max(64);
     let slots = state.tasks.slots().next_power_of_two().max(64);
     let queued = state.queue.len();
     state.queue.reserve(tasks.saturating_sub(queued));
-    shared.resize_inbox(Room { slots, tasks });
+    core.resize_inbox(Room { slots, tasks });
 }
 
 /// Puts a running task into the queue, once (R1).

@@ -54,8 +54,8 @@ impl Handle {
     /// Outside a runtime.
     #[track_caller]
     pub fn current() -> Handle {
-        let shared = context::expect_current("`Handle::current` called");
-        Handle::new(shared.place, shared.born)
+        let core = context::expect_current("`Handle::current` called");
+        Handle::new(core.place, core.born)
     }
 
     /// The handle of the current runtime, if there is one.
@@ -63,7 +63,7 @@ impl Handle {
     /// # Errors
     /// [`TryCurrentError`] outside a runtime.
     pub fn try_current() -> Result<Handle, TryCurrentError> {
-        let handle = context::with_current(|shared| Handle::new(shared.place, shared.born));
+        let handle = context::with_current(|core| Handle::new(core.place, core.born));
         handle.ok_or(TryCurrentError(()))
     }
 
@@ -128,8 +128,8 @@ impl LocalSpawn for Handle {
     /// If the runtime has ended, or is not the current one: the future cannot be sent there.
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
-        let shared = context::home_of(self.name()).ok_or_else(SpawnError::shutdown)?;
-        drop(shared.spawn::<_, ()>(future, None, Location::caller()));
+        let core = context::home_of(self.name()).ok_or_else(SpawnError::shutdown)?;
+        drop(core.spawn::<_, ()>(future, None, Location::caller()));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::Shared;
+use super::Core;
 use super::context;
 use super::place::{self, Command};
 use super::slab::Name;
@@ -128,7 +128,7 @@ impl<T> JoinHandle<T> {
 #[track_caller]
 fn is_finished(name: Name) -> bool {
     match context::home_of(name) {
-        Some(shared) => shared.executor.is_finished(name),
+        Some(core) => core.executor.is_finished(name),
         None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
         None => true,
     }
@@ -145,12 +145,12 @@ impl<T: 'static> Future for JoinHandle<T> {
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let home = self.name().and_then(context::home_of);
-        if let Some(shared) = &home {
-            ready!(shared.budget.poll(cx));
+        if let Some(core) = &home {
+            ready!(core.budget.poll(cx));
         }
         let outcome = ready!(self.poll_outcome(home.as_deref(), cx));
-        if let Some(shared) = &home {
-            shared.budget.spend();
+        if let Some(core) = &home {
+            core.budget.spend();
         }
         Poll::Ready(outcome)
     }
@@ -175,7 +175,7 @@ impl<T: 'static> JoinHandle<T> {
     #[track_caller]
     fn poll_outcome(
         &mut self,
-        home: Option<&Shared>,
+        home: Option<&Core>,
         cx: &Context<'_>,
     ) -> Poll<Result<T, JoinError>> {
         let name = self
@@ -183,7 +183,7 @@ impl<T: 'static> JoinHandle<T> {
             .expect("a `JoinHandle` was polled after it gave its output");
         let mut outcome: Option<Result<T, JoinError>> = None;
         match home {
-            Some(shared) => ready!(shared.executor.poll_join(name, cx, &mut outcome)),
+            Some(core) => ready!(core.executor.poll_join(name, cx, &mut outcome)),
             None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
         }
         self.on_drop = OnDrop::Nothing;
@@ -204,7 +204,7 @@ impl<T> Drop for JoinHandle<T> {
 
 fn detach(name: Name) {
     match context::home_of(name) {
-        Some(shared) => shared.executor.detach(name),
+        Some(core) => core.executor.detach(name),
         // A runtime that has ended has dropped the task, so there is nobody to tell.
         None => drop(place::post(name, Command::Detach(name))),
     }
@@ -247,7 +247,7 @@ impl AbortHandle {
 
 fn abort(name: Name) {
     match context::home_of(name) {
-        Some(shared) => shared.executor.abort(name),
+        Some(core) => core.executor.abort(name),
         None => drop(place::post(name, Command::Abort(name))),
     }
 }

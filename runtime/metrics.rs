@@ -32,7 +32,7 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) spawned: Counter,
     pub(crate) polls: Counter,
-    pub(crate) looks: Counter,
+    pub(crate) turns: Counter,
     pub(crate) parks: Counter,
     pub(crate) events: Counter,
     pub(crate) stale_events: Counter,
@@ -50,7 +50,7 @@ impl Counters {
         Metrics {
             spawned: self.spawned.get(),
             polls: self.polls.get(),
-            looks: self.looks.get(),
+            turns: self.turns.get(),
             parks: self.parks.get(),
             events: self.events.get(),
             stale_events: self.stale_events.get(),
@@ -64,7 +64,7 @@ impl Counters {
     }
 }
 
-/// What a runtime has done since it was made, and what there was when it last looked at epoll; see
+/// What a runtime has done since it was made, and what there was when it last turned at epoll; see
 /// [`Handle::metrics`](super::Handle::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,7 +74,7 @@ pub struct Metrics {
     /// Polls of tasks, main futures included.
     pub polls: u64,
     /// Looks at epoll, with or without waiting.
-    pub looks: u64,
+    pub turns: u64,
     /// Looks that were allowed to wait, because nothing was to be done.
     pub parks: u64,
     /// Events that found their source.

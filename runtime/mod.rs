@@ -52,12 +52,12 @@
 //! - R7 A source leaves epoll's interest list before its descriptor is closed, because a duplicate or
 //!   a child would keep it there. Kept by [`registration`].
 //! - R8 A runtime is asleep by default. Before it waits it publishes that, and looks at its inbox
-//!   once more, under one lock; when it stops running it publishes it, and `next_deadline` looks. A
-//!   wake that finds it asleep rings. Kept by [`place`] and [`Shared::park`].
+//!   once more, under one lock; when it stops running it publishes it, and `next_deadline` turns. A
+//!   wake that finds it asleep rings. Kept by [`place`] and [`Core::park`].
 //! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
 //!   error. One that panics silences no other. (A waker of this runtime's own tasks is not foreign:
 //!   it is woken where it is found.) The end of a runtime is an event like any other, and wakes
-//!   whoever else waits for its sources and timers. Kept by [`reactor`], [`shared`] and [`foreign`].
+//!   whoever else waits for its sources and timers. Kept by [`reactor`], [`core`] and [`foreign`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
 //!   waiting task, the task is runnable without further traffic. Kept by [`reactor`] and `net`.
 //!
@@ -117,6 +117,7 @@ pub(crate) mod chaos;
 mod chunks;
 mod clock;
 mod context;
+mod core;
 pub(crate) mod errors;
 mod executor;
 mod foreign;
@@ -126,7 +127,6 @@ mod outcome;
 pub(crate) mod place;
 mod reactor;
 mod registration;
-mod shared;
 mod shutdown;
 pub(crate) mod slab;
 pub(crate) mod sys;
@@ -152,10 +152,10 @@ use tracing::trace;
 
 use chaos::Chaos;
 use context::Running;
+use core::Core;
 use executor::Next;
 use join::JoinHandle;
 use place::{FellAsleep, Open};
-use shared::Shared;
 use spawn::is_big;
 
 pub use builder::{Builder, UnhandledPanic};
@@ -165,7 +165,7 @@ pub use metrics::Metrics;
 /// Tasks polled between two looks at epoll: a ready socket waits for at most this many polls.
 /// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
 /// prime, so it does not fall into step with a program's own periods.
-const POLLS_BETWEEN_LOOKS: usize = 61;
+const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// A single-threaded runtime.
 ///
@@ -188,7 +188,7 @@ const POLLS_BETWEEN_LOOKS: usize = 61;
 /// # }
 /// ```
 pub struct Runtime {
-    shared: Rc<Shared>,
+    core: Rc<Core>,
 }
 
 impl Runtime {
@@ -201,8 +201,8 @@ impl Runtime {
     }
 
     fn with_options(options: Builder) -> io::Result<Runtime> {
-        let shared = Rc::new(Shared::new(options)?);
-        Ok(Runtime { shared })
+        let core = Rc::new(Core::new(options)?);
+        Ok(Runtime { core })
     }
 
     /// Runs `future`, and the tasks it spawns meanwhile, until `future` is done. Tasks that are
@@ -238,27 +238,27 @@ impl Runtime {
 
     /// The loop of `block_on`: the main future is polled when its slot is popped.
     fn drive<F: Future>(&self, future: F) -> thread::Result<F::Output> {
-        let shared = &self.shared;
-        let _running = Running::enter(shared);
-        let name = shared.executor.insert_main(shared);
+        let core = &self.core;
+        let _running = Running::enter(core);
+        let name = core.executor.insert_main(core);
         let mut main = pin!(Some(future));
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             loop {
-                shared.run_until_main();
+                core.run_until_main();
                 let future = main
                     .as_mut()
                     .as_pin_mut()
                     .expect("the main future is dropped below");
-                if let Poll::Ready(output) = shared.executor.poll_main(shared, name, future) {
+                if let Poll::Ready(output) = core.executor.poll_main(core, name, future) {
                     break output;
                 }
             }
         }));
         let dropped = {
-            let _current = shared.executor.set_current(name.serial);
+            let _current = core.executor.set_current(name.serial);
             catch_unwind(AssertUnwindSafe(|| main.set(None)))
         };
-        shared.executor.remove_main(name);
+        core.executor.remove_main(name);
         // The first panic is the one to report. What it displaces may panic as it is dropped.
         match (outcome, dropped) {
             (Ok(output), Err(payload)) => {
@@ -285,20 +285,20 @@ impl Runtime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let shared = &self.shared;
+        let core = &self.core;
         let handle = if const { is_big::<F>() } {
-            shared.spawn(Box::pin(future), None, Location::caller())
+            core.spawn(Box::pin(future), None, Location::caller())
         } else {
-            shared.spawn(future, None, Location::caller())
+            core.spawn(future, None, Location::caller())
         };
         // Whoever drives it may sleep on its descriptor by now.
-        shared.inbox.rouse();
+        core.inbox.rouse();
         handle
     }
 
     /// The runtime's handle: its name, for other threads.
     pub fn handle(&self) -> Handle {
-        Handle::new(self.shared.place, self.shared.born)
+        Handle::new(self.core.place, self.core.born)
     }
 
     /// Runs what there is to run, without waiting: looks at epoll and the inbox, polls the tasks
@@ -314,44 +314,44 @@ impl Runtime {
     /// [`UnhandledPanic::ShutdownRuntime`] says.
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
-        let shared = &self.shared;
-        if shared.running.get() {
+        let core = &self.core;
+        if core.running.get() {
             panic!("`turn` called inside the same runtime: it turns by itself there");
         }
-        let _running = Running::enter(shared);
-        if let Some(chaos) = &shared.chaos {
-            shared.executor.wake_for_nothing(chaos);
+        let _running = Running::enter(core);
+        if let Some(chaos) = &core.chaos {
+            core.executor.wake_for_nothing(chaos);
         }
-        shared.look(Some(Duration::ZERO))?;
-        shared.count_polls_anew();
-        let is_idle = shared.executor.queued() == 0 && !shared.inbox.has_mail();
-        if is_idle && shared.clock.is_paused() && shared.timeout().is_some() {
-            shared.fire_timers();
+        core.turn(Some(Duration::ZERO))?;
+        core.count_polls_anew();
+        let is_idle = core.executor.queued() == 0 && !core.inbox.has_messages();
+        if is_idle && core.clock.is_paused() && core.timeout().is_some() {
+            core.fire_timers();
         }
-        for _ in 0..shared.executor.queued() {
+        for _ in 0..core.executor.queued() {
             // As in `block_on`: a poll may have forked, others look in every 61 polls, and an order
             // from another thread takes effect before the next poll.
             sys::refuse_in_forked_child()?;
-            while !shared.may_poll() {
-                shared.look(Some(Duration::ZERO))?;
-                shared.count_polls_anew();
+            while !core.may_poll() {
+                core.turn(Some(Duration::ZERO))?;
+                core.count_polls_anew();
             }
-            shared.read_mail();
-            match shared.executor.pop(shared) {
-                Next::Run(task) => shared.executor.run(shared, task),
+            core.read_inbox();
+            match core.executor.pop(core) {
+                Next::Run(task) => core.executor.run(core, task),
                 Next::Idle | Next::Cleared | Next::Main => {}
             }
         }
         // To the end: an outer loop that watches edges hears nothing of what one batch left behind.
-        while shared.look(Some(Duration::ZERO))? {}
-        shared.unhandled_panic();
+        while core.turn(Some(Duration::ZERO))? {}
+        core.unhandled_panic();
         Ok(())
     }
 
     /// The budgets of polls are drawn from another place on.
     #[cfg(test)]
     pub(crate) fn seed_budget(&self, seed: u64) {
-        self.shared.budget.seed(seed);
+        self.core.budget.seed(seed);
     }
 
     /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
@@ -359,15 +359,15 @@ impl Runtime {
     /// advance by itself, else the next timer's deadline, else never. It is a time of the monotonic
     /// clock, whatever the runtime's own shows; while that is paused, only a timer that is due fires.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let shared = &self.shared;
-        if shared.executor.queued() > 0 || shared.inbox.has_mail() {
+        let core = &self.core;
+        if core.executor.queued() > 0 || core.inbox.has_messages() {
             return Some(Instant::now());
         }
-        let deadline = shared.timers.borrow().next_deadline()?;
-        if shared.auto_advances(deadline) {
+        let deadline = core.timers.borrow().next_deadline()?;
+        if core.auto_advances(deadline) {
             return Some(Instant::now());
         }
-        shared.clock.real(deadline)
+        core.clock.real(deadline)
     }
 }
 
@@ -379,7 +379,7 @@ impl AsFd for Runtime {
     /// The epoll instance, which is readable when there is something to [`turn`](Runtime::turn)
     /// for.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.reactor.epoll().as_fd()
+        self.core.reactor.epoll().as_fd()
     }
 }
 
@@ -387,22 +387,22 @@ impl Drop for Runtime {
     /// Drops the tasks in spawn order, then the timers and sources, and wakes whoever else waits for
     /// those: in another runtime their futures go on, or say why they cannot.
     fn drop(&mut self) {
-        let shared = &self.shared;
-        let running = Running::enter(shared);
-        shared.inbox.leave();
-        shared.end();
+        let core = &self.core;
+        let running = Running::enter(core);
+        core.inbox.leave();
+        core.end();
         // From here on its names are stale everywhere. (In the child of a fork there is no lock to
         // be had, and this does nothing.)
-        let left = shared.inbox.close();
+        let left = core.inbox.close();
         foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
         // Once more, for what those commands, and the wakers before them, spawned as they were
-        // dropped: left to the drop of `shared`, it would be dropped outside its runtime.
-        shared.end();
+        // dropped: left to the drop of `core`, it would be dropped outside its runtime.
+        core.end();
         drop(running);
         // Last, for whoever moves in must not be disturbed. A child leaves the table alone: its
         // lock may be held by a thread that does not exist there.
         if !sys::is_forked_child() {
-            place::give_back(shared.place);
+            place::release(core.place);
         }
     }
 }
@@ -410,14 +410,14 @@ impl Drop for Runtime {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime")
-            .field("tasks", &self.shared.executor.tasks())
-            .field("sources", &self.shared.reactor.sources())
-            .field("timers", &self.shared.timers.borrow().len())
+            .field("tasks", &self.core.executor.tasks())
+            .field("sources", &self.core.reactor.sources())
+            .field("timers", &self.core.timers.borrow().len())
             .finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl Core {
     /// Runs the loop until the main future's slot is popped.
     fn run_until_main(&self) {
         loop {
@@ -426,7 +426,7 @@ impl Shared {
                 if let Err(error) = sys::refuse_in_forked_child() {
                     panic!("the runtime cannot go on: {error}");
                 }
-                self.read_mail();
+                self.read_inbox();
                 match self.executor.pop(self) {
                     Next::Main => return,
                     Next::Run(task) => self.executor.run(self, task),
@@ -441,41 +441,41 @@ impl Shared {
                 self.executor.wake_for_nothing(chaos);
             }
             let queued = self.executor.queued() > 0;
-            let looked = if queued {
-                self.look(Some(Duration::ZERO))
+            let turned = if queued {
+                self.turn(Some(Duration::ZERO))
             } else {
                 self.park()
             };
-            if let Err(error) = looked {
+            if let Err(error) = turned {
                 panic!("the runtime cannot wait for events: {error}");
             }
         }
     }
 
     fn count_polls_anew(&self) {
-        let polls = polls_between_looks(self.chaos.as_ref());
-        self.polls_until_look.set(polls);
+        let polls = polls_between_turns(self.chaos.as_ref());
+        self.polls_until_turn.set(polls);
     }
 
     /// Counts a poll; false if it is time to look first.
     #[inline]
     fn may_poll(&self) -> bool {
-        let left = self.polls_until_look.get();
+        let left = self.polls_until_turn.get();
         if left == 0 {
             return false;
         }
-        self.polls_until_look.set(left - 1);
+        self.polls_until_turn.set(left - 1);
         true
     }
 
     /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
     /// Returns true if the kernel may hold more.
-    fn look(&self, timeout: Option<Duration>) -> io::Result<bool> {
+    fn turn(&self, timeout: Option<Duration>) -> io::Result<bool> {
         sys::refuse_in_forked_child()?;
-        self.counters.looks.add(1);
-        self.give_back_room();
+        self.counters.turns.add(1);
+        self.trim();
         let turned = self.reactor.turn(self, timeout);
-        self.read_mail();
+        self.read_inbox();
         self.fire_timers();
         self.gauge();
         turned
@@ -498,17 +498,17 @@ impl Shared {
         foreign::trace(|| trace!("park"));
         // A subscriber is foreign code, and may have woken somebody just now.
         if self.executor.queued() > 0 {
-            return self.look(Some(Duration::ZERO));
+            return self.turn(Some(Duration::ZERO));
         }
         // Publish, look once more, and only then wait (R8).
-        if self.inbox.fall_asleep() == FellAsleep::MailIsWaiting {
-            return self.look(Some(Duration::ZERO));
+        if self.inbox.fall_asleep() == FellAsleep::InboxNotEmpty {
+            return self.turn(Some(Duration::ZERO));
         }
         let timeout = self.timeout();
         self.counters.parks.add(1);
-        let looked = self.look(timeout);
+        let turned = self.turn(timeout);
         self.inbox.awake();
-        looked
+        turned
     }
 
     /// Looks again and again for as long as the options say; true if that queued a task.
@@ -518,7 +518,7 @@ impl Shared {
         }
         let start = Instant::now();
         while start.elapsed() < self.options.busy_poll {
-            self.look(Some(Duration::ZERO))?;
+            self.turn(Some(Duration::ZERO))?;
             if self.executor.queued() > 0 {
                 return Ok(true);
             }
@@ -562,23 +562,23 @@ pub(crate) fn block_on_once<F: Future>(options: &Builder, future: F) -> F::Outpu
         Err(error) => panic!("cannot make a runtime: {error}"),
     };
     let outcome = runtime.run(future);
-    let shared = Rc::clone(&runtime.shared);
+    let core = Rc::clone(&runtime.core);
     drop(runtime);
     let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
     // That of a task whose handle went with the main future, or with another task, came to light in
     // the shutdown.
-    if shared.unhandled_panic_is_to_be_told() {
+    if core.unhandled_panic_is_to_be_told() {
         // Its drop may panic, and must not do so while the thread unwinds.
         foreign::discard(output);
-        panic!("{}", shared::UNHANDLED);
+        panic!("{}", core::UNHANDLED);
     }
     output
 }
 
-/// [`POLLS_BETWEEN_LOOKS`], or under chaos fewer.
-fn polls_between_looks(chaos: Option<&Chaos>) -> usize {
-    chaos.map_or(POLLS_BETWEEN_LOOKS, |chaos| {
-        1 + chaos.below(POLLS_BETWEEN_LOOKS)
+/// [`POLLS_BETWEEN_TURNS`], or under chaos fewer.
+fn polls_between_turns(chaos: Option<&Chaos>) -> usize {
+    chaos.map_or(POLLS_BETWEEN_TURNS, |chaos| {
+        1 + chaos.below(POLLS_BETWEEN_TURNS)
     })
 }
 

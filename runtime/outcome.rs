@@ -100,7 +100,7 @@ impl Executor {
                 return Poll::Ready(());
             };
             if task.life != Life::Running {
-                self.take_outcome(state, name, into);
+                self.take_output_of(state, name, into);
                 return Poll::Ready(());
             }
             let joiner = task.joiner.as_ref();
@@ -120,12 +120,12 @@ impl Executor {
     }
 
     /// Takes the outcome of a task, or forgets the main future, which has none.
-    pub(super) fn take(&self, name: Name, into: &mut dyn Any) {
-        self.take_outcome(self.state.borrow_mut(), name, into);
+    pub(super) fn take_output(&self, name: Name, into: &mut dyn Any) {
+        self.take_output_of(self.state.borrow_mut(), name, into);
     }
 
     #[inline(always)]
-    fn take_outcome(&self, mut state: RefMut<'_, State>, name: Name, into: &mut dyn Any) {
+    fn take_output_of(&self, mut state: RefMut<'_, State>, name: Name, into: &mut dyn Any) {
         let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
             return;
         };
@@ -134,10 +134,10 @@ impl Executor {
             task.life = Life::Taken;
             let body = task.body.clone();
             drop(state);
-            body.take(into);
+            body.take_output(into);
         } else if let Some((body, span)) = state.remove(name.index(), name.serial) {
             drop(state);
-            body.take(into);
+            body.take_output(into);
             foreign::discard_any(span);
         }
     }
@@ -172,9 +172,9 @@ impl Executor {
 impl Body {
     /// Moves the outcome, if it is there, into `into`.
     #[inline]
-    fn take(&self, into: &mut dyn Any) {
+    fn take_output(&self, into: &mut dyn Any) {
         if let Body::Spawned(cell) = self {
-            cell.as_ref().take(into);
+            cell.as_ref().take_output(into);
         }
     }
 }

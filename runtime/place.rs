@@ -11,7 +11,7 @@
 //! asleep and looks at the inbox *under one lock*; a wake from elsewhere that finds it asleep rings.
 //! So between "there is no mail" and epoll_wait(2) no gap is left: mail that came before the lock
 //! is seen, and mail that comes after it rings. When it stops running it publishes the same, and
-//! `Runtime::next_deadline` looks.
+//! `Runtime::next_deadline` turns.
 //!
 //! ```text
 //!   home                                  elsewhere
@@ -37,8 +37,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 
+use super::core::trim;
 use super::metrics::{Counters, Metrics};
-use super::shared::give_back_room;
 use super::slab::Name;
 use super::sys::{self, Epoll};
 use super::waiters::WaiterKey;
@@ -87,7 +87,7 @@ pub(crate) enum Command {
 pub(crate) struct Place {
     /// Written under the lock; read without it by the tenant only, as a hint that the lock is
     /// worth taking. One that reads a little late is caught by [`fall_asleep`](Place::fall_asleep).
-    mail: AtomicBool,
+    messages: AtomicBool,
     open: Mutex<Option<Open>>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Open {
     /// a task woken a million times is in the list once, and nothing is allocated.
     woken: Vec<u64>,
     /// It has room for the tasks that live. Stale wakes may set more bits than that: then some are not
-    /// listed, and all of them are looked through.
+    /// listed, and all of them are turned through.
     listed: Vec<u32>,
     unlisted: bool,
     /// Nothing bounds them: whoever spawns from another thread faster than this one runs should wait now
@@ -126,7 +126,7 @@ pub(crate) struct Room {
 
 /// What the home thread collected from its inbox.
 #[derive(Default)]
-pub(crate) struct Mail {
+pub(crate) struct Messages {
     /// Slots whose task, whoever that is now, must be woken.
     pub(crate) wakes: Vec<u32>,
     pub(crate) commands: Vec<Command>,
@@ -139,33 +139,33 @@ pub(crate) enum FellAsleep {
     /// Whoever brings mail from now on rings.
     Yes,
     /// No: look at the inbox first.
-    MailIsWaiting,
+    InboxNotEmpty,
 }
 
 impl Place {
     pub(crate) fn new() -> Place {
         Place {
-            mail: AtomicBool::new(false),
+            messages: AtomicBool::new(false),
             open: Mutex::new(None),
         }
     }
 
     /// A tenant moves in, asleep.
-    pub(crate) fn open(&self, tenant: Open) {
-        self.mail.store(false, Ordering::Relaxed);
+    pub(crate) fn open(&self, open: Open) {
+        self.messages.store(false, Ordering::Relaxed);
         if let Some(mut guard) = self.lock() {
-            *guard = Some(tenant);
+            *guard = Some(open);
         }
     }
 
     /// The tenant is about to leave.
     pub(crate) fn leave(&self) {
-        self.with_tenant(|open| open.leaving = true);
+        self.with_open(|open| open.leaving = true);
     }
 
     /// True if the tenant under whom `serial` was given would adopt a task.
     fn adopts(&self, serial: u64) -> bool {
-        self.with_tenant(|open| open.born <= serial && !open.leaving)
+        self.with_open(|open| open.born <= serial && !open.leaving)
             .unwrap_or(false)
     }
 
@@ -174,44 +174,44 @@ impl Place {
         self.lock()?.take()
     }
 
-    /// True if there may be mail: one relaxed load.
-    pub(crate) fn has_mail(&self) -> bool {
-        self.mail.load(Ordering::Relaxed)
+    /// True if there may be messages: one relaxed load.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.messages.load(Ordering::Relaxed)
     }
 
-    /// Moves the inbox into `mail`.
-    pub(crate) fn collect(&self, mail: &mut Mail) {
-        self.with_tenant(|open| {
-            self.mail.store(false, Ordering::Relaxed);
-            mail.wakes.extend_from_slice(&open.listed);
+    /// Moves the inbox into `messages`.
+    pub(crate) fn collect(&self, messages: &mut Messages) {
+        self.with_open(|open| {
+            self.messages.store(false, Ordering::Relaxed);
+            messages.wakes.extend_from_slice(&open.listed);
             for index in open.listed.drain(..) {
                 open.woken[index as usize / 64] &= !(1 << (index % 64));
             }
             if std::mem::take(&mut open.unlisted) {
-                collect_bits(&mut open.woken, &mut mail.wakes);
+                collect_bits(&mut open.woken, &mut messages.wakes);
             }
-            mail.commands.append(&mut open.commands);
-            give_back_room(&mut open.commands, mail.commands.len());
+            messages.commands.append(&mut open.commands);
+            trim(&mut open.commands, messages.commands.len());
         });
     }
 
-    /// Publishes that the tenant is about to wait, unless it has mail. One lock for both: looked
+    /// Publishes that the tenant is about to wait, unless it has messages. One lock for both: turned
     /// at before it is published, mail could slip in between (R8).
     pub(crate) fn fall_asleep(&self) -> FellAsleep {
-        let asleep = self.with_tenant(|open| {
+        let asleep = self.with_open(|open| {
             open.asleep = open.listed.is_empty() && !open.unlisted && open.commands.is_empty();
             open.asleep
         });
         if asleep == Some(false) {
-            FellAsleep::MailIsWaiting
+            FellAsleep::InboxNotEmpty
         } else {
             FellAsleep::Yes
         }
     }
 
-    /// Publishes that the tenant has stopped running, mail or no mail: the next one rings.
+    /// Publishes that the tenant has stopped running, mail or no messages: the next one rings.
     pub(crate) fn rest(&self) {
-        self.with_tenant(|open| open.asleep = true);
+        self.with_open(|open| open.asleep = true);
     }
 
     /// Has a tenant that sleeps look: a task was queued behind its back, on its own thread.
@@ -223,12 +223,12 @@ impl Place {
 
     /// The tenant is awake: it will look at its inbox before it waits, so nobody need ring.
     pub(crate) fn awake(&self) {
-        self.with_tenant(|open| open.asleep = false);
+        self.with_open(|open| open.asleep = false);
     }
 
     /// Makes room for wakes, so that those who bring them need not allocate.
     pub(crate) fn resize(&self, room: Room) {
-        self.with_tenant(|open| {
+        self.with_open(|open| {
             let slots = room.slots.next_multiple_of(64);
             open.woken.resize(slots / 64, 0);
             open.woken.shrink_to_fit();
@@ -294,16 +294,16 @@ impl Place {
     fn counters(&self, serial: u64) -> Option<std::sync::Arc<Counters>> {
         let counters =
             |open: &mut Open| (open.born <= serial).then(|| std::sync::Arc::clone(&open.counters));
-        self.with_tenant(counters).flatten()
+        self.with_open(counters).flatten()
     }
 
-    /// Mail has been put under this lock: raises the flag, and rings if the tenant is asleep.
+    /// Messages has been put under this lock: raises the flag, and rings if the tenant is asleep.
     fn delivered(&self, guard: MutexGuard<'_, Option<Open>>) {
-        self.mail.store(true, Ordering::Relaxed);
+        self.messages.store(true, Ordering::Relaxed);
         ring_if_asleep(guard);
     }
 
-    fn with_tenant<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
+    fn with_open<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
         self.lock()?.as_mut().map(f)
     }
 
@@ -399,7 +399,7 @@ pub(crate) fn at(place: u16) -> Option<&'static Place> {
 ///
 /// # Errors
 /// When 65,534 runtimes live at once.
-pub(crate) fn take() -> io::Result<(u16, &'static Place)> {
+pub(crate) fn allocate() -> io::Result<(u16, &'static Place)> {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = match free.left.pop_front() {
         Some(place) => place,
@@ -422,7 +422,7 @@ pub(crate) fn take() -> io::Result<(u16, &'static Place)> {
 }
 
 /// Gives a place back, once it is closed.
-pub(crate) fn give_back(place: u16) {
+pub(crate) fn release(place: u16) {
     FREE.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .left

@@ -31,11 +31,11 @@ use std::time::Duration;
 
 use tracing::trace;
 
-use super::Shared;
+use super::Core;
+use super::core::trim;
 use super::foreign;
 use super::interest::{Interest, Ready};
 use super::place::Bell;
-use super::shared::give_back_room;
 use super::slab::{Name, Slab};
 use super::sys::{Epoll, Events};
 use super::waiters::{Progress, Waiter, WaiterKey, Waiters};
@@ -120,12 +120,12 @@ impl Reactor {
     /// what was never tried may be tried, and the kernel reports at the next turn what is.
     pub(crate) fn register(
         &self,
-        shared: &Shared,
+        core: &Core,
         fd: RawFd,
         interest: Interest,
         ready: Ready,
     ) -> io::Result<Name> {
-        let serial = shared.serials.take();
+        let serial = core.serials.next();
         let source = Source {
             ready,
             suspect: false,
@@ -141,7 +141,7 @@ impl Reactor {
             return Err(error);
         }
         foreign::trace(|| trace!(fd, source = serial, ?interest, "register"));
-        Ok(Name::new(shared.place, index, serial))
+        Ok(Name::new(core.place, index, serial))
     }
 
     /// Takes `fd` out of the interest list and forgets its source.
@@ -162,13 +162,13 @@ impl Reactor {
             .remove(source.index(), source.serial);
         let mut wakers = Vec::new();
         if let Some(mut source) = removed {
-            source.waiters.take_all(|waker| wakers.push(waker));
+            source.waiters.drain_all(|waker| wakers.push(waker));
         }
         foreign::discard_all(wakers);
     }
 
-    pub(super) fn give_back_room(&self) {
-        self.sources.borrow_mut().give_back_room();
+    pub(super) fn trim(&self) {
+        self.sources.borrow_mut().trim();
     }
 
     /// True if what `interest` stands for was reported, or never tried, and is not disproved.
@@ -185,7 +185,7 @@ impl Reactor {
     #[inline]
     pub(crate) fn wait(
         &self,
-        shared: &Shared,
+        core: &Core,
         name: Name,
         interest: Interest,
         cx: &Context<'_>,
@@ -195,7 +195,7 @@ impl Reactor {
         // not ready is not ready after it either (R4), but the source may be gone.
         let waker = cx.waker().clone();
         if *key == WaiterKey::UNSET {
-            *key = WaiterKey(shared.serials.take());
+            *key = WaiterKey(core.serials.next());
         }
         let key = *key;
         let waiter = Waiter {
@@ -204,7 +204,7 @@ impl Reactor {
             interest,
         };
         let displaced = match self.sources.borrow_mut().get_mut(name.index(), name.serial) {
-            Some(source) => source.waiters.add(waiter, || Progress::of(shared)),
+            Some(source) => source.waiters.add(waiter, || Progress::of(core)),
             None => return false,
         };
         displaced.settle();
@@ -282,13 +282,13 @@ impl Reactor {
 
     /// Hears from epoll, waiting for at most `timeout` (`None`: for ever), and wakes all whom it
     /// concerns. Returns true if the kernel may hold more than one batch.
-    pub(super) fn turn(&self, shared: &Shared, timeout: Option<Duration>) -> io::Result<bool> {
+    pub(super) fn turn(&self, core: &Core, timeout: Option<Duration>) -> io::Result<bool> {
         // A nested turn of the same runtime is refused, so the buffer is there.
         let mut events = self.events.take().unwrap_or_else(Events::new);
         // A look that does not wait is not interrupted (epoll_wait(2), EINTR), and who turns the
         // runtime from an outer loop relies on that.
         let waits = timeout != Some(Duration::ZERO);
-        let chaos = shared.chaos.as_ref().filter(|_| waits);
+        let chaos = core.chaos.as_ref().filter(|_| waits);
         let interrupted = chaos.is_some_and(|chaos| chaos.one_in(8));
         let waited = if interrupted {
             events.clear();
@@ -296,13 +296,13 @@ impl Reactor {
         } else {
             self.epoll.wait(&mut events, timeout)
         };
-        if let Some(chaos) = &shared.chaos {
+        if let Some(chaos) = &core.chaos {
             events.shuffle(chaos);
         }
         let mut woken = self.woken.take();
         for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
             if token != Token::BELL {
-                self.apply(shared, bits, token, &mut woken);
+                self.apply(core, bits, token, &mut woken);
             }
         }
         let full = events.is_full();
@@ -310,7 +310,7 @@ impl Reactor {
         // All of them, whatever one does and whatever else went wrong (R9).
         let foreigners = woken.len();
         foreign::wake_all(&mut woken);
-        give_back_room(&mut woken, foreigners);
+        trim(&mut woken, foreigners);
         self.woken.set(woken);
         waited.map(|()| full)
     }
@@ -318,7 +318,7 @@ impl Reactor {
     /// One event: its source is ready now. Whoever waited for that is queued, if it is a task of
     /// ours, or moved into `woken`.
     #[inline]
-    fn apply(&self, shared: &Shared, bits: u32, token: Token, woken: &mut Vec<Waker>) {
+    fn apply(&self, core: &Core, bits: u32, token: Token, woken: &mut Vec<Waker>) {
         let ready = Ready::from_events(bits);
         let mut sources = self.sources.borrow_mut();
         match sources.occupant(token.index()) {
@@ -327,23 +327,23 @@ impl Reactor {
                 source.suspect |= bits & SUSPICIOUS != 0;
                 source.events = source.events.wrapping_add(1);
                 // Ours are queued here and now, which is no foreign code (R5); the others wait.
-                source.waiters.take(ready, |waker| {
-                    woken.extend(shared.executor.wake_ours(waker))
-                });
+                source
+                    .waiters
+                    .drain_ready(ready, |waker| woken.extend(core.executor.wake_ours(waker)));
                 drop(sources);
-                shared.counters.events.add(1);
+                core.counters.events.add(1);
                 foreign::trace(|| trace!(source = serial, ?ready, "ready"));
             }
             // A duplicate that outlived its source, or one that a subscriber just dropped (R6).
-            _ => shared.counters.stale_events.add(1),
+            _ => core.counters.stale_events.add(1),
         }
     }
 
     /// Forgets all sources and takes everyone's wakers, at the end of the runtime.
-    pub(super) fn take_all(&self, wakers: &mut Vec<Waker>) {
+    pub(super) fn drain_all(&self, wakers: &mut Vec<Waker>) {
         let sources = mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
         for mut source in sources.into_values() {
-            source.waiters.take_all(|waker| wakers.push(waker));
+            source.waiters.drain_all(|waker| wakers.push(waker));
         }
     }
 

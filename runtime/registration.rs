@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
-use super::Shared;
+use super::Core;
 use super::context;
 use super::errors;
 use super::interest::{Interest, Ready};
@@ -31,9 +31,9 @@ use super::waiters::WaiterKey;
 /// What an operation may do now.
 enum Answer {
     /// Be tried, in this runtime.
-    Ready(Rc<Shared>),
+    Ready(Rc<Core>),
     /// Be tried in this runtime, for nothing is known yet. If it has to wait, register first.
-    Unregistered(Rc<Shared>),
+    Unregistered(Rc<Core>),
     /// Nothing, as if it had been interrupted by a signal: chaos says so. Ask again.
     Interrupted,
     /// Come back when it is woken.
@@ -72,8 +72,8 @@ impl Registration {
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            let shared = match self.ask(cx, interest, key) {
-                Answer::Ready(shared) | Answer::Unregistered(shared) => shared,
+            let core = match self.ask(cx, interest, key) {
+                Answer::Ready(core) | Answer::Unregistered(core) => core,
                 Answer::Interrupted => continue,
                 Answer::Wait => return Poll::Pending,
                 Answer::Elsewhere => return Poll::Ready(spend_on(self.try_elsewhere(op))),
@@ -81,16 +81,16 @@ impl Registration {
             };
             match op() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = self.would_block(&shared, interest) {
+                    if let Err(error) = self.would_block(&core, interest) {
                         return Poll::Ready(spend_on(Err(error)));
                     }
                 }
                 // It spends, or an operation that is interrupted for ever would never give way.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => shared.budget.spend(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => core.budget.spend(),
                 outcome => {
                     // Not before the try: an operation that polls another inside itself must find
                     // what that will find, or take its refusal for an EAGAIN.
-                    shared.budget.spend();
+                    core.budget.spend();
                     return Poll::Ready(outcome);
                 }
             }
@@ -98,14 +98,14 @@ impl Registration {
     }
 
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
-    fn would_block(&self, shared: &Shared, interest: Interest) -> io::Result<()> {
+    fn would_block(&self, core: &Core, interest: Interest) -> io::Result<()> {
         match self.source.get() {
-            // Nothing can have become ready since the operation looked (R4). If an operation inside
+            // Nothing can have become ready since the operation turned (R4). If an operation inside
             // this one has registered it in another runtime, the name finds nothing here (R6).
-            Some(&name) => shared.reactor.clear(name, interest),
+            Some(&name) => core.reactor.clear(name, interest),
             None => {
                 let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
-                self.register(shared, untried)?;
+                self.register(core, untried)?;
             }
         }
         Ok(())
@@ -117,31 +117,31 @@ impl Registration {
         if let Err(error) = sys::refuse_in_forked_child() {
             return Answer::Error(error);
         }
-        let Some(shared) = context::current() else {
+        let Some(core) = context::current() else {
             return Answer::Elsewhere;
         };
-        if shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
+        if core.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
             return Answer::Interrupted;
         }
-        if shared.budget.poll(cx).is_pending() {
+        if core.budget.poll(cx).is_pending() {
             return Answer::Wait;
         }
         if !self.is_awaitable(interest) {
             return Answer::Error(errors::never_reported(interest, self.interest));
         }
         let Some(&name) = self.source.get() else {
-            return Answer::Unregistered(shared);
+            return Answer::Unregistered(core);
         };
-        if !shared.is_home_of(name) {
+        if !core.is_home_of(name) {
             return Answer::Elsewhere;
         }
-        match shared.reactor.is_ready(name, interest) {
+        match core.reactor.is_ready(name, interest) {
             Some(true) => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
-                Answer::Ready(shared)
+                Answer::Ready(core)
             }
-            Some(false) if shared.reactor.wait(&shared, name, interest, cx, key) => Answer::Wait,
+            Some(false) if core.reactor.wait(&core, name, interest, cx, key) => Answer::Wait,
             Some(false) | None => Answer::Error(errors::not_at_home()),
         }
     }
@@ -156,14 +156,14 @@ impl Registration {
     ) -> Poll<io::Result<Observed>> {
         loop {
             match self.ask(cx, interest, key) {
-                Answer::Ready(shared) => {
-                    shared.budget.spend();
+                Answer::Ready(core) => {
+                    core.budget.spend();
                     let name = self.source.get();
-                    let observed = name.and_then(|&name| shared.reactor.observe(name, interest));
+                    let observed = name.and_then(|&name| core.reactor.observe(name, interest));
                     return Poll::Ready(observed.ok_or_else(errors::not_at_home));
                 }
-                Answer::Unregistered(shared) => {
-                    if let Err(error) = self.register(&shared, Ready::EMPTY) {
+                Answer::Unregistered(core) => {
+                    if let Err(error) = self.register(&core, Ready::EMPTY) {
                         return Poll::Ready(spend_on(Err(error)));
                     }
                 }
@@ -186,25 +186,25 @@ impl Registration {
         if !self.is_awaitable(interest) {
             return Err(errors::never_reported(interest, self.interest));
         }
-        let is_ready = self.at_home(|shared, name| {
+        let is_ready = self.at_home(|core, name| {
             // Chaos: as if the event that reported it were still to come. Readiness is kept, so
             // the wait that follows ends at once.
-            let unheard = shared.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
-            Some(!unheard && shared.reactor.is_ready(name, interest)?)
+            let unheard = core.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
+            Some(!unheard && core.reactor.is_ready(name, interest)?)
         });
         if is_ready.flatten() == Some(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let outcome = op();
         if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            self.at_home(|shared, name| shared.reactor.clear(name, interest));
+            self.at_home(|core, name| core.reactor.clear(name, interest));
         }
         outcome
     }
 
     /// Clears what was observed and then disproved, unless an event came since.
     pub(crate) fn clear_observed(&self, observed: Observed, ready: Ready) {
-        self.at_home(|shared, name| shared.reactor.clear_observed(name, observed, ready));
+        self.at_home(|core, name| core.reactor.clear_observed(name, observed, ready));
     }
 
     /// A read was short on a socket that is ours alone, so it is drained (R10).
@@ -214,17 +214,17 @@ impl Registration {
         if !self.interest.is_priority() {
             return;
         }
-        self.at_home(|shared, name| shared.reactor.clear_drained(name));
+        self.at_home(|core, name| core.reactor.clear_drained(name));
     }
 
     /// The next short read proves nothing (R10).
     pub(crate) fn distrust(&self) {
-        self.at_home(|shared, name| shared.reactor.distrust(name));
+        self.at_home(|core, name| core.reactor.distrust(name));
     }
 
     /// True if a short read would prove nothing.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.at_home(|shared, name| shared.reactor.is_suspect(name))
+        self.at_home(|core, name| core.reactor.is_suspect(name))
             .unwrap_or(false)
     }
 
@@ -234,16 +234,16 @@ impl Registration {
         interest.is_error() || self.interest.intersects(interest)
     }
 
-    /// Registers with `shared`, whose task is about to wait.
-    fn register(&self, shared: &Shared, ready: Ready) -> io::Result<()> {
+    /// Registers with `core`, whose task is about to wait.
+    fn register(&self, core: &Core, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
-        let name = shared
+        let name = core
             .reactor
-            .register(shared, self.fd, self.interest, ready)
+            .register(core, self.fd, self.interest, ready)
             .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread's runtime was faster: it is at home there.
-            shared.reactor.deregister(name, self.fd);
+            core.reactor.deregister(name, self.fd);
         }
         Ok(())
     }
@@ -254,16 +254,16 @@ impl Registration {
             return;
         };
         match context::home_of(name) {
-            Some(shared) => shared.reactor.forget(name, key),
+            Some(core) => core.reactor.forget(name, key),
             None => drop(place::post(name, Command::ForgetWaiter(name, key))),
         }
     }
 
     /// Asks the runtime this is registered with, if it is current.
     #[inline]
-    fn at_home<R>(&self, f: impl FnOnce(&Shared, Name) -> R) -> Option<R> {
+    fn at_home<R>(&self, f: impl FnOnce(&Core, Name) -> R) -> Option<R> {
         let name = *self.source.get()?;
-        context::with_home_of(name, |shared| f(shared, name))
+        context::with_home_of(name, |core| f(core, name))
     }
 
     /// Where it cannot wait, an operation is tried all the same.
@@ -303,7 +303,7 @@ impl Drop for Registration {
             return;
         }
         match context::home_of(name) {
-            Some(shared) => shared.reactor.deregister(name, self.fd),
+            Some(core) => core.reactor.deregister(name, self.fd),
             None => place::deregister(name, self.fd),
         }
     }
@@ -379,6 +379,6 @@ impl Drop for Wait<'_> {
 /// and goes on would starve all others, and so would reads of a busy socket that is at home elsewhere.
 #[cold]
 fn spend_on<R>(outcome: io::Result<R>) -> io::Result<R> {
-    context::with_current(|shared| shared.budget.spend());
+    context::with_current(|core| core.budget.spend());
     outcome
 }

@@ -9,7 +9,7 @@ use std::mem;
 
 use tracing::error;
 
-use super::Shared;
+use super::Core;
 use super::executor::{Body, Executor, Life, State, Task, TaskRef};
 use super::foreign;
 use super::join::Id;
@@ -23,9 +23,9 @@ impl Executor {
     ///
     /// Round after round until none is left: a drop may spawn. A drop that spawns for ever is
     /// stopped by a limit; the tasks left over are leaked, for dropping them would go on.
-    pub(super) fn shutdown(&self, shared: &Shared) {
+    pub(super) fn shutdown(&self, core: &Core) {
         for _round in 0..SHUTDOWN_ROUNDS {
-            shared.read_mail();
+            core.read_inbox();
             let mut tasks = self.living();
             if tasks.is_empty() {
                 return;

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`Slab::insert`] puts a value under a fresh serial; [`Slab::get`] finds it by index
 //! and serial; [`Slab::occupant`] tells who lives at an index now;
-//! [`Slab::give_back_room`] is for after a burst.
+//! [`Slab::trim`] is for after a burst.
 //! Invariant (R6): a slot's serial is compared on every look-up, and a serial is used once in the
 //! life of the process, so an exact name that went stale finds nothing.
 //! Read next: `chunks`, for what lies beyond the first slots; `waker` and `reactor`, which truncate names to hints.
@@ -75,7 +75,7 @@ impl Serials {
 
     /// The next serial; never 0, which marks a vacant slot.
     #[inline]
-    pub(crate) fn take(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         if self.next.get() == self.end.get() {
             let fresh = Serials::new();
             self.next.set(fresh.next.get());
@@ -237,7 +237,7 @@ impl<T> Slab<T> {
     /// whatever the order of removal, but not in the middle of a batch, after which the next one would
     /// take it again.
     #[inline]
-    pub(crate) fn give_back_room(&mut self) {
-        self.far.give_back_room();
+    pub(crate) fn trim(&mut self) {
+        self.far.trim();
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use tracing::{Span, trace};
 
-use super::Shared;
+use super::Core;
 use super::context;
 use super::executor::{Body, TaskRef};
 use super::foreign;
@@ -50,11 +50,11 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let shared = context::expect_current("`spawn` called");
+    let core = context::expect_current("`spawn` called");
     if const { is_big::<F>() } {
-        shared.spawn(Box::pin(future), None, Location::caller())
+        core.spawn(Box::pin(future), None, Location::caller())
     } else {
-        shared.spawn(future, None, Location::caller())
+        core.spawn(future, None, Location::caller())
     }
 }
 
@@ -93,11 +93,11 @@ impl<'a> TaskBuilder<'a> {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let shared = context::expect_current("`task::Builder::spawn` called");
+        let core = context::expect_current("`task::Builder::spawn` called");
         if const { is_big::<F>() } {
-            shared.spawn(Box::pin(future), self.name, Location::caller())
+            core.spawn(Box::pin(future), self.name, Location::caller())
         } else {
-            shared.spawn(future, self.name, Location::caller())
+            core.spawn(future, self.name, Location::caller())
         }
     }
 }
@@ -114,10 +114,10 @@ pub fn id() -> Id {
 /// The id of the task that calls this, if one does: also in the destructors of a task's future
 /// and output.
 pub fn try_id() -> Option<Id> {
-    context::with_current(|shared| shared.executor.current()).flatten()
+    context::with_current(|core| core.executor.current()).flatten()
 }
 
-impl Shared {
+impl Core {
     pub(super) fn spawn<F, T>(
         &self,
         future: F,
@@ -129,7 +129,7 @@ impl Shared {
         T: 'static,
     {
         let cell: TaskRef = Rc::pin(TaskCell::new(future));
-        let serial = self.serials.take();
+        let serial = self.serials.next();
         let span = task_span(serial, name, location);
         self.counters.spawned.add(1);
         let body = Body::Spawned(cell);

@@ -1,6 +1,6 @@
 //! A task's cell: its future, then its output, in one allocation.
 //!
-//! Interface: [`Cell`] is what the executor polls, cancels and takes from, whatever the future's
+//! Interface: [`RawTask`] is what the executor polls, cancels and takes from, whatever the future's
 //! type; [`TaskCell`] is the one that implements it.
 //! Invariant (R3): the future, its output and its panic payload live in the cell, and the cell in
 //! the executor's slab, on whose thread they are polled and dropped.
@@ -32,7 +32,7 @@ use super::join::{Id, JoinError};
 
 /// What the executor does with a task, whatever its future. No method lets a panic through: it is
 /// either in the outcome or returned.
-pub(super) trait Cell {
+pub(super) trait RawTask {
     /// Polls the future. `Ready` means that the stage is `Done` now and the future dropped.
     fn poll(self: Pin<&Self>, id: Id, cx: &mut Context<'_>) -> Poll<Finished>;
 
@@ -40,7 +40,7 @@ pub(super) trait Cell {
     fn cancel(self: Pin<&Self>, id: Id) -> Finished;
 
     /// Moves the outcome into `into`, which is an `Option<Result<T, JoinError>>`.
-    fn take(self: Pin<&Self>, into: &mut dyn Any);
+    fn take_output(self: Pin<&Self>, into: &mut dyn Any);
 
     /// Drops the outcome, which nobody will take; `Panicked` if it was a panic.
     fn discard(self: Pin<&Self>) -> Finished;
@@ -113,7 +113,7 @@ impl<F: Future> TaskCell<F> {
     }
 }
 
-impl<F> Cell for TaskCell<F>
+impl<F> RawTask for TaskCell<F>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -153,7 +153,7 @@ where
         self.finish(id, Err(JoinError::cancelled(id)))
     }
 
-    fn take(self: Pin<&Self>, into: &mut dyn Any) {
+    fn take_output(self: Pin<&Self>, into: &mut dyn Any) {
         self.with_stage(|stage| {
             if let (StageProjection::Done { outcome }, Some(into)) = (
                 stage.project(),
@@ -166,7 +166,7 @@ where
 
     fn discard(self: Pin<&Self>) -> Finished {
         let mut outcome: Option<Result<F::Output, JoinError>> = None;
-        self.take(&mut outcome);
+        self.take_output(&mut outcome);
         let (payload, finished) = match outcome {
             None => return Finished::Quietly,
             Some(Ok(output)) => match catch_unwind(AssertUnwindSafe(|| drop(output))) {

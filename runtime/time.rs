@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use super::Shared;
+use super::Core;
 use super::context;
 use super::foreign;
 use super::place::{self, Command};
@@ -44,13 +44,13 @@ use super::slab::Name;
 /// assert!(start.elapsed() >= Duration::from_millis(2));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    let shared = context::current();
-    let clock = |read: fn(&Shared) -> Instant| shared.as_deref().map_or_else(Instant::now, read);
+    let core = context::current();
+    let clock = |read: fn(&Core) -> Instant| core.as_deref().map_or_else(Instant::now, read);
     if duration.is_zero() {
         // The turn's time has come already, so this is due and need not read the clock.
-        return Sleep::new(clock(|shared| shared.clock.turn_time()), true);
+        return Sleep::new(clock(|core| core.clock.turn_time()), true);
     }
-    let now = clock(|shared| shared.clock.now());
+    let now = clock(|core| core.clock.now());
     Sleep::new(
         now.checked_add(duration).unwrap_or_else(|| far_from(now)),
         false,
@@ -77,8 +77,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 /// True if `deadline` has passed in this runtime. Outside any it is not known by which clock it will
 /// be judged (one that is paused, say), and the poll tells.
-fn is_over(shared: Option<&Shared>, deadline: Instant) -> bool {
-    shared.is_some_and(|shared| deadline <= shared.clock.now())
+fn is_over(core: Option<&Core>, deadline: Instant) -> bool {
+    core.is_some_and(|core| deadline <= core.clock.now())
 }
 
 /// A deadline that `Instant` can hold and nobody will meet: thirty years on.
@@ -89,7 +89,7 @@ pub(super) fn far_from(now: Instant) -> Instant {
 /// The time of the current runtime's clock, which tests may [`pause`]; outside a runtime,
 /// [`Instant::now`].
 pub fn now() -> Instant {
-    context::with_current(|shared| shared.clock.now()).unwrap_or_else(Instant::now)
+    context::with_current(|core| core.clock.now()).unwrap_or_else(Instant::now)
 }
 
 /// Stops the clock of the current runtime: [`now`] stands still, and no timer fires that is not due,
@@ -117,12 +117,12 @@ pub fn now() -> Instant {
 /// ```
 #[track_caller]
 pub fn pause() {
-    let shared = context::expect_current("`time::pause` called");
+    let core = context::expect_current("`time::pause` called");
     assert!(
-        !shared.clock.is_paused(),
+        !core.clock.is_paused(),
         "`time::pause` called, but the clock is paused already"
     );
-    shared.clock.pause();
+    core.clock.pause();
 }
 
 /// Lets a paused clock run on from the time it shows.
@@ -131,12 +131,12 @@ pub fn pause() {
 /// Outside a runtime, and if the clock is not paused.
 #[track_caller]
 pub fn resume() {
-    let shared = context::expect_current("`time::resume` called");
+    let core = context::expect_current("`time::resume` called");
     assert!(
-        shared.clock.is_paused(),
+        core.clock.is_paused(),
         "`time::resume` called, but the clock is not paused"
     );
-    shared.clock.resume();
+    core.clock.resume();
 }
 
 /// Moves a paused clock on, then lets the tasks whose timers that fires run once. A step to within a
@@ -168,13 +168,13 @@ impl Future for Advance {
         if self.moved {
             return Poll::Ready(());
         }
-        let shared = context::expect_current("`time::advance` called");
+        let core = context::expect_current("`time::advance` called");
         assert!(
-            shared.clock.is_paused(),
+            core.clock.is_paused(),
             "`time::advance` called, but the clock is not paused"
         );
-        shared.clock.advance(self.duration);
-        shared.fire_timers();
+        core.clock.advance(self.duration);
+        core.fire_timers();
         self.moved = true;
         // Those who were woken are in the queue now, and this task goes behind them.
         cx.waker().wake_by_ref();
@@ -211,12 +211,12 @@ impl Sleep {
 
     /// True if it was found to be over, or is by its runtime's last look at the clock.
     pub fn is_elapsed(&self) -> bool {
-        let reached = |shared: Rc<Shared>| self.deadline <= shared.clock.turn_time();
+        let reached = |core: Rc<Core>| self.deadline <= core.clock.turn_time();
         self.elapsed || self.judge().is_some_and(reached)
     }
 
     /// The runtime by whose clock it is judged, if that is the current one: the one it waits in, or will.
-    fn judge(&self) -> Option<Rc<Shared>> {
+    fn judge(&self) -> Option<Rc<Core>> {
         let Some(name) = self.timer else {
             return context::current();
         };
@@ -233,8 +233,8 @@ impl Sleep {
         self.elapsed = is_over(judge.as_deref(), deadline);
         match (self.timer, judge) {
             (None, _) => {}
-            (Some(name), Some(shared)) => {
-                self.timer = shared.disarm(name).map(|waker| shared.arm(deadline, waker));
+            (Some(name), Some(core)) => {
+                self.timer = core.disarm(name).map(|waker| core.arm(deadline, waker));
             }
             // The timer has its old deadline and the task's waker.
             (Some(name), None) => drop(place::post(name, Command::FireTimer(name))),
@@ -251,7 +251,7 @@ impl Sleep {
     fn disarm(&mut self) -> Option<Waker> {
         let name = self.timer.take()?;
         match context::home_of(name) {
-            Some(shared) => shared.disarm(name),
+            Some(core) => core.disarm(name),
             None => {
                 drop(place::post(name, Command::CancelTimer(name)));
                 None
@@ -260,9 +260,9 @@ impl Sleep {
     }
 
     /// Arms the timer, or, where it is armed, sees to it that it wakes this task.
-    fn arm(&mut self, shared: &Shared, cx: &Context<'_>) {
-        if let Some(name) = self.timer.filter(|name| shared.is_home_of(*name)) {
-            let mut timers = shared.timers.borrow_mut();
+    fn arm(&mut self, core: &Core, cx: &Context<'_>) {
+        if let Some(name) = self.timer.filter(|name| core.is_home_of(*name)) {
+            let mut timers = core.timers.borrow_mut();
             match timers.waker_mut(name.index(), name.serial) {
                 Some(waker) if waker.will_wake(cx.waker()) => return,
                 Some(_) | None => {}
@@ -272,7 +272,7 @@ impl Sleep {
         // comes, between the borrows.
         let waker = cx.waker().clone();
         foreign::discard_any(self.disarm());
-        self.timer = Some(shared.arm(self.deadline, waker));
+        self.timer = Some(core.arm(self.deadline, waker));
     }
 }
 
@@ -282,15 +282,15 @@ impl Future for Sleep {
     // The caller of a poll is the line of the `.await`.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let shared = context::expect_current("a `Sleep` was polled");
-        ready!(shared.budget.poll(cx));
-        if self.elapsed || self.deadline <= shared.clock.turn_time() {
+        let core = context::expect_current("a `Sleep` was polled");
+        ready!(core.budget.poll(cx));
+        if self.elapsed || self.deadline <= core.clock.turn_time() {
             self.elapsed = true;
             foreign::discard_any(self.disarm());
-            shared.budget.spend();
+            core.budget.spend();
             return Poll::Ready(());
         }
-        self.arm(&shared, cx);
+        self.arm(&core, cx);
         Poll::Pending
     }
 }

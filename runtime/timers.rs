@@ -17,7 +17,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use super::shared::give_back_room;
+use super::core::trim;
 use super::slab::Slab;
 
 pub(crate) struct Timers {
@@ -105,7 +105,7 @@ impl Timers {
     }
 
     /// Takes every waker, at the end of the runtime.
-    pub(super) fn take_all(&mut self) -> Vec<Waker> {
+    pub(super) fn drain_all(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.heap.len());
         while let Some(&Entry { serial, index, .. }) = self.heap.last() {
             wakers.extend(self.remove(index, serial));
@@ -119,10 +119,10 @@ impl Timers {
     }
 
     /// Gives back what a burst of timers has left.
-    pub(crate) fn give_back_room(&mut self) {
+    pub(crate) fn trim(&mut self) {
         let armed = self.heap.len();
-        give_back_room(&mut self.heap, armed);
-        self.timers.give_back_room();
+        trim(&mut self.heap, armed);
+        self.timers.trim();
     }
 
     /// Puts the last entry in the place of the removed one, then where it belongs.

@@ -1,6 +1,6 @@
 //! Who waits for a source: any number of tasks, in either direction.
 //!
-//! Interface: [`Waiters::add`] stores a waiter, [`take`](Waiters::take) hands out the wakers of
+//! Interface: [`Waiters::add`] stores a waiter, [`drain_ready`](Waiters::drain_ready) hands out the wakers of
 //! those an event concerns, [`forget`](Waiters::forget) removes one that gave up.
 //!
 //! There are two kinds. A future *owns* its waiter, under a key, and removes it when it is
@@ -8,7 +8,7 @@
 //! another tomorrow, and the first may be gone or may be still waiting. So polled waiters are kept
 //! side by side, one a waker, and when they become a crowd all are woken and forgotten: who still
 //! waits comes back. A crowd is twice as many as came back from the last one, and at least
-//! [`CROWD`]. Who came back is counted when all have had their turn: judged any sooner, tasks that
+//! [`LEAST_LIMIT`]. Who came back is counted when all have had their turn: judged any sooner, tasks that
 //! all wait would drive each other out for ever.
 //!
 //! Invariant (R5): a waker goes in and out by value; no foreign one is cloned, woken or dropped here.
@@ -21,12 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::task::Waker;
 
-use super::Shared;
+use super::Core;
 use super::foreign;
 use super::interest::{Interest, Ready};
 
 /// The fewest polled waiters that are too many.
-const CROWD: usize = 8;
+const LEAST_LIMIT: usize = 8;
 
 /// Which waiter an operation owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) enum Displaced {
     /// The waiter of the same key, whose task moved on: to be dropped.
     Waker(Waker),
     /// To be woken: who still waits comes back.
-    Crowd(Vec<Waker>),
+    Flushed(Vec<Waker>),
 }
 
 impl Displaced {
@@ -88,7 +88,7 @@ impl Displaced {
         match self {
             Displaced::Nobody => {}
             Displaced::Waker(before) => foreign::discard(before),
-            Displaced::Crowd(mut crowd) => foreign::wake_all(&mut crowd),
+            Displaced::Flushed(mut wakers) => foreign::wake_all(&mut wakers),
         }
     }
 }
@@ -104,10 +104,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn of(shared: &Shared) -> Progress {
-        let polls = shared.counters.polls.get();
-        let round = polls + shared.executor.tasks() as u64 + 1;
-        let serial = shared.serials.take();
+    pub(super) fn of(core: &Core) -> Progress {
+        let polls = core.counters.polls.get();
+        let round = polls + core.executor.tasks() as u64 + 1;
+        let serial = core.serials.next();
         Progress {
             polls,
             round,
@@ -129,25 +129,25 @@ struct More {
     waiters: BTreeMap<u64, Waiter>,
     /// The serials of those among them that were polled, by what tells them apart.
     polled: BTreeMap<(Identity, u8), u64>,
-    crowd: Crowd,
+    flushes: Flushes,
 }
 
 /// What is known of polled waiters that were too many.
-struct Crowd {
+struct Flushes {
     /// How many are too many.
     limit: usize,
     /// The wakers of the last crowd, by their identity, that have not come back yet.
-    dispersed: BTreeSet<Identity>,
+    flushed: BTreeSet<Identity>,
     returned: usize,
     /// When there have been more polls than this, all who still wait have returned.
     judged_after: u64,
 }
 
-impl Default for Crowd {
-    fn default() -> Crowd {
-        Crowd {
-            limit: CROWD,
-            dispersed: BTreeSet::new(),
+impl Default for Flushes {
+    fn default() -> Flushes {
+        Flushes {
+            limit: LEAST_LIMIT,
+            flushed: BTreeSet::new(),
             returned: 0,
             judged_after: 0,
         }
@@ -170,7 +170,7 @@ impl Waiters {
         }
     }
 
-    /// Adds a waiter and says whom that displaced: one of the same key, or a crowd. One that waits
+    /// Adds a waiter and says whom that displaced: one of the same key, or a flushes. One that waits
     /// already, under the same key and for the same thing, displaces itself.
     #[inline]
     pub(super) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
@@ -187,7 +187,7 @@ impl Waiters {
         }
         let (displaced, serial) = if waiter.is_polled() {
             let progress = progress();
-            (self.disperse_crowd(&waiter, progress), progress.serial)
+            (self.flush(&waiter, progress), progress.serial)
         } else {
             (Displaced::Nobody, waiter.key.0)
         };
@@ -224,13 +224,13 @@ impl Waiters {
 
     /// Gives the wakers of all that wait for some of `ready` to `to`.
     #[inline]
-    pub(super) fn take(&mut self, ready: Ready, to: impl FnMut(Waker)) {
-        self.take_if(|waiter| waiter.interest.mask().intersects(ready), to);
+    pub(super) fn drain_ready(&mut self, ready: Ready, to: impl FnMut(Waker)) {
+        self.drain_if(|waiter| waiter.interest.mask().intersects(ready), to);
     }
 
     /// Gives all wakers to `to`.
-    pub(super) fn take_all(&mut self, to: impl FnMut(Waker)) {
-        self.take_if(|_| true, to);
+    pub(super) fn drain_all(&mut self, to: impl FnMut(Waker)) {
+        self.drain_if(|_| true, to);
     }
 
     /// Removes the waiter that owns this key and returns its waker, to be dropped outside the
@@ -254,44 +254,44 @@ impl Waiters {
     }
 
     #[inline]
-    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
+    fn drain_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
         if let Some(first) = self.first.take_if(|waiter| wanted(waiter)) {
             to(first.waker);
         }
         if let Some(more) = &mut self.more {
-            more.take_if(wanted, to);
+            more.drain_if(wanted, to);
         }
     }
 
     /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
-    fn disperse_crowd(&mut self, newcomer: &Waiter, progress: Progress) -> Displaced {
+    fn flush(&mut self, newcomer: &Waiter, progress: Progress) -> Displaced {
         let Some(more) = &mut self.more else {
             return Displaced::Nobody;
         };
         let polled =
             more.polled.len() + usize::from(self.first.as_ref().is_some_and(Waiter::is_polled));
-        let crowd = &mut more.crowd;
-        if crowd.dispersed.remove(&identity(&newcomer.waker)) {
-            crowd.returned += 1;
+        let flushes = &mut more.flushes;
+        if flushes.flushed.remove(&identity(&newcomer.waker)) {
+            flushes.returned += 1;
         }
-        if polled < crowd.limit || progress.polls <= crowd.judged_after {
+        if polled < flushes.limit || progress.polls <= flushes.judged_after {
             return Displaced::Nobody;
         }
-        crowd.limit = CROWD.max(2 * crowd.returned);
-        crowd.returned = 0;
-        crowd.judged_after = progress.round;
+        flushes.limit = LEAST_LIMIT.max(2 * flushes.returned);
+        flushes.returned = 0;
+        flushes.judged_after = progress.round;
         let mut wakers = Vec::new();
-        self.take_if(Waiter::is_polled, |waker| wakers.push(waker));
+        self.drain_if(Waiter::is_polled, |waker| wakers.push(waker));
         if let Some(more) = &mut self.more {
-            more.crowd.dispersed = wakers.iter().map(identity).collect();
+            more.flushes.flushed = wakers.iter().map(identity).collect();
         }
-        Displaced::Crowd(wakers)
+        Displaced::Flushed(wakers)
     }
 }
 
 impl More {
     /// Gives the wakers of those that are `wanted` to `to`, in the order in which they came.
-    fn take_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
+    fn drain_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
         if !self.waiters.values().any(&wanted) {
             return;
         }

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`waker`] makes one; waking it runs [`wake`], on any thread and at any
 //! time, but not in a signal handler.
-//! Invariant (R6): the bits are never dereferenced. They are looked up, and find the task, or
+//! Invariant (R6): the bits are never dereferenced. They are turned up, and find the task, or
 //! nothing, or (after the truncated serial wrapped) a stranger who is polled once for nothing.
 //!
 //! So `clone` copies two words and `drop` does nothing: no reference count, no locked
@@ -103,15 +103,15 @@ fn clone(data: *const ()) -> RawWaker {
 /// inbox of its place. Serves `wake` and `wake_by_ref`, for there is nothing to consume.
 fn wake(data: *const ()) {
     let hint = Hint(data.addr() as u64);
-    let woken_at_home = context::with_current(|shared| {
-        let home = shared.place == hint.place();
+    let woken_at_home = context::with_current(|core| {
+        let home = core.place == hint.place();
         if home {
-            shared.executor.wake(hint);
+            core.executor.wake(hint);
         }
         home
     });
     if woken_at_home == Some(true) {
-        context::trace_wake(|shared| shared.executor.span_id(hint));
+        context::trace_wake(|core| core.executor.span_id(hint));
     } else {
         place::wake(hint.place(), hint.index());
     }

@@ -227,7 +227,7 @@ fn busy_polling_ends_and_the_thread_sleeps() {
         runtime.block_on(sleep(Duration::from_millis(100)));
         let metrics = runtime.handle().metrics();
         assert!(metrics.parks >= 1, "it never slept");
-        assert!(metrics.looks > metrics.parks, "it never looked");
+        assert!(metrics.turns > metrics.parks, "it never looked");
     });
 }
 
@@ -256,10 +256,10 @@ fn the_counters_count() {
     write_one(&theirs, 1);
     drop(runtime.spawn(async {}));
     let before = runtime.handle().metrics();
-    assert_eq!((before.spawned, before.polls, before.looks), (1, 1, 0));
+    assert_eq!((before.spawned, before.polls, before.turns), (1, 1, 0));
     runtime.turn().unwrap();
     let after = runtime.handle().metrics();
-    assert_eq!((after.spawned, after.polls, after.looks), (1, 2, 2));
+    assert_eq!((after.spawned, after.polls, after.turns), (1, 2, 2));
     assert_eq!((after.events, after.stale_events), (1, 0));
     assert_eq!(
         (after.parks, after.timers_fired, after.remote_wakes),

@@ -112,7 +112,7 @@ fn a_turn_looks_at_least_every_61_polls() {
         runtime.turn().unwrap();
         let after = handle.metrics();
         assert_eq!(after.polls - before.polls, 10_000, "once each");
-        let looks = after.looks - before.looks;
+        let looks = after.turns - before.turns;
         // One at each end, and one before the 62nd poll, the 123rd, ...
         assert_eq!(looks, 2 + (10_000 - 1) / 61);
     }

@@ -456,7 +456,7 @@ fn one_turn_serves_more_descriptors_than_fit_into_a_batch() {
             let after = runtime.handle().metrics();
             assert_eq!(wakes.count(), MANY);
             assert_eq!(after.events - before.events, MANY as u64);
-            assert_eq!(after.looks - before.looks, 3, "two full batches and a rest");
+            assert_eq!(after.turns - before.turns, 3, "two full batches and a rest");
         },
     );
 }

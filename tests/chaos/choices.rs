@@ -265,7 +265,7 @@ fn looks_come_after_any_number_of_polls() {
                 yield_now().await;
             }
         });
-        runtime.handle().metrics().looks
+        runtime.handle().metrics().turns
     });
     assert!(looks.len() > 3, "{looks:?}");
     assert!(looks.iter().all(|&looks| looks >= 1), "fewer than without");
@@ -311,7 +311,7 @@ fn without_chaos_a_run_is_exactly_what_it_was() {
         echo.await.unwrap();
     });
     let metrics = runtime.handle().metrics();
-    let counted = [metrics.polls, metrics.looks, metrics.parks, metrics.events];
+    let counted = [metrics.polls, metrics.turns, metrics.parks, metrics.events];
     // A poll and a wait for each of 200 messages, and for the end; three polls to begin with.
     assert_eq!(counted, [203, 200, 200, 201]);
 }

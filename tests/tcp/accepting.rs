@@ -99,7 +99,7 @@ fn at_the_descriptor_limit_accept_idles_and_serves_all_when_it_can() {
                     let parks = after.parks - before.parks;
                     // 10, 20, 40, 80, 160 ms, and the end of the sleep.
                     assert!((3..=8).contains(&parks), "{parks} parks in 300 ms");
-                    assert!(after.looks - before.looks <= 20);
+                    assert!(after.turns - before.turns <= 20);
                     assert_eq!(logged().lines().count(), 1, "{}", logged());
                     assert!(logged().contains("cannot accept"), "{}", logged());
                     for n in 1..=3 {

@@ -188,7 +188,7 @@ fn a_timer_armed_by_a_waker_fires_in_a_later_look() {
             assert!(poll(&mut first, &waker).is_pending());
             *slot.borrow_mut() = Some(first);
         });
-        let looks = |runtime: &Runtime| runtime.handle().metrics().looks;
+        let looks = |runtime: &Runtime| runtime.handle().metrics().turns;
         let before = looks(&runtime);
         for _ in 0..10 {
             runtime.turn().unwrap();

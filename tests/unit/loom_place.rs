@@ -14,7 +14,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::loom_bell::Bell;
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{Command, FellAsleep, Mail, Open, Place, Room};
+use crate::runtime::place::{Command, FellAsleep, Messages, Open, Place, Room};
 use crate::runtime::slab::{Name, Slab};
 use crate::runtime::sys::Epoll;
 
@@ -33,7 +33,7 @@ fn room(slots: usize) -> Room {
 struct Home {
     place: Arc<Place>,
     bell: Arc<Bell>,
-    mail: Mail,
+    messages: Messages,
 }
 
 impl Home {
@@ -46,7 +46,7 @@ impl Home {
         Home {
             place: Arc::clone(place),
             bell,
-            mail: Mail::default(),
+            messages: Messages::default(),
         }
     }
 
@@ -55,26 +55,26 @@ impl Home {
         self.place.awake();
     }
 
-    /// `Shared::read_mail`: what it collected.
-    fn read_mail(&mut self) -> Mail {
-        if self.place.has_mail() {
-            self.place.collect(&mut self.mail);
+    /// `Core::read_inbox`: what it collected.
+    fn read_inbox(&mut self) -> Messages {
+        if self.place.has_messages() {
+            self.place.collect(&mut self.messages);
         }
-        std::mem::take(&mut self.mail)
+        std::mem::take(&mut self.messages)
     }
 
-    /// `Shared::park`: what it was woken with, which may be nothing.
-    fn park(&mut self) -> Mail {
-        if self.place.fall_asleep() == FellAsleep::MailIsWaiting {
-            let mail = self.read_mail();
+    /// `Core::park`: what it was woken with, which may be nothing.
+    fn park(&mut self) -> Messages {
+        if self.place.fall_asleep() == FellAsleep::InboxNotEmpty {
+            let mail = self.read_inbox();
             assert!(
-                !mail.wakes.is_empty() || !mail.commands.is_empty(),
+                !messages.wakes.is_empty() || !messages.commands.is_empty(),
                 "the inbox is not empty, but its flag is down: the loop would spin"
             );
             return mail;
         }
         self.bell.wait();
-        let mail = self.read_mail();
+        let mail = self.read_inbox();
         self.place.awake();
         mail
     }
@@ -103,7 +103,7 @@ fn waker(place: &Arc<Place>, data: &Arc<AtomicBool>, index: u32) -> JoinHandle<(
 }
 
 /// R8. Fault B10.
-/// Catches: the inbox looked at before "asleep" is published; the flag of the mail not raised, or
+/// Catches: the inbox turned at before "asleep" is published; the flag of the mail not raised, or
 /// lowered after the lock was released.
 #[test]
 fn two_wakers_and_a_parking_owner_lose_no_wake() {
@@ -185,16 +185,16 @@ fn a_wake_against_coming_to_rest_rings_or_is_mail() {
         let data = Arc::new(AtomicBool::new(false));
         let waker = waker(&place, &data, 7);
         // `turn`: the last look at the inbox, then the guard is dropped.
-        let mut mail = home.read_mail();
+        let mut messages = home.read_inbox();
         place.rest();
-        if mail.wakes.is_empty() {
-            if !place.has_mail() {
+        if messages.wakes.is_empty() {
+            if !place.has_messages() {
                 home.bell.wait();
             }
             home.enter();
-            mail = home.read_mail();
+            mail = home.read_inbox();
         }
-        assert_eq!(mail.wakes, [7]);
+        assert_eq!(messages.wakes, [7]);
         assert!(data.load(Relaxed));
         waker.join().unwrap();
     });
@@ -219,9 +219,9 @@ fn an_order_for_a_tenant_who_left_does_not_reach_the_next() {
         drop((left, home));
         let mut next = Home::open(&place, &epoll, BORN + 100, 64);
         next.enter();
-        let early = next.read_mail();
+        let early = next.read_inbox();
         thread.join().unwrap();
-        let late = next.read_mail();
+        let late = next.read_inbox();
         assert!(early.commands.is_empty() && late.commands.is_empty());
         // A wake is a hint: it may come, and then somebody is polled for nothing, once.
         assert!(early.wakes.len() + late.wakes.len() <= 1);
@@ -269,7 +269,7 @@ fn a_wake_against_moving_in_is_not_forgotten() {
         let mut home = Home::open(&place, &epoll, BORN, 64);
         home.enter();
         let posted = thread.join().unwrap();
-        assert_eq!(home.read_mail().commands.len(), usize::from(posted));
+        assert_eq!(home.read_inbox().commands.len(), usize::from(posted));
     });
 }
 
@@ -299,7 +299,7 @@ fn a_future_spawned_from_afar_against_the_end_is_dropped_once() {
             elsewhere.post(BORN, command).is_ok()
         });
         // `Executor::shutdown`, then the end of the place.
-        let adopted = home.read_mail().commands.len();
+        let adopted = home.read_inbox().commands.len();
         let left = place.close().unwrap().into_commands().len();
         let accepted = thread.join().unwrap();
         assert_eq!(adopted + left, usize::from(accepted));
@@ -320,7 +320,7 @@ fn a_command_against_the_end_is_seen_or_handed_back() {
             let name = name(0, BORN + 1);
             elsewhere.post(name.serial, Command::Detach(name)).is_ok()
         });
-        let before = home.read_mail().commands.len();
+        let before = home.read_inbox().commands.len();
         let after = place.close().unwrap().into_commands().len();
         let accepted = thread.join().unwrap();
         assert_eq!(before + after, usize::from(accepted));
@@ -344,8 +344,8 @@ fn an_abort_against_the_finish_hits_that_task_or_none() {
             let posted = elsewhere.post(old.serial, Command::Abort(old));
             assert!(posted.is_ok());
         });
-        let obey = |mail: Mail, tasks: &mut Slab<bool>| {
-            for command in mail.commands {
+        let obey = |messages: Messages, tasks: &mut Slab<bool>| {
+            for command in messages.commands {
                 let Command::Abort(name) = command else {
                     unreachable!()
                 };
@@ -354,7 +354,7 @@ fn an_abort_against_the_finish_hits_that_task_or_none() {
                 }
             }
         };
-        obey(home.read_mail(), &mut tasks);
+        obey(home.read_inbox(), &mut tasks);
         let finished = tasks.remove(old.index(), old.serial);
         assert!(finished.is_some());
         assert_eq!(
@@ -363,7 +363,7 @@ fn an_abort_against_the_finish_hits_that_task_or_none() {
             "the slot is used again"
         );
         thread.join().unwrap();
-        obey(home.read_mail(), &mut tasks);
+        obey(home.read_inbox(), &mut tasks);
         assert_eq!(tasks.get(old.index(), BORN + 2), Some(&false));
     });
 }
@@ -391,8 +391,8 @@ fn a_wake_against_a_resize_is_kept_if_there_is_room_and_else_ignored() {
         }
         // What was ignored leaves nothing behind: the slot can be woken once it is there again.
         place.resize(room(128));
-        let _late = home.read_mail();
+        let _late = home.read_inbox();
         place.wake(100);
-        assert_eq!(home.read_mail().wakes, [100]);
+        assert_eq!(home.read_inbox().wakes, [100]);
     });
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::limit::limit;
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{self, Command, FellAsleep, Mail, Open, Place, Room};
+use crate::runtime::place::{self, Command, FellAsleep, Messages, Open, Place, Room};
 use crate::runtime::slab::Name;
 use crate::runtime::sys::{Bell, Epoll, Events};
 
@@ -42,10 +42,10 @@ fn room(slots: usize) -> Room {
     }
 }
 
-fn collect(place: &Place) -> Mail {
-    let mut mail = Mail::default();
-    place.collect(&mut mail);
-    mail
+fn collect(place: &Place) -> Messages {
+    let mut messages = Messages::default();
+    place.collect(&mut messages);
+    messages
 }
 
 fn abort(place: u16, serial: u64) -> Command {
@@ -60,7 +60,7 @@ fn a_wake_beyond_the_room_is_ignored() {
     for index in [64, 1_000, u32::MAX] {
         place.wake(index);
     }
-    assert!(!place.has_mail());
+    assert!(!place.has_messages());
     assert!(collect(&place).wakes.is_empty());
     place.wake(63);
     assert_eq!(collect(&place).wakes, [63]);
@@ -123,7 +123,7 @@ fn more_slots_may_be_woken_than_tasks_live() {
         for index in woken.iter().chain(&woken) {
             place.wake(*index);
         }
-        assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+        assert_eq!(place.fall_asleep(), FellAsleep::InboxNotEmpty);
         let mut wakes = collect(&place).wakes;
         assert_eq!(
             wakes[..64],
@@ -148,7 +148,7 @@ fn a_list_that_shrinks_loses_no_wake() {
         slots: 1024,
         tasks: 64,
     });
-    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    assert_eq!(place.fall_asleep(), FellAsleep::InboxNotEmpty);
     let mut wakes = collect(&place).wakes;
     wakes.sort_unstable();
     assert_eq!(wakes, (0..500).collect::<Vec<_>>());
@@ -165,7 +165,7 @@ fn an_inbox_whose_wakes_are_not_listed_does_not_fall_asleep() {
         slots: 1024,
         tasks: 0,
     });
-    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    assert_eq!(place.fall_asleep(), FellAsleep::InboxNotEmpty);
     assert_eq!(collect(&place).wakes.len(), 100);
     assert_eq!(place.fall_asleep(), FellAsleep::Yes);
 }
@@ -177,11 +177,11 @@ fn whoever_has_mail_does_not_fall_asleep() {
     let place = let_to_a_tenant(64);
     place.awake();
     place.wake(1);
-    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    assert_eq!(place.fall_asleep(), FellAsleep::InboxNotEmpty);
     collect(&place);
     assert_eq!(place.fall_asleep(), FellAsleep::Yes);
     assert!(place.post(BORN, abort(0, BORN)).is_ok());
-    assert_eq!(place.fall_asleep(), FellAsleep::MailIsWaiting);
+    assert_eq!(place.fall_asleep(), FellAsleep::InboxNotEmpty);
 }
 
 /// R6: exact names. Catches: `born` not compared; a place that is empty taking commands.
@@ -211,7 +211,7 @@ fn a_name_of_an_earlier_tenant_finds_nothing() {
         "that one has left"
     );
     place.wake(0);
-    assert!(!place.has_mail() || place.close().is_none());
+    assert!(!place.has_messages() || place.close().is_none());
 }
 
 /// R7. Catches: a descriptor number deregistered by a name of the tenant before, which may be
@@ -282,7 +282,7 @@ fn the_table_has_65_534_places_and_then_an_error() {
     }
     let mut taken = Vec::new();
     let error = loop {
-        match place::take() {
+        match place::allocate() {
             Ok(place) => taken.push(place),
             Err(error) => break error,
         }
@@ -295,13 +295,13 @@ fn the_table_has_65_534_places_and_then_an_error() {
         .collect();
     for (number, place) in &taken {
         assert!(std::ptr::eq(place::at(*number).unwrap(), *place));
-        place::give_back(*number);
+        place::release(*number);
     }
     addresses.sort_unstable();
     addresses.dedup_by_key(|(address, _)| *address);
     assert_eq!(addresses.len(), taken.len());
     assert_eq!(
-        place::take().unwrap().0,
+        place::allocate().unwrap().0,
         taken[0].0,
         "the one that rested longest"
     );

@@ -76,7 +76,7 @@ proptest! {
                 }
                 Op::Remove(_) | Op::Get(_) => {}
             }
-            slab.give_back_room();
+            slab.trim();
             prop_assert_eq!(slab.len(), map.len());
         }
         for ((index, serial), value) in &map {
@@ -105,7 +105,7 @@ fn after_a_burst(keep: u64, burst: u64, order: impl FnOnce(&mut Vec<(u32, u64)>)
     for (index, serial) in names {
         assert_eq!(slab.remove(index, serial), Some(serial));
     }
-    slab.give_back_room();
+    slab.trim();
     slab
 }
 
@@ -154,7 +154,7 @@ fn those_that_come_after_a_burst_gather() {
             living.push_back((slab.insert(serial, ()), serial));
             let (index, serial) = living.pop_front().unwrap();
             assert_eq!(slab.remove(index, serial), Some(()));
-            slab.give_back_room();
+            slab.trim();
         }
         assert_eq!(slab.len(), stay as usize);
         let room = slab.room();
@@ -180,7 +180,7 @@ fn the_directory_shrinks_when_nobody_is_left() {
         }
         for (index, serial) in names {
             assert_eq!(slab.remove(index, serial), Some(()));
-            slab.give_back_room();
+            slab.trim();
         }
         assert!(slab.slots() <= 4_096 + 1_024, "{} slots", slab.slots());
     }
@@ -213,7 +213,7 @@ fn emptying_a_sparse_slab_from_its_top_takes_no_walk_each() {
     let (stay, go): (Vec<_>, Vec<_>) = names.into_iter().partition(|(index, _)| index % 5 == 0);
     for (index, serial) in go.into_iter().chain(stay.into_iter().rev()) {
         assert_eq!(slab.remove(index, serial), Some(()));
-        slab.give_back_room();
+        slab.trim();
     }
     assert_eq!(slab.len(), 0);
 }
@@ -228,7 +228,7 @@ fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
         for _ in 0..4 {
             scope.spawn(|| {
                 let serials = Serials::new();
-                let taken: Vec<u64> = (0..TAKEN).map(|_| serials.take()).collect();
+                let taken: Vec<u64> = (0..TAKEN).map(|_| serials.next()).collect();
                 assert!(taken.is_sorted_by(|a, b| a < b));
                 assert_ne!(taken[0], 0);
                 all.lock().unwrap().extend(taken);
@@ -247,7 +247,7 @@ fn serials_are_unique_in_the_process_and_rise_within_a_runtime() {
 fn a_runtimes_serials_differ_in_their_lowest_bits() {
     let _limit = limit(30);
     let serials = Serials::new();
-    let taken: Vec<u64> = (0..4_096).map(|_| serials.take()).collect();
+    let taken: Vec<u64> = (0..4_096).map(|_| serials.next()).collect();
     let low_bits: HashSet<u64> = taken.iter().map(|serial| serial % 4_096).collect();
     assert_eq!(low_bits.len(), 4_096);
 }

@@ -1,7 +1,7 @@
 //! What the parts of a runtime share: the parts themselves, and how they are told of each other.
 //!
-//! Interface: [`Shared`] is what the context hands out; [`read_mail`](Shared::read_mail) and
-//! [`fire_timers`](Shared::fire_timers) are two steps of the loop.
+//! Interface: [`Core`] is what the context hands out; [`read_inbox`](Core::read_inbox) and
+//! [`fire_timers`](Core::fire_timers) are two steps of the loop.
 //! Invariant (R5): what lies in a `Cell` here is taken out while foreign code may run, and put back
 //! after; what lies in a `RefCell` is borrowed for a look-up.
 //! Read before: the parts. Read next: `mod`, the loop.
@@ -23,8 +23,8 @@ use super::context;
 use super::executor::Executor;
 use super::foreign;
 use super::metrics::Counters;
-use super::place::{self, Command, Mail, Open, Place, Room};
-use super::polls_between_looks;
+use super::place::{self, Command, Messages, Open, Place, Room};
+use super::polls_between_turns;
 use super::reactor::Reactor;
 use super::shutdown::SHUTDOWN_ROUNDS;
 use super::slab::{Name, Serials};
@@ -33,7 +33,7 @@ use super::timers::Timers;
 use super::waker::Hint;
 
 /// The parts of a runtime.
-pub(crate) struct Shared {
+pub(crate) struct Core {
     pub(crate) place: u16,
     /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
     pub(crate) born: u64,
@@ -50,37 +50,37 @@ pub(crate) struct Shared {
     pub(crate) chaos: Option<Chaos>,
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
-    mail: Cell<Mail>,
+    messages: Cell<Messages>,
     /// The foreign wakers of timers that are due, kept for their room.
     due: Cell<Vec<Waker>>,
     /// What the inbox has room for, and the run queue.
     pub(super) room: Cell<Room>,
     /// Polls left before the next look at epoll. Here and not in the loop, which is left and
     /// entered again whenever the main future is polled.
-    pub(super) polls_until_look: Cell<usize>,
+    pub(super) polls_until_turn: Cell<usize>,
 }
 
-impl Shared {
+impl Core {
     /// # Errors
     /// As [`Builder::build`].
-    pub(super) fn new(options: Builder) -> io::Result<Shared> {
+    pub(super) fn new(options: Builder) -> io::Result<Core> {
         sys::refuse_in_forked_child()?;
         sys::watch_for_fork()?;
         let bell = place::Arc::new(place::Bell::new()?);
         let reactor = Reactor::new(&bell)?;
-        let (place, inbox) = place::take()?;
+        let (place, inbox) = place::allocate()?;
         let serials = Serials::new();
-        let born = serials.take();
+        let born = serials.next();
         let counters = Arc::new(Counters::default());
         let chaos = options.chaos.map(Chaos::new);
-        let polls = polls_between_looks(chaos.as_ref());
+        let polls = polls_between_turns(chaos.as_ref());
         inbox.open(Open::new(
             born,
             bell,
             Arc::clone(reactor.epoll()),
             Arc::clone(&counters),
         ));
-        Ok(Shared {
+        Ok(Core {
             place,
             born,
             inbox,
@@ -94,16 +94,16 @@ impl Shared {
             chaos,
             options,
             running: Cell::new(false),
-            mail: Cell::new(Mail::default()),
+            messages: Cell::new(Messages::default()),
             due: Cell::new(Vec::new()),
             room: Cell::new(Room { slots: 0, tasks: 0 }),
-            polls_until_look: Cell::new(polls),
+            polls_until_turn: Cell::new(polls),
         })
     }
 
     /// Reads the clock for this turn and wakes the tasks whose timers are due.
     pub(crate) fn fire_timers(&self) {
-        let now = self.clock.look();
+        let now = self.clock.start_turn();
         let mut due = self.due.take();
         // Those of our tasks are queued here and now, which is no foreign code (R5).
         let to = |waker| due.extend(self.executor.wake_ours(waker));
@@ -114,13 +114,13 @@ impl Shared {
         }
         let foreigners = due.len();
         foreign::wake_all(&mut due);
-        give_back_room(&mut due, foreigners);
+        trim(&mut due, foreigners);
         self.due.set(due);
     }
 
     /// Arms a timer that wakes `waker` at `deadline`.
     pub(crate) fn arm(&self, deadline: Instant, waker: Waker) -> Name {
-        let serial = self.serials.take();
+        let serial = self.serials.next();
         let index = self.timers.borrow_mut().insert(serial, deadline, waker);
         Name::new(self.place, index, serial)
     }
@@ -133,30 +133,30 @@ impl Shared {
 
     /// Does what the inbox asks for.
     #[inline]
-    pub(crate) fn read_mail(&self) {
-        if self.inbox.has_mail() {
-            self.read_what_is_there();
+    pub(crate) fn read_inbox(&self) {
+        if self.inbox.has_messages() {
+            self.read_what_came();
         }
     }
 
-    fn read_what_is_there(&self) {
-        let mut mail = self.mail.take();
-        self.inbox.collect(&mut mail);
-        let (wakes, commands) = (mail.wakes.len(), mail.commands.len());
+    fn read_what_came(&self) {
+        let mut messages = self.messages.take();
+        self.inbox.collect(&mut messages);
+        let (wakes, commands) = (messages.wakes.len(), messages.commands.len());
         self.counters.remote_wakes.add(wakes as u64);
-        for &index in &mail.wakes {
+        for &index in &messages.wakes {
             self.executor.wake_occupant(index);
         }
         // A subscriber is foreign code, so nobody waits for it (R9).
-        for index in mail.wakes.drain(..) {
-            context::trace_wake(|shared| shared.executor.span_id_at(index));
+        for index in messages.wakes.drain(..) {
+            context::trace_wake(|core| core.executor.span_id_at(index));
         }
-        for command in mail.commands.drain(..) {
+        for command in messages.commands.drain(..) {
             foreign::contain("an order from elsewhere panicked", || self.obey(command));
         }
-        give_back_room(&mut mail.wakes, wakes);
-        give_back_room(&mut mail.commands, commands);
-        self.mail.set(mail);
+        trim(&mut messages.wakes, wakes);
+        trim(&mut messages.commands, commands);
+        self.messages.set(messages);
     }
 
     fn obey(&self, command: Command) {
@@ -176,10 +176,10 @@ impl Shared {
     }
 
     /// Gives back what a burst of tasks, sources or timers has left.
-    pub(super) fn give_back_room(&self) {
-        self.executor.give_back_room(self);
-        self.reactor.give_back_room();
-        self.timers.borrow_mut().give_back_room();
+    pub(super) fn trim(&self) {
+        self.executor.trim(self);
+        self.reactor.trim();
+        self.timers.borrow_mut().trim();
     }
 
     /// Makes room in the inbox.
@@ -218,8 +218,8 @@ impl Shared {
     pub(super) fn end(&self) {
         for _round in 0..SHUTDOWN_ROUNDS {
             self.executor.shutdown(self);
-            let mut wakers = self.timers.borrow_mut().take_all();
-            self.reactor.take_all(&mut wakers);
+            let mut wakers = self.timers.borrow_mut().drain_all();
+            self.reactor.drain_all(&mut wakers);
             self.wake_others(wakers);
             let (tasks, timers) = (self.executor.tasks(), self.timers.borrow().len());
             if tasks + timers + self.reactor.sources() == 0 {
@@ -232,8 +232,8 @@ impl Shared {
                 "wakers go on arming timers and sources at the end of their runtime: leaked"
             );
         });
-        let mut wakers = self.timers.borrow_mut().take_all();
-        self.reactor.take_all(&mut wakers);
+        let mut wakers = self.timers.borrow_mut().drain_all();
+        self.reactor.drain_all(&mut wakers);
         mem::forget(wakers);
     }
 
@@ -260,7 +260,7 @@ pub(super) const UNHANDLED: &str =
 
 /// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
 /// what it used, and never less than 64 entries, so that a steady state allocates nothing.
-pub(crate) fn give_back_room<T>(buffer: &mut Vec<T>, used: usize) {
+pub(crate) fn trim<T>(buffer: &mut Vec<T>, used: usize) {
     if used < buffer.capacity() / 4 {
         buffer.shrink_to((2 * used).max(64));
     }
