@@ -63,6 +63,8 @@ pub use runtime::{Builder, Handle, Runtime};
 
 use std::future::Future;
 
+use runtime::options::Options;
+
 /// Runs `future`, and the tasks it spawns, on a runtime made for it.
 ///
 /// When `future` is done the runtime ends: tasks that are not done are dropped, in the order they
@@ -82,10 +84,10 @@ use std::future::Future;
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    if const { runtime::spawn::is_big::<F>() } {
-        runtime::block_on_once(&Builder::new(), Box::pin(future))
+    if const { runtime::task::is_big::<F>() } {
+        runtime::run::block_on_once(&Options::default(), Box::pin(future))
     } else {
-        runtime::block_on_once(&Builder::new(), future)
+        runtime::run::block_on_once(&Options::default(), future)
     }
 }
 
@@ -123,7 +125,8 @@ pub mod task {
     //!   was cancelled" and "task 7 panicked with message ..."; its `Debug` is tokio's.
     //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
-    pub use crate::runtime::join::{AbortHandle, Id, JoinError, JoinHandle};
+    pub use crate::runtime::id::{Id, JoinError};
+    pub use crate::runtime::join::{AbortHandle, JoinHandle};
     pub use crate::runtime::join_set::JoinSet;
     pub use crate::runtime::spawn::{TaskBuilder as Builder, id, spawn, try_id};
     pub use crate::runtime::yield_now::yield_now;
@@ -170,14 +173,13 @@ pub mod time {
     pub use crate::runtime::interval::{Interval, MissedTickBehavior, interval, interval_at};
     pub use std::time::Duration;
 
-    pub use crate::runtime::time::{
-        Sleep, Timeout, advance, now, pause, resume, sleep, sleep_until, timeout, timeout_at,
-    };
+    pub use crate::runtime::time::{Sleep, advance, now, pause, resume, sleep, sleep_until};
+    pub use crate::runtime::timeout::{Timeout, timeout, timeout_at};
 
     pub mod error {
         //! The error of a timeout.
 
-        pub use crate::runtime::time::Elapsed;
+        pub use crate::runtime::timeout::Elapsed;
     }
 }
 

@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 
 use super::context;
 use super::interest::{Interest, Ready};
-use super::reactor::Observed;
 use super::registration::{Registration, Wait};
+use super::slab::WaiterKey;
+use super::sources::Observed;
 use super::sys;
-use super::waiters::WaiterKey;
 
 /// A file descriptor that tasks can wait for.
 ///
@@ -256,8 +256,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// than was offered.
     #[inline]
     pub fn offer(&self, len: usize) -> usize {
-        let chaos = context::with_current(|core| Some(core.chaos.as_ref()?.offer(len)));
-        chaos.flatten().unwrap_or(len)
+        context::with_current(|core| core.chaos.offer(len)).unwrap_or(len)
     }
 
     /// Says that a read just returned less than it was given room for, and that this proves, for

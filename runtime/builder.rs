@@ -2,13 +2,15 @@
 //!
 //! Interface: [`Builder::build`], or [`Builder::block_on`] for a runtime of one use.
 //! Invariant: the defaults are what the free `block_on` uses.
+//! Read before: `options`.
 
 use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use super::Runtime;
-use super::spawn::is_big;
+use super::options::{Options, UnhandledPanic};
+use super::run::{self, Runtime};
+use super::task::is_big;
 
 /// Makes a [`Runtime`] with options.
 ///
@@ -23,45 +25,15 @@ use super::spawn::is_big;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Builder {
-    pub(super) timer_slack: Option<Duration>,
-    pub(super) busy_poll: Duration,
-    pub(super) unhandled_panic: UnhandledPanic,
-    pub(super) start_paused: bool,
-    pub(super) auto_advance: bool,
-    pub(super) chaos: Option<u64>,
-}
-
-/// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UnhandledPanic {
-    /// It goes on. The panic was printed by the panic hook, and is one tracing event.
-    #[default]
-    Ignore,
-    /// `block_on`, or `turn`, panics once the task has been cleared away. The runtime can still be
-    /// used.
-    ShutdownRuntime,
-}
-
-impl Default for Builder {
-    fn default() -> Builder {
-        Builder::new()
-    }
+    options: Options,
 }
 
 impl Builder {
     /// The defaults.
     pub fn new() -> Builder {
-        Builder {
-            timer_slack: None,
-            busy_poll: Duration::ZERO,
-            unhandled_panic: UnhandledPanic::default(),
-            start_paused: false,
-            auto_advance: false,
-            chaos: None,
-        }
+        Builder::default()
     }
 
     /// Sets the timer slack of the thread while the runtime runs on it, in nanoseconds from 1 to
@@ -69,7 +41,7 @@ impl Builder {
     /// several by one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and processes
     /// that are started meanwhile inherit it.
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
-        self.timer_slack = Some(slack);
+        self.options.timer_slack = Some(slack);
         self
     }
 
@@ -77,20 +49,20 @@ impl Builder {
     /// in that time is served without being woken by the kernel, some microseconds earlier, at
     /// the price of a busy CPU. Off by default.
     pub fn busy_poll(&mut self, duration: Duration) -> &mut Builder {
-        self.busy_poll = duration;
+        self.options.busy_poll = duration;
         self
     }
 
     /// Sets what becomes of the runtime when a detached task panics.
     pub fn unhandled_panic(&mut self, policy: UnhandledPanic) -> &mut Builder {
-        self.unhandled_panic = policy;
+        self.options.unhandled_panic = policy;
         self
     }
 
     /// Starts with the clock paused; see [`time::pause`](crate::time::pause), also for what does not
     /// follow it: [`std::time::Instant::now`].
     pub fn start_paused(&mut self, paused: bool) -> &mut Builder {
-        self.start_paused = paused;
+        self.options.start_paused = paused;
         self
     }
 
@@ -104,7 +76,7 @@ impl Builder {
     /// [`accept`](crate::net::TcpListener::accept) at the descriptor limit, and of a peek under
     /// SO_PEEK_OFF, are sleeps like any other.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
-        self.auto_advance = auto_advance;
+        self.options.auto_advance = auto_advance;
         self
     }
 
@@ -135,7 +107,7 @@ impl Builder {
     /// }
     /// ```
     pub fn chaos(&mut self, seed: u64) -> &mut Builder {
-        self.chaos = Some(seed);
+        self.options.chaos = Some(seed);
         self
     }
 
@@ -147,7 +119,7 @@ impl Builder {
     /// calls without which nothing could wait, tried here, with the name of the call in its text. It works
     /// without epoll_pwait2, madvise, mmap and prctl.
     pub fn build(&self) -> io::Result<Runtime> {
-        Runtime::with_options(self.clone())
+        Runtime::with_options(self.options.clone())
     }
 
     /// Makes a runtime, runs `future` on it, and ends it: [`reveille::block_on`](crate::block_on)
@@ -158,9 +130,9 @@ impl Builder {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if const { is_big::<F>() } {
-            super::block_on_once(self, Box::pin(future))
+            run::block_on_once(&self.options, Box::pin(future))
         } else {
-            super::block_on_once(self, future)
+            run::block_on_once(&self.options, future)
         }
     }
 }

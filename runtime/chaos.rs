@@ -1,7 +1,8 @@
 //! Chaos: what may happen in any order, or not at all, happens as a seed says.
 //!
-//! Interface: [`Builder::chaos`](super::Builder::chaos) turns it on; the executor, the reactor and
-//! the loop ask it where the contract leaves them a choice.
+//! Interface: it is always there, and off unless [`Builder::chaos`](super::Builder::chaos) gives it a seed:
+//! then [`says`](Chaos::says) says no, [`pick`](Chaos::pick) picks nothing, and all else is left as it is.
+//! The executor, the reactor, the loop and the operations ask it where the contract leaves them a choice.
 //! Invariant: it only ever chooses among what is legal, so a program that fails under some seed is
 //! wrong, if not today then on another day. It draws from its seed and nothing else: the same seed
 //! makes the same choices.
@@ -20,13 +21,49 @@
 use std::cell::Cell;
 
 pub(crate) struct Chaos {
+    on: bool,
     state: Cell<u64>,
 }
 
 impl Chaos {
-    pub(crate) fn new(seed: u64) -> Chaos {
+    /// Without a seed it is off.
+    pub(crate) fn new(seed: Option<u64>) -> Chaos {
         Chaos {
-            state: Cell::new(seed),
+            on: seed.is_some(),
+            state: Cell::new(seed.unwrap_or(0)),
+        }
+    }
+
+    /// True once in `n` times, on average; never if it is off.
+    #[inline]
+    pub(crate) fn says(&self, n: usize) -> bool {
+        self.on && self.one_in(n)
+    }
+
+    /// One of `n` things, by its index; none if it is off, or if there is none.
+    #[inline]
+    pub(crate) fn pick(&self, n: usize) -> Option<usize> {
+        (self.on && n > 0).then(|| self.below(n))
+    }
+
+    /// `n`, which is not 0; if it is on, a number from 1 to `n`.
+    pub(crate) fn at_most(&self, n: usize) -> usize {
+        if self.on { 1 + self.below(n) } else { n }
+    }
+
+    /// How many of `len` bytes to offer: all; if it is on, often all, else from 1 up. Of none, none.
+    #[inline]
+    pub(crate) fn offer(&self, len: usize) -> usize {
+        if self.on { self.offer_some(len) } else { len }
+    }
+
+    /// Puts `items` into another order (Fisher and Yates), if it is on.
+    #[inline]
+    pub(crate) fn shuffle<T>(&self, items: &mut [T]) {
+        if self.on {
+            for end in (1..items.len()).rev() {
+                items.swap(end, self.below(end + 1));
+            }
         }
     }
 
@@ -42,27 +79,17 @@ impl Chaos {
 
     /// A number below `n`, which is not 0. Slightly more often a small one, which does not matter.
     #[cold]
-    pub(super) fn below(&self, n: usize) -> usize {
+    fn below(&self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    /// True once in `n` times, on average.
     #[cold]
-    pub(crate) fn one_in(&self, n: usize) -> bool {
+    fn one_in(&self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// Puts `items` into another order (Fisher and Yates).
     #[cold]
-    pub(super) fn shuffle<T>(&self, items: &mut [T]) {
-        for end in (1..items.len()).rev() {
-            items.swap(end, self.below(end + 1));
-        }
-    }
-
-    /// How many of `len` bytes to offer: often all, else from 1 up. Of none, none.
-    #[cold]
-    pub(super) fn offer(&self, len: usize) -> usize {
+    fn offer_some(&self, len: usize) -> usize {
         if len == 0 || self.one_in(2) {
             return len;
         }

@@ -15,12 +15,20 @@
 //! Slots are taken from one chunk until it is full, and then from the one that has been open longest, so
 //! the living gather, and the other chunks become vacant.
 //!
-//! Read before: `slab`.
+//! Read before: `slab`, whose slots these are.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::slab::{NEAR, Slot};
+/// Room for one value, stamped with the serial of the one that lives here.
+pub(super) struct Slot<T> {
+    /// 0 while the slot is vacant.
+    pub(super) serial: u64,
+    pub(super) value: Option<T>,
+}
+
+/// Slots of a slab that lie in a vector, before those of its chunks.
+pub(super) const NEAR: usize = 1024;
 
 /// Slots of a chunk. A slot of a task, the largest thing in a slab, takes 96 bytes, so a chunk is 3 KiB.
 const SLOTS: usize = 32;

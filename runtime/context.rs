@@ -1,7 +1,7 @@
 //! The current runtime of this thread: what "home" means.
 //!
 //! Interface: [`Running::enter`] makes a runtime current until the guard is dropped; [`current`] and
-//! [`with_current`] ask for it.
+//! [`with_current`] ask for it; [`order`] has a runtime do something, wherever it is.
 //! Invariant: the innermost runtime that runs on this thread is the current one; everything that
 //! is not inside its `block_on`, `turn` or shutdown is *elsewhere*, on this thread too.
 
@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use libc::c_ulong;
 
-use super::Core;
-use super::foreign;
+use super::core::Core;
+use super::place::{self, Command};
 use super::slab::Name;
 use super::sys;
 
@@ -60,6 +60,16 @@ pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Core) -> R) -> Option<
     home_of(name).as_deref().map(f)
 }
 
+/// Has `command` obeyed by the runtime in which `name` was given: here and now if that is the current
+/// one, else through its inbox. A runtime that has ended has nothing left that could be meant.
+#[inline]
+pub(crate) fn order(name: Name, command: Command) {
+    match home_of(name) {
+        Some(core) => core.obey(command),
+        None => drop(place::post(name, command)),
+    }
+}
+
 /// A runtime runs on this thread, and is the current one, until this is dropped. Guards are dropped
 /// in the reverse order of their making, also when the thread unwinds.
 pub(super) struct Running {
@@ -102,17 +112,4 @@ impl Drop for Running {
 
 fn replace(with: Option<Rc<Core>>) -> Option<Rc<Core>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
-}
-
-/// The event tokio-console counts wakes by, with the id of the woken task's span. A subscriber is
-/// foreign code, so it comes last.
-#[inline]
-pub(super) fn trace_wake(span_id: impl FnOnce(&Core) -> Option<u64>) {
-    foreign::trace(|| {
-        let span = with_current(span_id).flatten();
-        // A waker here owns nothing, so waking by value and by reference are the same, and clones
-        // and drops are not events. Nor is it asked by `enabled!` first whether anybody wants this: to
-        // tokio-console that is neither an event nor a span of a runtime's, and it says no.
-        tracing::trace!(target: "runtime::waker", op = "waker.wake_by_ref", task.id = span);
-    });
 }

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Core;
 use super::context;
+use super::core::Core;
 
 /// Takes one operation from the budget of the task that is polled; if there is none left, lets all
 /// others run first.
@@ -41,8 +41,8 @@ pub async fn consume_budget() {
         let Some(core) = context::current() else {
             return Poll::Ready(());
         };
-        ready!(core.budget.poll(cx));
-        core.budget.spend();
+        ready!(core.executor.budget.poll(cx));
+        core.executor.budget.spend();
         Poll::Ready(())
     })
     .await;
@@ -60,7 +60,7 @@ pub async fn consume_budget() {
 /// });
 /// ```
 pub fn has_budget_remaining() -> bool {
-    context::with_current(|core| core.budget.is_left()).unwrap_or(true)
+    context::with_current(|core| core.executor.budget.is_left()).unwrap_or(true)
 }
 
 /// Makes `future` one operation of the budget: it is polled only while some is left, and spends one when
@@ -101,11 +101,11 @@ impl<F: Future> Future for Coop<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let core = context::current();
         if let Some(core) = &core {
-            ready!(core.budget.poll(cx));
+            ready!(core.executor.budget.poll(cx));
         }
         let output = ready!(self.project().future.poll(cx));
         if let Some(core) = &core {
-            core.budget.spend();
+            core.executor.budget.spend();
         }
         Poll::Ready(output)
     }
@@ -151,11 +151,13 @@ impl<F: Future> Future for Unconstrained<F> {
         struct Lifted<'a>(&'a Core, u32);
         impl Drop for Lifted<'_> {
             fn drop(&mut self) {
-                self.0.budget.restore(self.1);
+                self.0.executor.budget.restore(self.1);
             }
         }
         let core = context::current();
-        let _lifted = core.as_deref().map(|core| Lifted(core, core.budget.lift()));
+        let _lifted = core
+            .as_deref()
+            .map(|core| Lifted(core, core.executor.budget.lift()));
         self.project().future.poll(cx)
     }
 }

@@ -4,33 +4,41 @@
 //! [`fire_timers`](Core::fire_timers) are two steps of the loop.
 //! Invariant (R5): what lies in a `Cell` here is taken out while foreign code may run, and put back
 //! after; what lies in a `RefCell` is borrowed for a look-up.
-//! Read before: the parts. Read next: `mod`, the loop.
+//! Read before: the parts. Read next: `context`, `run`.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::mem;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
-use tracing::{error, trace};
-
-use super::budget::Budget;
-use super::builder::{Builder, UnhandledPanic};
 use super::chaos::Chaos;
 use super::clock::Clock;
-use super::context;
-use super::executor::Executor;
+use super::executor::{Body, Executor, TaskRef};
 use super::foreign;
+use super::interest::{Interest, Ready};
 use super::metrics::Counters;
-use super::place::{self, Command, Messages, Open, Place, Room};
-use super::polls_between_turns;
+use super::observe;
+use super::options::{Options, UnhandledPanic};
+use super::place::{self, Command, Messages, Open, Place};
 use super::reactor::Reactor;
 use super::shutdown::SHUTDOWN_ROUNDS;
-use super::slab::{Name, Serials};
+use super::slab::{Name, Serials, WaiterKey, trim};
 use super::sys;
+use super::task::TaskCell;
 use super::timers::Timers;
+use super::waiters::Progress;
 use super::waker::Hint;
+
+/// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls.
+/// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
+/// prime, so it does not fall into step with a program's own periods.
+const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// The parts of a runtime.
 pub(crate) struct Core {
@@ -43,18 +51,14 @@ pub(crate) struct Core {
     pub(crate) reactor: Reactor,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) clock: Clock,
-    pub(crate) budget: Budget,
     pub(crate) counters: Arc<Counters>,
-    pub(super) options: Builder,
-    /// There only if the options ask for it.
-    pub(crate) chaos: Option<Chaos>,
+    pub(super) options: Options,
+    pub(crate) chaos: Chaos,
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     messages: Cell<Messages>,
     /// The foreign wakers of timers that are due, kept for their room.
     due: Cell<Vec<Waker>>,
-    /// What the inbox has room for, and the run queue.
-    pub(super) room: Cell<Room>,
     /// Polls left before the next look at epoll. Here and not in the loop, which is left and
     /// entered again whenever the main future is polled.
     pub(super) polls_until_turn: Cell<usize>,
@@ -63,7 +67,7 @@ pub(crate) struct Core {
 impl Core {
     /// # Errors
     /// As [`Builder::build`].
-    pub(super) fn new(options: Builder) -> io::Result<Core> {
+    pub(super) fn new(options: Options) -> io::Result<Core> {
         sys::refuse_in_forked_child()?;
         sys::watch_for_fork()?;
         let bell = place::Arc::new(place::Bell::new()?);
@@ -72,8 +76,8 @@ impl Core {
         let serials = Serials::new();
         let born = serials.next();
         let counters = Arc::new(Counters::default());
-        let chaos = options.chaos.map(Chaos::new);
-        let polls = polls_between_turns(chaos.as_ref());
+        let chaos = Chaos::new(options.chaos);
+        let polls = chaos.at_most(POLLS_BETWEEN_TURNS);
         inbox.open(Open::new(
             born,
             bell,
@@ -85,20 +89,68 @@ impl Core {
             born,
             inbox,
             serials,
-            executor: Executor::new(place),
+            executor: Executor::new(place, inbox, Arc::clone(&counters)),
             reactor,
             timers: RefCell::new(Timers::new()),
             clock: Clock::new(options.start_paused),
-            budget: Budget::new(),
             counters,
             chaos,
             options,
             running: Cell::new(false),
             messages: Cell::new(Messages::default()),
             due: Cell::new(Vec::new()),
-            room: Cell::new(Room { slots: 0, tasks: 0 }),
             polls_until_turn: Cell::new(polls),
         })
+    }
+
+    /// Makes `future` a task, under a name.
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<&str>,
+        location: &'static Location<'static>,
+    ) -> Name
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let cell: TaskRef = Rc::pin(TaskCell::new(future));
+        let serial = self.serials.next();
+        let span = observe::spawned(serial, name, location);
+        self.counters.spawned.add(1);
+        self.executor.adopt(serial, Body::Spawned(cell), span)
+    }
+
+    /// Registers `fd`; see [`Reactor::register`].
+    pub(crate) fn register(&self, fd: RawFd, interest: Interest, ready: Ready) -> io::Result<Name> {
+        let serial = self.serials.next();
+        self.reactor
+            .register(self.place, serial, fd, interest, ready)
+    }
+
+    /// Has the task that `cx` wakes wait for a source; see [`Sources::wait`](super::sources::Sources::wait).
+    #[must_use]
+    #[inline]
+    pub(crate) fn wait(
+        &self,
+        name: Name,
+        interest: Interest,
+        cx: &Context<'_>,
+        key: &mut WaiterKey,
+    ) -> bool {
+        let progress = || {
+            let (polls, tasks) = (self.counters.polls.get(), self.executor.tasks());
+            Progress::new(polls, tasks, self.serials.next())
+        };
+        self.reactor
+            .sources
+            .wait(name, interest, cx, key, &self.serials, progress)
+    }
+
+    /// Counts anew the polls until the reactor must turn.
+    pub(super) fn count_polls_anew(&self) {
+        let polls = self.chaos.at_most(POLLS_BETWEEN_TURNS);
+        self.polls_until_turn.set(polls);
     }
 
     /// Reads the clock for this turn and wakes the tasks whose timers are due.
@@ -110,7 +162,7 @@ impl Core {
         let fired = self.timers.borrow_mut().fire(now, to);
         if fired > 0 {
             self.counters.timers_fired.add(fired);
-            foreign::trace(|| trace!(timers = fired, "fire"));
+            observe::fired(fired);
         }
         let foreigners = due.len();
         foreign::wake_all(&mut due);
@@ -149,7 +201,7 @@ impl Core {
         }
         // A subscriber is foreign code, so nobody waits for it (R9).
         for index in messages.wakes.drain(..) {
-            context::trace_wake(|core| core.executor.span_id_at(index));
+            observe::woken(|| self.executor.span_id_at(index));
         }
         for command in messages.commands.drain(..) {
             foreign::contain("an order from elsewhere panicked", || self.obey(command));
@@ -159,13 +211,17 @@ impl Core {
         self.messages.set(messages);
     }
 
-    fn obey(&self, command: Command) {
+    #[inline]
+    pub(crate) fn obey(&self, command: Command) {
         match command {
-            Command::Spawn(future, location) => drop(self.spawn(future, None, location)),
+            Command::Spawn(future, location) => {
+                let task = self.spawn(future, None, location);
+                self.executor.detach(task);
+            }
             Command::Abort(name) => self.executor.abort(name),
             Command::Detach(name) => self.executor.detach(name),
-            Command::FreeSource(name) => self.reactor.free(name),
-            Command::ForgetWaiter(name, key) => self.reactor.forget(name, key),
+            Command::FreeSource(name) => self.reactor.sources.free(name),
+            Command::ForgetWaiter(name, key) => self.reactor.sources.forget(name, key),
             Command::CancelTimer(name) => foreign::discard_any(self.disarm(name)),
             Command::FireTimer(name) => {
                 if let Some(waker) = self.disarm(name) {
@@ -177,16 +233,9 @@ impl Core {
 
     /// Gives back what a burst of tasks, sources or timers has left.
     pub(super) fn trim(&self) {
-        self.executor.trim(self);
-        self.reactor.trim();
+        self.executor.trim();
+        self.reactor.sources.trim();
         self.timers.borrow_mut().trim();
-    }
-
-    /// Makes room in the inbox.
-    pub(crate) fn resize_inbox(&self, room: Room) {
-        if self.room.replace(room) != room {
-            self.inbox.resize(room);
-        }
     }
 
     /// True if `name` was given in this runtime.
@@ -217,23 +266,18 @@ impl Core {
     /// executor's shutdown.
     pub(super) fn end(&self) {
         for _round in 0..SHUTDOWN_ROUNDS {
-            self.executor.shutdown(self);
+            self.executor.shutdown(|| self.read_inbox());
             let mut wakers = self.timers.borrow_mut().drain_all();
-            self.reactor.drain_all(&mut wakers);
+            self.reactor.sources.drain_all(&mut wakers);
             self.wake_others(wakers);
             let (tasks, timers) = (self.executor.tasks(), self.timers.borrow().len());
-            if tasks + timers + self.reactor.sources() == 0 {
+            if tasks + timers + self.reactor.sources.len() == 0 {
                 return;
             }
         }
-        foreign::tell(|| {
-            error!(
-                rounds = SHUTDOWN_ROUNDS,
-                "wakers go on arming timers and sources at the end of their runtime: leaked"
-            );
-        });
+        observe::wakers_leaked(SHUTDOWN_ROUNDS);
         let mut wakers = self.timers.borrow_mut().drain_all();
-        self.reactor.drain_all(&mut wakers);
+        self.reactor.sources.drain_all(&mut wakers);
         mem::forget(wakers);
     }
 
@@ -257,11 +301,3 @@ impl Core {
 
 pub(super) const UNHANDLED: &str =
     "a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set";
-
-/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
-/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
-pub(crate) fn trim<T>(buffer: &mut Vec<T>, used: usize) {
-    if used < buffer.capacity() / 4 {
-        buffer.shrink_to((2 * used).max(64));
-    }
-}

@@ -27,24 +27,30 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tracing::{Span, trace};
-
-use super::Core;
+use super::budget::Budget;
 use super::chaos::Chaos;
 use super::foreign;
-use super::join::Id;
-use super::place::Room;
+use super::id::Id;
+use super::metrics::Counters;
+use super::observe::{self, TaskSpan};
+use super::place::{Place, Room};
 use super::slab::{Name, Slab};
 use super::task;
 use super::waker::{self, Hint};
 
 /// A cell of any future's type, pinned.
-pub(super) type TaskRef = Pin<Rc<dyn task::RawTask>>;
+pub(crate) type TaskRef = Pin<Rc<dyn task::RawTask>>;
 
 pub(crate) struct Executor {
     place: u16,
+    inbox: &'static Place,
+    /// What the inbox has room for, and the run queue.
+    room: Cell<Room>,
+    pub(crate) budget: Budget,
+    counters: Arc<Counters>,
     pub(super) state: RefCell<State>,
     /// The serial of the task that is being polled or dropped, 0 if none is.
     current: Cell<u64>,
@@ -70,9 +76,7 @@ pub(super) struct Task {
     /// Who waits in a `JoinHandle`.
     pub(super) joiner: Option<Waker>,
     pub(super) body: Body,
-    /// There only if a subscriber wants spans (a `Span` is 40 bytes), and shared, because cloning
-    /// the `Span` itself would run the subscriber under the borrow.
-    pub(super) span: Option<Rc<Span>>,
+    pub(super) span: TaskSpan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,7 @@ pub(super) enum Life {
 }
 
 #[derive(Clone)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// The future of `block_on`, pinned on its stack.
     Main,
     Spawned(TaskRef),
@@ -94,7 +98,7 @@ pub(super) enum Body {
 
 /// What the loop is to do next.
 #[must_use]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Nothing is queued.
     Idle,
     /// Poll the main future.
@@ -106,22 +110,26 @@ pub(super) enum Next {
 }
 
 /// A popped task and what is to be done with it.
-pub(super) struct Popped {
+pub(crate) struct Popped {
     index: u32,
     serial: u64,
     cell: TaskRef,
-    span: Option<Rc<Span>>,
+    span: TaskSpan,
     aborted: bool,
 }
 
 impl Executor {
-    pub(super) fn new(place: u16) -> Executor {
+    pub(crate) fn new(place: u16, inbox: &'static Place, counters: Arc<Counters>) -> Executor {
         let state = State {
             tasks: Slab::new(),
             queue: VecDeque::new(),
         };
         Executor {
             place,
+            inbox,
+            room: Cell::new(Room { slots: 0, tasks: 0 }),
+            budget: Budget::new(),
+            counters,
             state: RefCell::new(state),
             current: Cell::new(0),
             unhandled_panic: Cell::new(false),
@@ -129,18 +137,12 @@ impl Executor {
     }
 
     /// Gives the main future its slot.
-    pub(super) fn insert_main(&self, core: &Core) -> Name {
-        self.adopt(core, core.serials.next(), Body::Main, None)
+    pub(crate) fn insert_main(&self, serial: u64) -> Name {
+        self.adopt(serial, Body::Main, TaskSpan::NONE)
     }
 
     /// Adopts a task and queues it.
-    pub(super) fn adopt(
-        &self,
-        core: &Core,
-        serial: u64,
-        body: Body,
-        span: Option<Rc<Span>>,
-    ) -> Name {
+    pub(crate) fn adopt(&self, serial: u64, body: Body, span: TaskSpan) -> Name {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
         let state = &mut *self.state.borrow_mut();
@@ -159,11 +161,11 @@ impl Executor {
             span,
         };
         let index = state.tasks.insert(serial, task);
-        if state.tasks.len() > core.room.get().tasks {
-            make_room(state, core);
+        if state.tasks.len() > self.room.get().tasks {
+            self.make_room(state);
         }
         // The slab grows only when it is full, so there are more slots only with more tasks.
-        debug_assert!(state.tasks.slots() <= core.room.get().slots);
+        debug_assert!(state.tasks.slots() <= self.room.get().slots);
         state.queue.push_back(index);
         Name::new(self.place, index, serial)
     }
@@ -186,7 +188,7 @@ impl Executor {
     #[inline]
     pub(super) fn wake_ours(&self, waker: Waker) -> Option<Waker> {
         match Hint::of(&waker) {
-            Some(hint) if hint.place() == self.place && !foreign::is_traced() => {
+            Some(hint) if hint.place() == self.place && !observe::is_on() => {
                 self.wake(hint);
                 None
             }
@@ -205,23 +207,23 @@ impl Executor {
 
     /// Wakes some task without a reason, now and then: `Future::poll` allows spurious wakes.
     pub(super) fn wake_for_nothing(&self, chaos: &Chaos) {
+        if !chaos.says(4) {
+            return;
+        }
         let slots = self.state.borrow().tasks.slots();
-        if slots > 0 && chaos.one_in(4) {
+        if let Some(index) = chaos.pick(slots) {
             // It fits, for every index of the slab does.
-            self.wake_occupant(chaos.below(slots) as u32);
+            self.wake_occupant(index as u32);
         }
     }
 
     /// Takes the first slot off the queue and says what to do with it.
     #[inline]
-    pub(super) fn pop(&self, core: &Core) -> Next {
+    pub(crate) fn pop(&self, chaos: &Chaos) -> Next {
         let mut state = self.state.borrow_mut();
-        let index = match &core.chaos {
-            Some(chaos) if !state.queue.is_empty() => {
-                let any = chaos.below(state.queue.len());
-                state.queue.swap_remove_front(any)
-            }
-            _ => state.queue.pop_front(),
+        let index = match chaos.pick(state.queue.len()) {
+            None => state.queue.pop_front(),
+            Some(any) => state.queue.swap_remove_front(any),
         };
         let Some(index) = index else {
             return Next::Idle;
@@ -251,7 +253,7 @@ impl Executor {
 
     /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
     #[inline]
-    pub(super) fn run(&self, core: &Core, popped: Popped) {
+    pub(crate) fn run(&self, popped: Popped) {
         let Popped {
             index,
             serial,
@@ -261,23 +263,23 @@ impl Executor {
         } = popped;
         // Until the end, so that what the task leaves behind is dropped in its name as well.
         let _current = self.set_current(serial);
-        let entered = span.as_deref().map(|span| foreign::tell(|| span.enter()));
+        let entered = span.enter();
         let cell = cell.as_ref();
         let polled = if aborted {
-            foreign::trace(|| trace!(task = serial, "cancel"));
+            observe::cancelled(serial);
             Poll::Ready(cell.cancel(Id(serial)))
         } else {
-            foreign::trace(|| trace!(task = serial, "poll"));
-            core.counters.polls.add(1);
-            core.budget.refill();
+            observe::polled(serial);
+            self.counters.polls.add(1);
+            self.budget.refill();
             let waker = waker::unowned(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
-        foreign::discard_all(entered.flatten());
+        foreign::discard_any(entered);
         if let Poll::Ready(finished) = polled {
             self.finish(index, serial, finished);
         }
-        foreign::discard_all(span);
+        span.discard();
     }
 
     /// Marks and queues; the pop drops the future. A task that is done is not queued, and keeps its outcome.
@@ -310,11 +312,11 @@ impl Executor {
     /// Gives back the room that a burst of tasks has left, in the slab, the queue and the inbox (R1):
     /// there only when half of what remains is spare, so that one task which comes and goes resizes
     /// nothing.
-    pub(super) fn trim(&self, core: &Core) {
+    pub(crate) fn trim(&self) {
         const LEAST: usize = 64;
         let state = &mut *self.state.borrow_mut();
         state.tasks.trim();
-        let room = core.room.get();
+        let room = self.room.get();
         if room.tasks.max(room.slots) <= LEAST {
             return;
         }
@@ -327,7 +329,23 @@ impl Executor {
                 tasks: room.tasks.min(twice(tasks)),
             };
             state.queue.shrink_to(room.tasks);
-            core.resize_inbox(room);
+            self.resize_inbox(room);
+        }
+    }
+
+    /// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
+    #[cold]
+    fn make_room(&self, state: &mut State) {
+        let tasks = state.tasks.len().next_power_of_two().max(64);
+        let slots = state.tasks.slots().next_power_of_two().max(64);
+        let queued = state.queue.len();
+        state.queue.reserve(tasks.saturating_sub(queued));
+        self.resize_inbox(Room { slots, tasks });
+    }
+
+    fn resize_inbox(&self, room: Room) {
+        if self.room.replace(room) != room {
+            self.inbox.resize(room);
         }
     }
 
@@ -335,26 +353,21 @@ impl Executor {
     pub(super) fn span_id(&self, hint: Hint) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         let (serial, task) = state.tasks.occupant(hint.index())?;
-        task.span_id().filter(|_| hint.matches(serial))
+        task.span.id().filter(|_| hint.matches(serial))
     }
 
     /// The id of the span of whoever lives at `index`.
     pub(super) fn span_id_at(&self, index: u32) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         let (_, task) = state.tasks.occupant(index)?;
-        task.span_id()
+        task.span.id()
     }
 
     /// Polls the main future, whose slot was popped.
-    pub(super) fn poll_main<F: Future>(
-        &self,
-        core: &Core,
-        name: Name,
-        future: Pin<&mut F>,
-    ) -> Poll<F::Output> {
+    pub(crate) fn poll_main<F: Future>(&self, name: Name, future: Pin<&mut F>) -> Poll<F::Output> {
         let _current = self.set_current(name.serial);
-        core.counters.polls.add(1);
-        core.budget.refill();
+        self.counters.polls.add(1);
+        self.budget.refill();
         let waker = waker::unowned(Hint::new(self.place, name.index(), name.serial));
         future.poll(&mut Context::from_waker(&waker))
     }
@@ -375,12 +388,6 @@ impl Executor {
     }
 }
 
-impl Task {
-    fn span_id(&self) -> Option<u64> {
-        self.span.as_ref()?.id().map(|id| id.into_u64())
-    }
-}
-
 /// Guard of [`Executor::set_current`].
 pub(super) struct CurrentTask<'a> {
     executor: &'a Executor,
@@ -392,16 +399,6 @@ impl Drop for CurrentTask<'_> {
     fn drop(&mut self) {
         self.executor.current.set(self.outer);
     }
-}
-
-/// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
-#[cold]
-fn make_room(state: &mut State, core: &Core) {
-    let tasks = state.tasks.len().next_power_of_two().max(64);
-    let slots = state.tasks.slots().next_power_of_two().max(64);
-    let queued = state.queue.len();
-    state.queue.reserve(tasks.saturating_sub(queued));
-    core.resize_inbox(Room { slots, tasks });
 }
 
 /// Puts a running task into the queue, once (R1).

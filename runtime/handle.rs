@@ -129,7 +129,8 @@ impl LocalSpawn for Handle {
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
         let core = context::home_of(self.name()).ok_or_else(SpawnError::shutdown)?;
-        drop(core.spawn::<_, ()>(future, None, Location::caller()));
+        let task = core.spawn(future, None, Location::caller());
+        core.executor.detach(task);
         Ok(())
     }
 

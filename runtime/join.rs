@@ -1,22 +1,19 @@
 //! The handles of a task: await it, abort it, let it go.
 //!
-//! Interface: [`JoinHandle`] awaits, aborts or detaches; [`AbortHandle`] aborts; [`JoinError`]
-//! says why there is no output.
+//! Interface: [`JoinHandle`] awaits, aborts or detaches; [`AbortHandle`] aborts.
 //! Invariant (R3): a handle is a name. It can be sent anywhere whatever the task's output is, for
 //! the output leaves the runtime only through a poll of the handle at home.
-//! Read before: `task`, `executor`.
+//! Read before: `id`, `outcome`. Read next: `join_set`.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::Core;
 use super::context;
+use super::core::Core;
+use super::id::{Id, JoinError};
 use super::place::{self, Command};
 use super::slab::Name;
 
@@ -146,11 +143,11 @@ impl<T: 'static> Future for JoinHandle<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let home = self.name().and_then(context::home_of);
         if let Some(core) = &home {
-            ready!(core.budget.poll(cx));
+            ready!(core.executor.budget.poll(cx));
         }
         let outcome = ready!(self.poll_outcome(home.as_deref(), cx));
         if let Some(core) = &home {
-            core.budget.spend();
+            core.executor.budget.spend();
         }
         Poll::Ready(outcome)
     }
@@ -203,11 +200,7 @@ impl<T> Drop for JoinHandle<T> {
 }
 
 fn detach(name: Name) {
-    match context::home_of(name) {
-        Some(core) => core.executor.detach(name),
-        // A runtime that has ended has dropped the task, so there is nobody to tell.
-        None => drop(place::post(name, Command::Detach(name))),
-    }
+    context::order(name, Command::Detach(name));
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -246,122 +239,5 @@ impl AbortHandle {
 }
 
 fn abort(name: Name) {
-    match context::home_of(name) {
-        Some(core) => core.executor.abort(name),
-        None => drop(place::post(name, Command::Abort(name))),
-    }
-}
-
-/// A task's id: unique in the process and never used again; within a runtime, ids rise in the
-/// order of spawning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub(super) u64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Why a task gave no output: it panicked, or it was cancelled.
-pub struct JoinError {
-    id: Id,
-    /// What it panicked with; `None` if it was cancelled. Boxed, because an error is as rare as it
-    /// is big, and there is room for one in each task.
-    panic: Option<Box<Panic>>,
-}
-
-/// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
-type Panic = Mutex<Box<dyn Any + Send>>;
-
-impl JoinError {
-    pub(super) fn cancelled(id: Id) -> JoinError {
-        JoinError { id, panic: None }
-    }
-
-    pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
-        let panic = Some(Box::new(Mutex::new(payload)));
-        JoinError { id, panic }
-    }
-
-    /// True if the task was aborted, or its runtime ended before it did.
-    pub fn is_cancelled(&self) -> bool {
-        self.panic.is_none()
-    }
-
-    /// True if the task panicked.
-    pub fn is_panic(&self) -> bool {
-        self.panic.is_some()
-    }
-
-    /// What the task panicked with, to be given to [`std::panic::resume_unwind`].
-    ///
-    /// # Panics
-    /// If the task was cancelled; see [`try_into_panic`](JoinError::try_into_panic).
-    #[track_caller]
-    pub fn into_panic(self) -> Box<dyn Any + Send> {
-        self.try_into_panic()
-            .expect("`into_panic` called on the error of a cancelled task")
-    }
-
-    /// What the task panicked with, or the error again if it was cancelled.
-    ///
-    /// # Errors
-    /// The error itself, if the task was cancelled.
-    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.panic {
-            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            None => Err(self),
-        }
-    }
-
-    /// The id of the task.
-    pub fn id(&self) -> Id {
-        self.id
-    }
-
-    /// The text of the panic, if it is one: what `panic!` was given.
-    fn with_text<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
-        let Some(payload) = &self.panic else {
-            return f(None);
-        };
-        let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = payload.downcast_ref::<&str>().copied();
-        f(text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)))
-    }
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.id;
-        match &self.panic {
-            None => write!(f, "task `{id}` was cancelled"),
-            Some(_) => self.with_text(|text| match text {
-                Some(text) => write!(f, "task `{id}` panicked: {text}"),
-                None => write!(f, "task `{id}` panicked"),
-            }),
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.id;
-        match &self.panic {
-            None => write!(f, "JoinError::Cancelled({id:?})"),
-            // As tokio's, for those who search logs for it.
-            Some(_) => self.with_text(|text| match text {
-                Some(text) => write!(f, "JoinError::Panic({id:?}, {text:?}, ...)"),
-                None => write!(f, "JoinError::Panic({id:?}, ...)"),
-            }),
-        }
-    }
-}
-
-impl std::error::Error for JoinError {}
-
-impl From<JoinError> for io::Error {
-    fn from(error: JoinError) -> io::Error {
-        io::Error::other(error)
-    }
+    context::order(name, Command::Abort(name));
 }

@@ -14,9 +14,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Runtime;
 use super::foreign;
-use super::join::{AbortHandle, Id, JoinError, JoinHandle};
+use super::id::{Id, JoinError};
+use super::join::{AbortHandle, JoinHandle};
+use super::run::Runtime;
 use super::spawn::{spawn, try_id};
 
 /// A set of tasks with outputs of one type.

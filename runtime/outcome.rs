@@ -11,13 +11,11 @@
 use std::any::Any;
 use std::cell::RefMut;
 use std::mem;
-use std::rc::Rc;
 use std::task::{Context, Poll};
-
-use tracing::{Span, error};
 
 use super::executor::{Body, Executor, Life, State};
 use super::foreign;
+use super::observe::{self, TaskSpan};
 use super::slab::Name;
 use super::task::Finished;
 
@@ -48,12 +46,7 @@ impl Executor {
         };
         drop(state);
         if finished == Finished::DropPanicked {
-            foreign::tell(|| {
-                error!(
-                    task = serial,
-                    "the future of a finished task panicked while it was dropped"
-                );
-            });
+            observe::future_drop_panicked(serial);
         }
         if let Some(foreigner) = joiner.and_then(|joiner| self.wake_ours(joiner)) {
             foreign::wake(foreigner);
@@ -75,19 +68,12 @@ impl Executor {
                 Finished::Quietly => {}
                 Finished::Panicked => {
                     self.unhandled_panic.set(true);
-                    foreign::tell(|| error!(task = serial, "a detached task panicked"));
+                    observe::detached_task_panicked(serial);
                 }
-                Finished::DropPanicked => {
-                    foreign::tell(|| {
-                        error!(
-                            task = serial,
-                            "the output of a detached task panicked while it was dropped"
-                        );
-                    });
-                }
+                Finished::DropPanicked => observe::output_drop_panicked(serial),
             }
         }
-        foreign::discard_any(span);
+        span.discard();
     }
 
     /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
@@ -138,7 +124,7 @@ impl Executor {
         } else if let Some((body, span)) = state.remove(name.index(), name.serial) {
             drop(state);
             body.take_output(into);
-            foreign::discard_any(span);
+            span.discard();
         }
     }
 
@@ -185,11 +171,11 @@ impl State {
     // Inlined, and part by part: moved as a whole, what was just written in parts stalls the
     // processor. That was 9 % of the time of a spawn in a batch, and 7 % of its instructions.
     #[inline(always)]
-    fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, Option<Rc<Span>>)> {
+    fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, TaskSpan)> {
         let task = self.tasks.get_mut(index, serial)?;
         debug_assert!(task.joiner.is_none(), "nobody waits for what is done");
         let body = mem::replace(&mut task.body, Body::Main);
-        let span = task.span.take();
+        let span = mem::replace(&mut task.span, TaskSpan::NONE);
         self.tasks.free(index, serial);
         Some((body, span))
     }

@@ -37,11 +37,9 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 
-use super::core::trim;
 use super::metrics::{Counters, Metrics};
-use super::slab::Name;
+use super::slab::{Name, WaiterKey, trim};
 use super::sys::{self, Epoll};
-use super::waiters::WaiterKey;
 pub(super) use primitives::{Arc, Bell};
 use primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 

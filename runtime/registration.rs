@@ -18,15 +18,14 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
-use super::Core;
 use super::context;
+use super::core::Core;
 use super::errors;
 use super::interest::{Interest, Ready};
 use super::place::{self, Command};
-use super::reactor::Observed;
-use super::slab::Name;
+use super::slab::{Name, WaiterKey};
+use super::sources::Observed;
 use super::sys;
-use super::waiters::WaiterKey;
 
 /// What an operation may do now.
 enum Answer {
@@ -86,11 +85,13 @@ impl Registration {
                     }
                 }
                 // It spends, or an operation that is interrupted for ever would never give way.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => core.budget.spend(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    core.executor.budget.spend()
+                }
                 outcome => {
                     // Not before the try: an operation that polls another inside itself must find
                     // what that will find, or take its refusal for an EAGAIN.
-                    core.budget.spend();
+                    core.executor.budget.spend();
                     return Poll::Ready(outcome);
                 }
             }
@@ -102,7 +103,7 @@ impl Registration {
         match self.source.get() {
             // Nothing can have become ready since the operation turned (R4). If an operation inside
             // this one has registered it in another runtime, the name finds nothing here (R6).
-            Some(&name) => core.reactor.clear(name, interest),
+            Some(&name) => core.reactor.sources.clear(name, interest),
             None => {
                 let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
                 self.register(core, untried)?;
@@ -120,10 +121,10 @@ impl Registration {
         let Some(core) = context::current() else {
             return Answer::Elsewhere;
         };
-        if core.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8)) {
+        if core.chaos.says(8) {
             return Answer::Interrupted;
         }
-        if core.budget.poll(cx).is_pending() {
+        if core.executor.budget.poll(cx).is_pending() {
             return Answer::Wait;
         }
         if !self.is_awaitable(interest) {
@@ -135,13 +136,13 @@ impl Registration {
         if !core.is_home_of(name) {
             return Answer::Elsewhere;
         }
-        match core.reactor.is_ready(name, interest) {
+        match core.reactor.sources.is_ready(name, interest) {
             Some(true) => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
                 Answer::Ready(core)
             }
-            Some(false) if core.reactor.wait(&core, name, interest, cx, key) => Answer::Wait,
+            Some(false) if core.wait(name, interest, cx, key) => Answer::Wait,
             Some(false) | None => Answer::Error(errors::not_at_home()),
         }
     }
@@ -157,9 +158,10 @@ impl Registration {
         loop {
             match self.ask(cx, interest, key) {
                 Answer::Ready(core) => {
-                    core.budget.spend();
+                    core.executor.budget.spend();
                     let name = self.source.get();
-                    let observed = name.and_then(|&name| core.reactor.observe(name, interest));
+                    let observed =
+                        name.and_then(|&name| core.reactor.sources.observe(name, interest));
                     return Poll::Ready(observed.ok_or_else(errors::not_at_home));
                 }
                 Answer::Unregistered(core) => {
@@ -189,22 +191,22 @@ impl Registration {
         let is_ready = self.at_home(|core, name| {
             // Chaos: as if the event that reported it were still to come. Readiness is kept, so
             // the wait that follows ends at once.
-            let unheard = core.chaos.as_ref().is_some_and(|chaos| chaos.one_in(8));
-            Some(!unheard && core.reactor.is_ready(name, interest)?)
+            let unheard = core.chaos.says(8);
+            Some(!unheard && core.reactor.sources.is_ready(name, interest)?)
         });
         if is_ready.flatten() == Some(false) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let outcome = op();
         if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            self.at_home(|core, name| core.reactor.clear(name, interest));
+            self.at_home(|core, name| core.reactor.sources.clear(name, interest));
         }
         outcome
     }
 
     /// Clears what was observed and then disproved, unless an event came since.
     pub(crate) fn clear_observed(&self, observed: Observed, ready: Ready) {
-        self.at_home(|core, name| core.reactor.clear_observed(name, observed, ready));
+        self.at_home(|core, name| core.reactor.sources.clear_observed(name, observed, ready));
     }
 
     /// A read was short on a socket that is ours alone, so it is drained (R10).
@@ -214,17 +216,17 @@ impl Registration {
         if !self.interest.is_priority() {
             return;
         }
-        self.at_home(|core, name| core.reactor.clear_drained(name));
+        self.at_home(|core, name| core.reactor.sources.clear_drained(name));
     }
 
     /// The next short read proves nothing (R10).
     pub(crate) fn distrust(&self) {
-        self.at_home(|core, name| core.reactor.distrust(name));
+        self.at_home(|core, name| core.reactor.sources.distrust(name));
     }
 
     /// True if a short read would prove nothing.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.at_home(|core, name| core.reactor.is_suspect(name))
+        self.at_home(|core, name| core.reactor.sources.is_suspect(name))
             .unwrap_or(false)
     }
 
@@ -238,8 +240,7 @@ impl Registration {
     fn register(&self, core: &Core, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
         let name = core
-            .reactor
-            .register(core, self.fd, self.interest, ready)
+            .register(self.fd, self.interest, ready)
             .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread's runtime was faster: it is at home there.
@@ -253,10 +254,7 @@ impl Registration {
         let Some(&name) = self.source.get() else {
             return;
         };
-        match context::home_of(name) {
-            Some(core) => core.reactor.forget(name, key),
-            None => drop(place::post(name, Command::ForgetWaiter(name, key))),
-        }
+        context::order(name, Command::ForgetWaiter(name, key));
     }
 
     /// Asks the runtime this is registered with, if it is current.
@@ -379,6 +377,6 @@ impl Drop for Wait<'_> {
 /// and goes on would starve all others, and so would reads of a busy socket that is at home elsewhere.
 #[cold]
 fn spend_on<R>(outcome: io::Result<R>) -> io::Result<R> {
-    context::with_current(|core| core.budget.spend());
+    context::with_current(|core| core.executor.budget.spend());
     outcome
 }

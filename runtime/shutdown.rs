@@ -7,25 +7,24 @@
 
 use std::mem;
 
-use tracing::error;
-
-use super::Core;
 use super::executor::{Body, Executor, Life, State, Task, TaskRef};
-use super::foreign;
-use super::join::Id;
+use super::id::Id;
+use super::observe;
 use super::slab::Slab;
 
 /// After so many rounds of dropping what the last round's drops spawned, shutdown gives up.
-pub(super) const SHUTDOWN_ROUNDS: usize = 10_000;
+pub(crate) const SHUTDOWN_ROUNDS: usize = 10_000;
 
 impl Executor {
     /// Drops every task, in spawn order and unpolled, and what their drops spawn after them.
     ///
     /// Round after round until none is left: a drop may spawn. A drop that spawns for ever is
     /// stopped by a limit; the tasks left over are leaked, for dropping them would go on.
-    pub(super) fn shutdown(&self, core: &Core) {
+    ///
+    /// `read_inbox` does what the inbox asks for: other threads may have spawned.
+    pub(crate) fn shutdown(&self, read_inbox: impl Fn()) {
         for _round in 0..SHUTDOWN_ROUNDS {
-            core.read_inbox();
+            read_inbox();
             let mut tasks = self.living();
             if tasks.is_empty() {
                 return;
@@ -40,12 +39,7 @@ impl Executor {
                 self.clear_away(index, serial);
             }
         }
-        foreign::tell(|| {
-            error!(
-                rounds = SHUTDOWN_ROUNDS,
-                "tasks go on spawning tasks while they are dropped: leaked"
-            );
-        });
+        observe::tasks_leaked(SHUTDOWN_ROUNDS);
         mem::forget(mem::replace(
             &mut self.state.borrow_mut().tasks,
             Slab::new(),

@@ -18,11 +18,10 @@ use std::task::{Context, Poll, ready};
 
 use libc::c_int;
 use pin_project_lite::pin_project;
-use tracing::warn;
 
 use super::async_fd::AsyncFd;
-use super::foreign;
 use super::interest::Interest;
+use super::observe;
 use super::sys::{self, SignalAction};
 
 /// Which signal; see signal(7).
@@ -178,7 +177,7 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     // After the handler is there: what was pending is delivered at once. A sandbox that refuses this
     // leaves the mask as it is, and the signal is heard unless it was blocked.
     if let Err(error) = sys::unblock_signal(kind.0) {
-        foreign::tell(|| warn!(signal = kind.0, %error, "cannot unblock a signal"));
+        observe::signal_stays_blocked(kind.0, &error);
     }
     Ok(listener)
 }
@@ -310,7 +309,7 @@ fn catch(kind: SignalKind) -> io::Result<()> {
     // A subscriber is foreign code, and the lock is not held while it runs (R5).
     drop(replaced);
     if before.is_handler() {
-        foreign::tell(|| warn!(signal = kind.0, "a handler of other code was replaced"));
+        observe::signal_handler_replaced(kind.0);
     }
     Ok(())
 }

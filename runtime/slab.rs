@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, NEAR, Slot};
 
 /// An exact name: what a handle, a socket or a timer holds of a thing inside a runtime.
 ///
@@ -41,6 +41,32 @@ impl Name {
     #[inline]
     pub(crate) fn index(self) -> u32 {
         self.slot as u32
+    }
+}
+
+/// Which waiter an operation owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaiterKey(pub(crate) u64);
+
+impl WaiterKey {
+    /// A `poll_*` call: it owns none.
+    pub(crate) const POLLED: WaiterKey = WaiterKey(0);
+    /// A future that does not wait.
+    pub(crate) const UNSET: WaiterKey = WaiterKey(u64::MAX);
+
+    /// The key of the same operation when it waits no longer.
+    #[inline]
+    pub(crate) fn unset(self) -> WaiterKey {
+        match self {
+            WaiterKey::POLLED => WaiterKey::POLLED,
+            _ => WaiterKey::UNSET,
+        }
+    }
+
+    /// True if this is the key of a waiter that somebody owns.
+    #[inline]
+    pub(crate) fn is_owned(self) -> bool {
+        !matches!(self, WaiterKey::POLLED | WaiterKey::UNSET)
     }
 }
 
@@ -97,15 +123,6 @@ pub(crate) struct Slab<T> {
     vacant: Vec<u32>,
     far: Chunks<T>,
 }
-
-pub(super) struct Slot<T> {
-    /// 0 while nobody lives here.
-    pub(super) serial: u64,
-    pub(super) value: Option<T>,
-}
-
-/// Slots in the vector.
-pub(super) const NEAR: usize = 1024;
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
@@ -239,5 +256,13 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn trim(&mut self) {
         self.far.trim();
+    }
+}
+
+/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
+/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
+pub(crate) fn trim<T>(buffer: &mut Vec<T>, used: usize) {
+    if used < buffer.capacity() / 4 {
+        buffer.shrink_to((2 * used).max(64));
     }
 }

@@ -28,7 +28,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::join::{Id, JoinError};
+use super::foreign::forget_payload;
+use super::id::{Id, JoinError};
 
 /// What the executor does with a task, whatever its future. No method lets a panic through: it is
 /// either in the outcome or returned.
@@ -183,10 +184,13 @@ where
     }
 }
 
-/// Drops the payload of a panic that will not be resumed. It is foreign, so its own drop may
-/// panic: the payload of that is leaked, for it could go on for ever.
-pub(super) fn forget_payload(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
-    }
+/// Futures of more bytes are boxed before anything else is done with them: moved by value through
+/// several functions, a big one overflows a small stack (tokio#8093).
+const BOX_ABOVE: usize = 16 * 1024;
+
+/// True if `F` is to be boxed. Each function that users call asks this first, and in a `const`, so
+/// that the code of one branch does not take stack for the other's copies, which without
+/// optimization are all laid out beside each other.
+pub(crate) const fn is_big<F>() -> bool {
+    size_of::<F>() > BOX_ABOVE
 }

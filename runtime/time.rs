@@ -1,25 +1,21 @@
 //! Sleeping: a deadline, and the name of the timer that will wake.
 //!
-//! Interface: [`sleep`], [`sleep_until`], [`timeout`], [`timeout_at`]; [`now`], and for tests
+//! Interface: [`sleep`], [`sleep_until`]; [`now`], and for tests
 //! [`pause`], [`advance`], [`resume`].
 //! Invariant: whether a sleep is over is judged by its deadline against the turn's time, and never
 //! by its presence among the timers. So one that is dropped, reset or moved while its batch fires
 //! costs a spurious wake at most.
-//! Read before: `timers`, `clock`. Read next: `interval`.
+//! Read before: `timers`, `clock`. Read next: `timeout`, `interval`.
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pin_project_lite::pin_project;
-
-use super::Core;
 use super::context;
-use super::foreign;
+use super::core::Core;
 use super::place::{self, Command};
 use super::slab::Name;
 
@@ -246,16 +242,11 @@ impl Sleep {
         self.elapsed = true;
     }
 
-    /// Takes the timer back; returns its waker if it had not fired and is this runtime's.
+    /// Takes the timer back.
     #[inline]
-    fn disarm(&mut self) -> Option<Waker> {
-        let name = self.timer.take()?;
-        match context::home_of(name) {
-            Some(core) => core.disarm(name),
-            None => {
-                drop(place::post(name, Command::CancelTimer(name)));
-                None
-            }
+    fn disarm(&mut self) {
+        if let Some(name) = self.timer.take() {
+            context::order(name, Command::CancelTimer(name));
         }
     }
 
@@ -271,7 +262,7 @@ impl Sleep {
         // A waker's clone and drop are foreign code (R5), so the old timer goes and a new one
         // comes, between the borrows.
         let waker = cx.waker().clone();
-        foreign::discard_any(self.disarm());
+        self.disarm();
         self.timer = Some(core.arm(self.deadline, waker));
     }
 }
@@ -283,11 +274,11 @@ impl Future for Sleep {
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let core = context::expect_current("a `Sleep` was polled");
-        ready!(core.budget.poll(cx));
+        ready!(core.executor.budget.poll(cx));
         if self.elapsed || self.deadline <= core.clock.turn_time() {
             self.elapsed = true;
-            foreign::discard_any(self.disarm());
-            core.budget.spend();
+            self.disarm();
+            core.executor.budget.spend();
             return Poll::Ready(());
         }
         self.arm(&core, cx);
@@ -297,7 +288,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        foreign::discard_any(self.disarm());
+        self.disarm();
     }
 }
 
@@ -306,105 +297,5 @@ impl fmt::Debug for Sleep {
         f.debug_struct("Sleep")
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
-    }
-}
-
-/// Runs `future` for at most `duration`, from now.
-///
-/// # Errors
-/// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], or can be
-/// had back by [`Timeout::into_inner`].
-///
-/// # Panics
-/// Polling it outside a runtime panics, unless the future is ready; making it does not.
-///
-/// # Cancel safety
-/// As safe as the future is.
-///
-/// # Examples
-/// ```
-/// use std::future::pending;
-/// use std::time::Duration;
-/// use reveille::time::timeout;
-///
-/// reveille::block_on(async {
-///     assert!(timeout(Duration::from_millis(1), pending::<()>()).await.is_err());
-/// });
-/// ```
-pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        sleep: sleep(duration),
-    }
-}
-
-/// Runs `future` until `deadline` at most; see [`timeout`].
-///
-/// # Panics
-/// As [`timeout`].
-pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        sleep: sleep_until(deadline),
-    }
-}
-
-pin_project! {
-    /// The future of [`timeout`] and [`timeout_at`].
-    #[must_use = "futures do nothing unless polled"]
-    #[derive(Debug)]
-    pub struct Timeout<F> {
-        #[pin]
-        future: F,
-        sleep: Sleep,
-    }
-}
-
-impl<F> Timeout<F> {
-    /// The future that is limited.
-    pub fn get_ref(&self) -> &F {
-        &self.future
-    }
-
-    /// The future that is limited, to change it.
-    pub fn get_mut(&mut self) -> &mut F {
-        &mut self.future
-    }
-
-    /// The future that was limited.
-    pub fn into_inner(self) -> F {
-        self.future
-    }
-}
-
-impl<F: Future> Future for Timeout<F> {
-    type Output = Result<F::Output, Elapsed>;
-
-    #[track_caller]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        // The future first: what is there is worth more than the time it came too late by.
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
-    }
-}
-
-/// The time given to [`timeout`] was over before the future.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Elapsed(());
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("deadline has elapsed")
-    }
-}
-
-impl std::error::Error for Elapsed {}
-
-impl From<Elapsed> for io::Error {
-    fn from(_: Elapsed) -> io::Error {
-        io::ErrorKind::TimedOut.into()
     }
 }

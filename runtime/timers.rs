@@ -17,8 +17,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use super::core::trim;
-use super::slab::Slab;
+use super::slab::{Slab, trim};
 
 pub(crate) struct Timers {
     heap: Vec<Entry>,

@@ -21,38 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::task::Waker;
 
-use super::Core;
 use super::foreign;
 use super::interest::{Interest, Ready};
+use super::slab::WaiterKey;
 
 /// The fewest polled waiters that are too many.
 const LEAST_LIMIT: usize = 8;
-
-/// Which waiter an operation owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaiterKey(pub(super) u64);
-
-impl WaiterKey {
-    /// A `poll_*` call: it owns none.
-    pub(crate) const POLLED: WaiterKey = WaiterKey(0);
-    /// A future that does not wait.
-    pub(crate) const UNSET: WaiterKey = WaiterKey(u64::MAX);
-
-    /// The key of the same operation when it waits no longer.
-    #[inline]
-    pub(super) fn unset(self) -> WaiterKey {
-        match self {
-            WaiterKey::POLLED => WaiterKey::POLLED,
-            _ => WaiterKey::UNSET,
-        }
-    }
-
-    /// True if this is the key of a waiter that somebody owns.
-    #[inline]
-    pub(super) fn is_owned(self) -> bool {
-        !matches!(self, WaiterKey::POLLED | WaiterKey::UNSET)
-    }
-}
 
 pub(super) struct Waiter {
     pub(super) waker: Waker,
@@ -95,7 +69,7 @@ impl Displaced {
 
 /// How far the executor has come, and the serial of a waiter that comes now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     pub(super) polls: u64,
     /// When there have been more polls than this, each task that is queued now has been polled,
     /// because the queue is never longer than there are tasks (R1), and the poll that runs now is over.
@@ -104,10 +78,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn of(core: &Core) -> Progress {
-        let polls = core.counters.polls.get();
-        let round = polls + core.executor.tasks() as u64 + 1;
-        let serial = core.serials.next();
+    pub(crate) fn new(polls: u64, tasks: usize, serial: u64) -> Progress {
+        let round = polls + tasks as u64 + 1;
         Progress {
             polls,
             round,

@@ -16,7 +16,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::{context, place};
+use super::{context, observe, place};
 
 /// A task's name, truncated to what fits into a waker's data pointer.
 ///
@@ -111,7 +111,7 @@ fn wake(data: *const ()) {
         home
     });
     if woken_at_home == Some(true) {
-        context::trace_wake(|core| core.executor.span_id(hint));
+        observe::woken(|| context::with_current(|core| core.executor.span_id(hint)).flatten());
     } else {
         place::wake(hint.place(), hint.index());
     }

@@ -88,7 +88,7 @@ impl Recorder {
 
 impl Subscriber for Recorder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !(self.events_only && metadata.target() == "reveille::task")
+        !(self.events_only && metadata.is_span())
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {

@@ -41,7 +41,7 @@ enum Kind {
 
 impl MakeUp {
     fn draw(seed: u64) -> MakeUp {
-        let draws = Chaos::new(seed);
+        let draws = Chaos::new(Some(seed));
         let below = |n: usize| (draws.next() % n as u64) as usize;
         let kinds = [Kind::Sleep, Kind::Join, Kind::Readiness, Kind::Refused];
         let others: Vec<_> = (0..1 + below(7)).map(|_| kinds[below(4)]).collect();

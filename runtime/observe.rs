@@ -1,0 +1,225 @@
+//! What a tracing subscriber hears: one function for each thing that happens to a task, a source, a timer
+//! or the loop.
+//!
+//! Interface: the functions are named by what has happened. [`TaskSpan`] is the span of a task.
+//! Invariant (R5, R9): a subscriber is user code. The caller holds no borrow and no lock, and a panic of
+//! the subscriber ends here. Where nobody listens at level TRACE each function is one comparison.
+//!
+//! | target | what |
+//! |---|---|
+//! | `reveille::task` | the span of each task, and spawn, poll, cancel; panics that no handle will report |
+//! | `reveille::io` | register, deregister, ready |
+//! | `reveille::time` | fire |
+//! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals |
+//! | `runtime::waker` | wakes, in the words of tokio-console |
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::rc::Rc;
+
+use tracing::{Span, error, trace, trace_span, warn};
+
+use super::foreign;
+
+const TASK: &str = "reveille::task";
+const IO: &str = "reveille::io";
+const TIME: &str = "reveille::time";
+const RUNTIME: &str = "reveille::runtime";
+/// tokio-console looks for this.
+const WAKER: &str = "runtime::waker";
+
+/// True if some subscriber may want events of level TRACE. This asks none of them.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    tracing::level_enabled!(tracing::Level::TRACE)
+}
+
+/// Makes an event or a span of level TRACE. `None` if nobody listens, or if the subscriber panicked.
+#[inline] // So that it is one comparison where nobody listens: 60 instructions a message otherwise.
+fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
+    if is_on() { tell(event) } else { None }
+}
+
+/// As [`trace`], for what is of any level.
+fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
+    foreign::contain("a tracing subscriber panicked", event)
+}
+
+/// The span that tokio-console knows a task by: there only if a subscriber wants it (a `Span` is 40
+/// bytes), and shared, because cloning the `Span` itself would run the subscriber, perhaps under a borrow.
+#[derive(Clone)]
+pub(crate) struct TaskSpan(Option<Rc<Span>>);
+
+impl TaskSpan {
+    pub(crate) const NONE: TaskSpan = TaskSpan(None);
+
+    /// The id that the subscriber has given it.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.0.as_ref()?.id().map(|id| id.into_u64())
+    }
+
+    /// What happens until the guard is dropped, happens in this span. Drop it by
+    /// [`foreign::discard_any`].
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
+        let span = self.0.as_deref()?;
+        tell(|| span.enter())
+    }
+
+    /// Drops it, which may close the span.
+    #[inline]
+    pub(crate) fn discard(self) {
+        foreign::discard_any(self.0);
+    }
+}
+
+/// A task is about to be adopted. A span that panics as it is made is none.
+#[inline]
+pub(crate) fn spawned(
+    task: u64,
+    name: Option<&str>,
+    location: &'static Location<'static>,
+) -> TaskSpan {
+    if !is_on() {
+        return TaskSpan::NONE;
+    }
+    TaskSpan(tell(|| make_task_span(task, name, location)).flatten())
+}
+
+#[cold]
+fn make_task_span(
+    task: u64,
+    name: Option<&str>,
+    location: &'static Location<'static>,
+) -> Option<Rc<Span>> {
+    let span = trace_span!(
+        target: TASK,
+        parent: None,
+        "runtime.spawn",
+        kind = "task",
+        task.name = name.unwrap_or_default(),
+        task.id = task,
+        loc.file = location.file(),
+        loc.line = location.line(),
+        loc.col = location.column(),
+    );
+    if span.is_disabled() {
+        return None;
+    }
+    let span = Rc::new(span);
+    tell(|| {
+        trace!(target: TASK, parent: &*span, task, "spawn");
+        // The console counts the wakers of a task, and takes one without any for lost. Here it has the
+        // one that its name is.
+        let id = span.id().map(|id| id.into_u64());
+        trace!(target: WAKER, op = "waker.clone", task.id = id);
+    });
+    Some(span)
+}
+
+/// A task is about to be polled.
+#[inline]
+pub(crate) fn polled(task: u64) {
+    trace(|| trace!(target: TASK, task, "poll"));
+}
+
+/// The future of a task is about to be dropped unpolled.
+#[inline]
+pub(crate) fn cancelled(task: u64) {
+    trace(|| trace!(target: TASK, task, "cancel"));
+}
+
+/// A task was woken: the event that tokio-console counts wakes by, with the id of the task's span.
+#[inline]
+pub(crate) fn woken(span_id: impl FnOnce() -> Option<u64>) {
+    trace(|| {
+        let span = span_id();
+        // A waker here owns nothing, so waking by value and by reference are the same, and clones
+        // and drops are not events. Nor is it asked by `enabled!` first whether anybody wants this: to
+        // tokio-console that is neither an event nor a span of a runtime's, and it says no.
+        trace!(target: WAKER, op = "waker.wake_by_ref", task.id = span);
+    });
+}
+
+/// A task has given its output, and the drop of its future panicked.
+pub(crate) fn future_drop_panicked(task: u64) {
+    tell(|| {
+        error!(target: TASK, task, "the future of a finished task panicked while it was dropped");
+    });
+}
+
+/// No handle will report the panic of this task.
+pub(crate) fn detached_task_panicked(task: u64) {
+    tell(|| error!(target: TASK, task, "a detached task panicked"));
+}
+
+/// The drop of an output that no handle will take panicked.
+pub(crate) fn output_drop_panicked(task: u64) {
+    tell(|| {
+        error!(target: TASK, task, "the output of a detached task panicked while it was dropped");
+    });
+}
+
+/// A source has come into the interest list.
+#[inline]
+pub(crate) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
+    trace(|| trace!(target: IO, fd, source, ?interest, "register"));
+}
+
+/// A source has left the interest list.
+#[inline]
+pub(crate) fn deregistered(fd: RawFd, source: u64) {
+    trace(|| trace!(target: IO, fd, source, "deregister"));
+}
+
+/// An event has found its source.
+#[inline]
+pub(crate) fn ready(source: u64, ready: impl Debug) {
+    trace(|| trace!(target: IO, source, ?ready, "ready"));
+}
+
+/// So many timers were due.
+#[inline]
+pub(crate) fn fired(timers: u64) {
+    trace(|| trace!(target: TIME, timers, "fire"));
+}
+
+/// Nothing is queued, and the thread is about to sleep.
+#[inline]
+pub(crate) fn parked() {
+    trace(|| trace!(target: RUNTIME, "park"));
+}
+
+/// A runtime ends, and destructors of its tasks have spawned for so many rounds.
+#[cold]
+pub(crate) fn tasks_leaked(rounds: usize) {
+    tell(|| {
+        error!(target: RUNTIME, rounds, "tasks go on spawning tasks while they are dropped: leaked");
+    });
+}
+
+/// A runtime ends, and wakers have armed and registered for so many rounds.
+#[cold]
+pub(crate) fn wakers_leaked(rounds: usize) {
+    tell(|| {
+        error!(
+            target: RUNTIME,
+            rounds,
+            "wakers go on arming timers and sources at the end of their runtime: leaked"
+        );
+    });
+}
+
+/// A listener was made for a signal that this thread blocks, and goes on blocking.
+#[cold]
+pub(crate) fn signal_stays_blocked(signal: i32, error: &io::Error) {
+    tell(|| warn!(target: RUNTIME, signal, %error, "cannot unblock a signal"));
+}
+
+/// A listener has put its handler in the place of another.
+#[cold]
+pub(crate) fn signal_handler_replaced(signal: i32) {
+    tell(|| warn!(target: RUNTIME, signal, "a handler of other code was replaced"));
+}

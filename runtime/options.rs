@@ -1,0 +1,29 @@
+//! What can be chosen about a runtime, as its parts read it.
+//!
+//! Interface: the fields of [`Options`]; the [`Builder`](super::Builder) sets them, and says what they do.
+//! Invariant: the default of each is what the free `block_on` uses.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) timer_slack: Option<Duration>,
+    pub(crate) busy_poll: Duration,
+    pub(crate) unhandled_panic: UnhandledPanic,
+    pub(crate) start_paused: bool,
+    pub(crate) auto_advance: bool,
+    /// The seed of chaos.
+    pub(crate) chaos: Option<u64>,
+}
+
+/// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnhandledPanic {
+    /// It goes on. The panic was printed by the panic hook, and is one tracing event.
+    #[default]
+    Ignore,
+    /// `block_on`, or `turn`, panics once the task has been cleared away. The runtime can still be
+    /// used.
+    ShutdownRuntime,
+}

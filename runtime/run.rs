@@ -1,0 +1,449 @@
+//! The loop: a runtime, and what it does until its main future is done.
+//!
+//! Interface: [`Runtime`] and its [`block_on`](Runtime::block_on), [`turn`](Runtime::turn) for loops of
+//! others.
+//! Invariants: R4, the reactor turns only between polls; R8, the loop publishes that it is asleep before it
+//! waits.
+//!
+//! ```text
+//!   ┌─▶ 1 read the inbox; poll a task from the queue, first in, first out; again, until the queue is
+//!   │     empty, 61 times at most                                              run_until_main
+//!   │   2 hear from epoll: without waiting if a task is queued; else say "asleep", look into the
+//!   │     inbox once more, and wait until the next deadline                    park, turn
+//!   │   3 read the clock once, fire the timers that are due                    turn
+//!   └───┘
+//! ```
+//!
+//! The main future is one slot among the others, so it starves nobody and nobody starves it.
+//!
+//! Over 400 lines because the loop is best read whole, with what makes and ends it.
+//!
+//! Read before: `core`, `context`. Read next: `builder`, for the options.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{
+    AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind,
+};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::context::{self, Running};
+use super::core::{Core, UNHANDLED};
+use super::executor::Next;
+use super::foreign;
+use super::handle::Handle;
+use super::join::JoinHandle;
+use super::observe;
+use super::options::Options;
+use super::place::{self, FellAsleep, Open};
+use super::sys;
+use super::task::is_big;
+
+/// A single-threaded runtime.
+///
+/// It runs on the thread that made it, and only inside [`block_on`](Runtime::block_on) and
+/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned, and wakes
+/// the tasks of others that wait for what is registered with it.
+///
+/// # Foreign loops
+/// A program that has an event loop of its own can drive the runtime from there: wait for
+/// [`as_fd`](AsFd::as_fd) to be readable, and until [`next_deadline`](Runtime::next_deadline) at
+/// most, then call [`turn`](Runtime::turn).
+///
+/// # Examples
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = reveille::Runtime::new()?;
+/// let answer = runtime.block_on(async { reveille::spawn(async { 42 }).await.unwrap() });
+/// assert_eq!(answer, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runtime {
+    core: Rc<Core>,
+}
+
+impl Runtime {
+    /// Makes a runtime with the default options.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Runtime::with_options(Options::default())
+    }
+
+    pub(crate) fn with_options(options: Options) -> io::Result<Runtime> {
+        let core = Rc::new(Core::new(options)?);
+        Ok(Runtime { core })
+    }
+
+    /// Runs `future`, and the tasks it spawns meanwhile, until `future` is done. Tasks that are
+    /// not done then stay queued for the next call, or [`turn`](Runtime::turn).
+    ///
+    /// The future need not be `'static`: it lives on this stack, and is dropped before this
+    /// returns.
+    ///
+    /// # Panics
+    /// - Inside a runtime, this one or another: the thread would stop polling the outer one's
+    ///   tasks. Await the future, or spawn it.
+    /// - With the panic of `future`, after it was dropped.
+    /// - In the child of a process that had a runtime before it forked, before anything is polled
+    ///   there; and if epoll_wait(2) fails.
+    /// - As [`UnhandledPanic::ShutdownRuntime`] says.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let outcome = if const { is_big::<F>() } {
+            self.run(Box::pin(future))
+        } else {
+            self.run(future)
+        };
+        outcome.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    #[track_caller]
+    fn run<F: Future>(&self, future: F) -> thread::Result<F::Output> {
+        if context::current().is_some() {
+            panic!("{NESTED}");
+        }
+        self.drive(future)
+    }
+
+    /// The loop of `block_on`: the main future is polled when its slot is popped.
+    fn drive<F: Future>(&self, future: F) -> thread::Result<F::Output> {
+        let core = &self.core;
+        let _running = Running::enter(core);
+        let name = core.executor.insert_main(core.serials.next());
+        let mut main = pin!(Some(future));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                core.run_until_main();
+                let future = main
+                    .as_mut()
+                    .as_pin_mut()
+                    .expect("the main future is dropped below");
+                if let Poll::Ready(output) = core.executor.poll_main(name, future) {
+                    break output;
+                }
+            }
+        }));
+        let dropped = {
+            let _current = core.executor.set_current(name.serial);
+            catch_unwind(AssertUnwindSafe(|| main.set(None)))
+        };
+        core.executor.remove_main(name);
+        // The first panic is the one to report. What it displaces may panic as it is dropped.
+        match (outcome, dropped) {
+            (Ok(output), Err(payload)) => {
+                foreign::discard(output);
+                Err(payload)
+            }
+            (Err(payload), Err(second)) => {
+                foreign::forget_payload(second);
+                Err(payload)
+            }
+            (outcome, Ok(())) => outcome,
+        }
+    }
+
+    /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
+    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn). Between two turns the first makes the
+    /// runtime's descriptor readable.
+    ///
+    /// # Panics
+    /// Where 2^28 tasks live already.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let core = &self.core;
+        let name = if const { is_big::<F>() } {
+            core.spawn(Box::pin(future), None, Location::caller())
+        } else {
+            core.spawn(future, None, Location::caller())
+        };
+        // Whoever drives it may sleep on its descriptor by now.
+        core.inbox.rouse();
+        JoinHandle::new(name)
+    }
+
+    /// The runtime's handle: its name, for other threads.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.core.place, self.core.born)
+    }
+
+    /// Runs what there is to run, without waiting: looks at epoll and the inbox, polls the tasks
+    /// that were queued then, once each, and looks again until the kernel has no more to tell. In
+    /// between it looks every 61 polls, as [`block_on`](Runtime::block_on) does; and where a paused
+    /// clock would advance by itself there, because nothing else can happen, it does so once here.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) reports; in a forked child, an error that says so.
+    ///
+    /// # Panics
+    /// Inside this runtime; inside another one it works. And as
+    /// [`UnhandledPanic::ShutdownRuntime`] says.
+    #[track_caller]
+    pub fn turn(&self) -> io::Result<()> {
+        let core = &self.core;
+        if core.running.get() {
+            panic!("`turn` called inside the same runtime: it turns by itself there");
+        }
+        let _running = Running::enter(core);
+        core.executor.wake_for_nothing(&core.chaos);
+        core.turn(Some(Duration::ZERO))?;
+        core.count_polls_anew();
+        let is_idle = core.executor.queued() == 0 && !core.inbox.has_messages();
+        if is_idle && core.clock.is_paused() && core.timeout().is_some() {
+            core.fire_timers();
+        }
+        for _ in 0..core.executor.queued() {
+            // As in `block_on`: a poll may have forked, others look in every 61 polls, and an order
+            // from another thread takes effect before the next poll.
+            sys::refuse_in_forked_child()?;
+            while !core.may_poll() {
+                core.turn(Some(Duration::ZERO))?;
+                core.count_polls_anew();
+            }
+            core.read_inbox();
+            match core.executor.pop(&core.chaos) {
+                Next::Run(task) => core.executor.run(task),
+                Next::Idle | Next::Cleared | Next::Main => {}
+            }
+        }
+        // To the end: an outer loop that watches edges hears nothing of what one batch left behind.
+        while core.turn(Some(Duration::ZERO))? {}
+        core.unhandled_panic();
+        Ok(())
+    }
+
+    /// The budgets of polls are drawn from another place on.
+    #[cfg(test)]
+    pub(crate) fn seed_budget(&self, seed: u64) {
+        self.core.executor.budget.seed(seed);
+    }
+
+    /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
+    /// become readable before: now if a task is queued or mail is there, or if a paused clock would
+    /// advance by itself, else the next timer's deadline, else never. It is a time of the monotonic
+    /// clock, whatever the runtime's own shows; while that is paused, only a timer that is due fires.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let core = &self.core;
+        if core.executor.queued() > 0 || core.inbox.has_messages() {
+            return Some(Instant::now());
+        }
+        let deadline = core.timers.borrow().next_deadline()?;
+        if core.auto_advances(deadline) {
+            return Some(Instant::now());
+        }
+        core.clock.real(deadline)
+    }
+}
+
+// A panic that passes through leaves nothing half-made: foreign code runs with no borrow held (R5).
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
+
+impl AsFd for Runtime {
+    /// The epoll instance, which is readable when there is something to [`turn`](Runtime::turn)
+    /// for.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.reactor.epoll().as_fd()
+    }
+}
+
+impl Drop for Runtime {
+    /// Drops the tasks in spawn order, then the timers and sources, and wakes whoever else waits for
+    /// those: in another runtime their futures go on, or say why they cannot.
+    fn drop(&mut self) {
+        let core = &self.core;
+        let running = Running::enter(core);
+        core.inbox.leave();
+        core.end();
+        // From here on its names are stale everywhere. (In the child of a fork there is no lock to
+        // be had, and this does nothing.)
+        let left = core.inbox.close();
+        foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
+        // Once more, for what those commands, and the wakers before them, spawned as they were
+        // dropped: left to the drop of `core`, it would be dropped outside its runtime.
+        core.end();
+        drop(running);
+        // Last, for whoever moves in must not be disturbed. A child leaves the table alone: its
+        // lock may be held by a thread that does not exist there.
+        if !sys::is_forked_child() {
+            place::release(core.place);
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("tasks", &self.core.executor.tasks())
+            .field("sources", &self.core.reactor.sources.len())
+            .field("timers", &self.core.timers.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Runs the loop until the main future's slot is popped.
+    fn run_until_main(&self) {
+        loop {
+            while self.may_poll() {
+                // Before each poll, for the one before may have forked.
+                if let Err(error) = sys::refuse_in_forked_child() {
+                    panic!("the runtime cannot go on: {error}");
+                }
+                self.read_inbox();
+                match self.executor.pop(&self.chaos) {
+                    Next::Main => return,
+                    Next::Run(task) => self.executor.run(task),
+                    Next::Cleared => {}
+                    Next::Idle => break,
+                }
+                self.unhandled_panic();
+            }
+            self.count_polls_anew();
+            // Before it is decided whether to wait: nobody sleeps while a task is queued.
+            self.executor.wake_for_nothing(&self.chaos);
+            let queued = self.executor.queued() > 0;
+            let turned = if queued {
+                self.turn(Some(Duration::ZERO))
+            } else {
+                self.park()
+            };
+            if let Err(error) = turned {
+                panic!("the runtime cannot wait for events: {error}");
+            }
+        }
+    }
+
+    /// Counts a poll; false if it is time to look first.
+    #[inline]
+    fn may_poll(&self) -> bool {
+        let left = self.polls_until_turn.get();
+        if left == 0 {
+            return false;
+        }
+        self.polls_until_turn.set(left - 1);
+        true
+    }
+
+    /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
+    /// Returns true if the kernel may hold more.
+    fn turn(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        sys::refuse_in_forked_child()?;
+        self.counters.turns.add(1);
+        self.trim();
+        let turned = self
+            .reactor
+            .turn(&self.executor, &self.counters, &self.chaos, timeout);
+        self.read_inbox();
+        self.fire_timers();
+        self.gauge();
+        turned
+    }
+
+    /// Tells how much there is, for [`Handle::metrics`].
+    fn gauge(&self) {
+        let counters = &self.counters;
+        counters.tasks.set(self.executor.tasks());
+        counters.queued.set(self.executor.queued());
+        counters.sources.set(self.reactor.sources.len());
+        counters.timers.set(self.timers.borrow().len());
+    }
+
+    /// Nothing is queued: sleeps until something happens, or the next deadline.
+    fn park(&self) -> io::Result<bool> {
+        if self.busy_poll()? {
+            return Ok(false);
+        }
+        observe::parked();
+        // A subscriber is foreign code, and may have woken somebody just now.
+        if self.executor.queued() > 0 {
+            return self.turn(Some(Duration::ZERO));
+        }
+        // Publish, look once more, and only then wait (R8).
+        if self.inbox.fall_asleep() == FellAsleep::InboxNotEmpty {
+            return self.turn(Some(Duration::ZERO));
+        }
+        let timeout = self.timeout();
+        self.counters.parks.add(1);
+        let turned = self.turn(timeout);
+        self.inbox.awake();
+        turned
+    }
+
+    /// Looks again and again for as long as the options say; true if that queued a task.
+    fn busy_poll(&self) -> io::Result<bool> {
+        if self.options.busy_poll.is_zero() {
+            return Ok(false);
+        }
+        let start = Instant::now();
+        while start.elapsed() < self.options.busy_poll {
+            self.turn(Some(Duration::ZERO))?;
+            if self.executor.queued() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How long the thread may sleep: until the next deadline, or for ever.
+    fn timeout(&self) -> Option<Duration> {
+        let deadline = self.timers.borrow().next_deadline()?;
+        let left = deadline.saturating_duration_since(self.clock.now());
+        if left.is_zero() || !self.clock.is_paused() {
+            return Some(left);
+        }
+        // Time passes only if somebody says so, or by itself.
+        self.auto_advances(deadline).then(|| {
+            self.clock.advance(left);
+            Duration::ZERO
+        })
+    }
+
+    /// True if a paused clock may jump to this deadline, once there is nothing else to do. What may come
+    /// from outside cannot be known, hence the waiters.
+    fn auto_advances(&self, deadline: Instant) -> bool {
+        self.clock.is_paused()
+            && self.options.auto_advance
+            && self.clock.may_show(deadline)
+            && !self.reactor.sources.has_waiters()
+    }
+}
+
+/// The free `block_on`: a runtime of one use, ended before the panic of its future goes on, for a
+/// shutdown while the thread unwinds could abort the process.
+#[track_caller]
+pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Output {
+    if context::current().is_some() {
+        panic!("{NESTED}");
+    }
+    let runtime = match Runtime::with_options(options.clone()) {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("cannot make a runtime: {error}"),
+    };
+    let outcome = runtime.run(future);
+    let core = Rc::clone(&runtime.core);
+    drop(runtime);
+    let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
+    // That of a task whose handle went with the main future, or with another task, came to light in
+    // the shutdown.
+    if core.unhandled_panic_is_to_be_told() {
+        // Its drop may panic, and must not do so while the thread unwinds.
+        foreign::discard(output);
+        panic!("{UNHANDLED}");
+    }
+    output
+}
+
+const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";
