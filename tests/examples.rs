@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 #[path = "support/limit.rs"]
 mod limit;
@@ -112,20 +112,22 @@ fn start(program: &Path, argument: Option<&str>) -> Child {
     command
         .args(argument)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
+/// Waits for the end. What it says on stderr is said again here, where libtest shows it if this test fails.
+fn end(child: Child) -> Output {
+    let output = child.wait_with_output().unwrap();
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
 fn output(program: &Path) -> Vec<String> {
-    let mut child = start(program, None);
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    assert!(child.wait().unwrap().success(), "{program:?} failed");
+    let output = end(start(program, None));
+    assert!(output.status.success(), "{program:?} failed");
+    let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -141,7 +143,7 @@ fn first_line_of_server(program: &Path, port_told: &str) -> String {
     let killed = unsafe { libc::kill(pid, libc::SIGTERM) };
     assert_eq!(killed, 0);
     // A server that does nothing about the signal is ended by it.
-    let status = child.wait().unwrap();
+    let status = end(child).status;
     let ended = status.success() || status.signal() == Some(libc::SIGTERM);
     assert!(ended, "{program:?} did not end well: {status}");
     let line = line.trim_end();

@@ -95,8 +95,8 @@ fn a_connection_with_oneself_is_refused() {
     };
     if !isolated()
         .arg("true")
-        .status()
-        .is_ok_and(|status| status.success())
+        .output()
+        .is_ok_and(|output| output.status.success())
     {
         eprintln!("not tested: unshare(1) cannot make a network here");
         return;
