@@ -58,7 +58,7 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 pub mod net;
 pub mod runtime;
 
-pub use runtime::spawn::spawn;
+pub use runtime::task::spawn::spawn;
 pub use runtime::{Builder, Handle, Runtime};
 
 use std::future::Future;
@@ -84,7 +84,7 @@ use runtime::options::Options;
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    if const { runtime::task::is_big::<F>() } {
+    if const { runtime::task::cell::is_big::<F>() } {
         runtime::run::block_on_once(&Options::default(), Box::pin(future))
     } else {
         runtime::run::block_on_once(&Options::default(), future)
@@ -125,11 +125,11 @@ pub mod task {
     //!   was cancelled" and "task 7 panicked with message ..."; its `Debug` is tokio's.
     //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
-    pub use crate::runtime::id::{Id, JoinError};
-    pub use crate::runtime::join::{AbortHandle, JoinHandle};
-    pub use crate::runtime::join_set::JoinSet;
-    pub use crate::runtime::spawn::{TaskBuilder as Builder, id, spawn, try_id};
-    pub use crate::runtime::yield_now::yield_now;
+    pub use crate::runtime::task::id::{Id, JoinError};
+    pub use crate::runtime::task::join::{AbortHandle, JoinHandle};
+    pub use crate::runtime::task::join_set::JoinSet;
+    pub use crate::runtime::task::spawn::{TaskBuilder as Builder, id, spawn, try_id};
+    pub use crate::runtime::task::yield_now::yield_now;
 
     pub mod coop {
         //! The budget of a poll, for operations that are not the runtime's own.
@@ -170,25 +170,25 @@ pub mod time {
     //! - [`Sleep`] is `Unpin`. Sleeps are exact to the kernel's timer slack, and not to a millisecond.
     //! - `timeout` takes any future, and not `IntoFuture`.
 
-    pub use crate::runtime::interval::{Interval, MissedTickBehavior, interval, interval_at};
+    pub use crate::runtime::time::interval::{Interval, MissedTickBehavior, interval, interval_at};
     pub use std::time::Duration;
 
-    pub use crate::runtime::time::{Sleep, advance, now, pause, resume, sleep, sleep_until};
-    pub use crate::runtime::timeout::{Timeout, timeout, timeout_at};
+    pub use crate::runtime::time::sleep::{Sleep, advance, now, pause, resume, sleep, sleep_until};
+    pub use crate::runtime::time::timeout::{Timeout, timeout, timeout_at};
 
     pub mod error {
         //! The error of a timeout.
 
-        pub use crate::runtime::timeout::Elapsed;
+        pub use crate::runtime::time::timeout::Elapsed;
     }
 }
 
 pub mod io {
     //! Waiting for file descriptors of any kind.
 
-    pub use crate::runtime::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
-    pub use crate::runtime::errors::is_not_at_home;
-    pub use crate::runtime::interest::{Interest, Ready};
+    pub use crate::runtime::io::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
+    pub use crate::runtime::io::errors::is_not_at_home;
+    pub use crate::runtime::io::interest::{Interest, Ready};
     pub use crate::runtime::sys::is_forked_child_error as is_forked_child;
 
     pub mod unix {

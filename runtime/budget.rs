@@ -56,7 +56,7 @@ impl Budget {
 
     /// Pending if the budget is spent; the task is woken, and the count starts anew.
     #[inline]
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.is_left() {
             return Poll::Ready(());
         }
@@ -66,7 +66,7 @@ impl Budget {
     }
 
     #[inline]
-    pub(crate) fn is_left(&self) -> bool {
+    pub(super) fn is_left(&self) -> bool {
         self.left.get() > 0
     }
 
@@ -82,7 +82,7 @@ impl Budget {
 
     /// An operation was ready. What waits spends nothing.
     #[inline]
-    pub(crate) fn spend(&self) {
+    pub(super) fn spend(&self) {
         self.left.set(self.left.get().saturating_sub(1));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::options::{Options, UnhandledPanic};
 use super::run::{self, Runtime};
-use super::task::is_big;
+use super::task::cell::is_big;
 
 /// Makes a [`Runtime`] with options.
 ///

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use libc::c_ulong;
 
 use super::core::Core;
-use super::place::{self, Command};
-use super::slab::Name;
+use super::name::place::{self, Command};
+use super::name::slab::Name;
 use super::sys;
 
 thread_local! {
@@ -26,14 +26,14 @@ thread_local! {
 
 /// The current runtime, if there is one.
 #[inline]
-pub(crate) fn current() -> Option<Rc<Core>> {
+pub(super) fn current() -> Option<Rc<Core>> {
     CURRENT.with(|current| Option::clone(&current.borrow()))
 }
 
 /// The current runtime, or a panic at the caller's line that says what to do.
 #[inline]
 #[track_caller]
-pub(crate) fn expect_current(what: &str) -> Rc<Core> {
+pub(super) fn expect_current(what: &str) -> Rc<Core> {
     match current() {
         Some(core) => core,
         None => panic!(
@@ -44,7 +44,7 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
 
 /// The current runtime, if it is the one in which `name` was given.
 #[inline]
-pub(crate) fn home_of(name: Name) -> Option<Rc<Core>> {
+pub(super) fn home_of(name: Name) -> Option<Rc<Core>> {
     current().filter(|core| core.is_home_of(name))
 }
 
@@ -63,7 +63,7 @@ pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Core) -> R) -> Option<
 /// Has `command` obeyed by the runtime in which `name` was given: here and now if that is the current
 /// one, else through its inbox. A runtime that has ended has nothing left that could be meant.
 #[inline]
-pub(crate) fn order(name: Name, command: Command) {
+pub(super) fn order(name: Name, command: Command) {
     match home_of(name) {
         Some(core) => core.obey(command),
         None => drop(place::post(name, command)),

@@ -18,22 +18,22 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::chaos::Chaos;
-use super::clock::Clock;
-use super::executor::{Body, Executor, TaskRef};
 use super::foreign;
-use super::interest::{Interest, Ready};
+use super::io::interest::{Interest, Ready};
+use super::io::reactor::Reactor;
+use super::io::waiters::Progress;
 use super::metrics::Counters;
+use super::name::place::{self, Command, Messages, Open, Place};
+use super::name::slab::{Name, Serials, WaiterKey, trim};
+use super::name::waker::Hint;
 use super::observe;
 use super::options::{Options, UnhandledPanic};
-use super::place::{self, Command, Messages, Open, Place};
-use super::reactor::Reactor;
-use super::shutdown::SHUTDOWN_ROUNDS;
-use super::slab::{Name, Serials, WaiterKey, trim};
 use super::sys;
-use super::task::TaskCell;
-use super::timers::Timers;
-use super::waiters::Progress;
-use super::waker::Hint;
+use super::task::cell::TaskCell;
+use super::task::executor::{Body, Executor, TaskRef};
+use super::task::shutdown::SHUTDOWN_ROUNDS;
+use super::time::clock::Clock;
+use super::time::timers::Timers;
 
 /// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls.
 /// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
@@ -41,19 +41,19 @@ use super::waker::Hint;
 const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// The parts of a runtime.
-pub(crate) struct Core {
-    pub(crate) place: u16,
+pub(super) struct Core {
+    pub(super) place: u16,
     /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
-    pub(crate) born: u64,
+    pub(super) born: u64,
     pub(super) inbox: &'static Place,
-    pub(crate) serials: Serials,
-    pub(crate) executor: Executor,
-    pub(crate) reactor: Reactor,
-    pub(crate) timers: RefCell<Timers>,
-    pub(crate) clock: Clock,
-    pub(crate) counters: Arc<Counters>,
+    pub(super) serials: Serials,
+    pub(super) executor: Executor,
+    pub(super) reactor: Reactor,
+    pub(super) timers: RefCell<Timers>,
+    pub(super) clock: Clock,
+    pub(super) counters: Arc<Counters>,
     pub(super) options: Options,
-    pub(crate) chaos: Chaos,
+    pub(super) chaos: Chaos,
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     messages: Cell<Messages>,
@@ -104,7 +104,7 @@ impl Core {
     }
 
     /// Makes `future` a task, under a name.
-    pub(crate) fn spawn<F>(
+    pub(super) fn spawn<F>(
         &self,
         future: F,
         name: Option<&str>,
@@ -128,10 +128,10 @@ impl Core {
             .register(self.place, serial, fd, interest, ready)
     }
 
-    /// Has the task that `cx` wakes wait for a source; see [`Sources::wait`](super::sources::Sources::wait).
+    /// Has the task that `cx` wakes wait for a source; see [`Sources::wait`](super::io::sources::Sources::wait).
     #[must_use]
     #[inline]
-    pub(crate) fn wait(
+    pub(super) fn wait(
         &self,
         name: Name,
         interest: Interest,
@@ -178,7 +178,7 @@ impl Core {
     }
 
     /// Disarms a timer and returns its waker; `None` if it has fired or was disarmed before.
-    pub(crate) fn disarm(&self, name: Name) -> Option<Waker> {
+    pub(super) fn disarm(&self, name: Name) -> Option<Waker> {
         let mut timers = self.timers.borrow_mut();
         timers.remove(name.index(), name.serial)
     }
@@ -212,7 +212,7 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn obey(&self, command: Command) {
+    pub(super) fn obey(&self, command: Command) {
         match command {
             Command::Spawn(future, location) => {
                 let task = self.spawn(future, None, location);
@@ -232,7 +232,7 @@ impl Core {
     }
 
     /// Gives back what a burst of tasks, sources or timers has left.
-    pub(super) fn trim(&self) {
+    pub(crate) fn trim(&self) {
         self.executor.trim();
         self.reactor.sources.trim();
         self.timers.borrow_mut().trim();
@@ -240,7 +240,7 @@ impl Core {
 
     /// True if `name` was given in this runtime.
     #[inline]
-    pub(crate) fn is_home_of(&self, name: Name) -> bool {
+    pub(super) fn is_home_of(&self, name: Name) -> bool {
         // The place may have had other tenants; `born` tells them apart.
         self.place == name.place() && self.born <= name.serial
     }
@@ -256,7 +256,7 @@ impl Core {
     }
 
     #[cold]
-    pub(super) fn unhandled_panic_is_to_be_told(&self) -> bool {
+    pub(crate) fn unhandled_panic_is_to_be_told(&self) -> bool {
         self.executor.unhandled_panic.take()
             && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
     }

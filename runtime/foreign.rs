@@ -13,25 +13,25 @@ use std::task::Waker;
 use tracing::error;
 
 /// Wakes, whatever the waker does.
-pub(crate) fn wake(waker: Waker) {
+pub(super) fn wake(waker: Waker) {
     contain("a waker panicked while it was woken", || waker.wake());
 }
 
 /// As [`wake`], without dropping it.
-pub(crate) fn wake_by_ref(waker: &Waker) {
+pub(super) fn wake_by_ref(waker: &Waker) {
     contain("a waker panicked while it was woken", || {
         waker.wake_by_ref()
     });
 }
 
 /// Wakes all of them, whatever one of them does; the vector is left empty and keeps its room.
-pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+pub(super) fn wake_all(wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(wake);
 }
 
 /// Drops a waker, a span or whatever else has a destructor that is not ours.
 #[inline]
-pub(crate) fn discard<T>(value: T) {
+pub(super) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {
         contain("a value panicked while it was dropped", || drop(value));
     }
@@ -39,7 +39,7 @@ pub(crate) fn discard<T>(value: T) {
 
 /// As [`discard`], of what mostly is not there.
 #[inline]
-pub(crate) fn discard_any<T>(value: Option<T>) {
+pub(super) fn discard_any<T>(value: Option<T>) {
     if let Some(value) = value {
         discard(value);
     }
@@ -47,13 +47,13 @@ pub(crate) fn discard_any<T>(value: Option<T>) {
 
 /// Drops them one by one: two that panic in the drop of one vector would abort the process.
 #[inline]
-pub(crate) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
+pub(super) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
 /// Runs `f`; a panic of it ends here, and `what` is said of it.
 #[inline]
-pub(crate) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(outcome) => Some(outcome),
         Err(payload) => {
@@ -69,7 +69,7 @@ pub(crate) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R>
 
 /// Drops the payload of a panic that will not be resumed. It is foreign, so its own drop may
 /// panic: the payload of that is leaked, for it could go on for ever.
-pub(crate) fn forget_payload(payload: Box<dyn Any + Send>) {
+pub(super) fn forget_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
     }

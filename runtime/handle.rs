@@ -12,8 +12,8 @@ use futures_task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 
 use super::context;
 use super::metrics::Metrics;
-use super::place::{self, Command};
-use super::slab::Name;
+use super::name::place::{self, Command};
+use super::name::slab::Name;
 
 /// Spawns into a runtime from any thread, and reads its counters.
 ///

@@ -8,45 +8,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one thread adds to and any may read.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     #[inline]
-    pub(crate) fn add(&self, n: u64) {
+    pub(super) fn add(&self, n: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn set(&self, n: usize) {
+    pub(super) fn set(&self, n: usize) {
         self.0.store(n as u64, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) spawned: Counter,
-    pub(crate) polls: Counter,
-    pub(crate) turns: Counter,
-    pub(crate) parks: Counter,
-    pub(crate) events: Counter,
-    pub(crate) stale_events: Counter,
-    pub(crate) timers_fired: Counter,
-    pub(crate) remote_wakes: Counter,
+    pub(super) spawned: Counter,
+    pub(super) polls: Counter,
+    pub(super) turns: Counter,
+    pub(super) parks: Counter,
+    pub(super) events: Counter,
+    pub(super) stale_events: Counter,
+    pub(super) timers_fired: Counter,
+    pub(super) remote_wakes: Counter,
     // What there was at the last look:
-    pub(crate) tasks: Counter,
-    pub(crate) queued: Counter,
-    pub(crate) sources: Counter,
-    pub(crate) timers: Counter,
+    pub(super) tasks: Counter,
+    pub(super) queued: Counter,
+    pub(super) sources: Counter,
+    pub(super) timers: Counter,
 }
 
 impl Counters {
-    pub(crate) fn snapshot(&self) -> Metrics {
+    pub(super) fn snapshot(&self) -> Metrics {
         Metrics {
             spawned: self.spawned.get(),
             polls: self.polls.get(),

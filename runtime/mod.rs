@@ -96,45 +96,24 @@
 //! thread, and would have to drop a future that must not leave this one. *Why no io_uring?* Readiness
 //! needs no buffers while a task waits, cancels by forgetting, and runs wherever epoll does.
 
-pub(crate) mod async_fd;
-pub(crate) mod budget;
-pub(crate) mod builder;
+mod budget;
+mod builder;
 pub(crate) mod chaos;
-pub(crate) mod chunks;
-pub(crate) mod clock;
-pub(crate) mod context;
+mod context;
 pub(crate) mod coop;
-pub(crate) mod core;
-pub(crate) mod errors;
-pub(crate) mod executor;
-pub(crate) mod foreign;
-pub(crate) mod handle;
-pub(crate) mod id;
-pub(crate) mod interest;
-pub(crate) mod interval;
-pub(crate) mod join;
-pub(crate) mod join_set;
+mod core;
+mod foreign;
+mod handle;
+pub(crate) mod io;
 pub(crate) mod metrics;
-pub(crate) mod observe;
+pub(crate) mod name;
+mod observe;
 pub(crate) mod options;
-pub(crate) mod outcome;
-pub(crate) mod place;
-pub(crate) mod reactor;
-pub(crate) mod registration;
 pub(crate) mod run;
-pub(crate) mod shutdown;
 pub(crate) mod signal;
-pub(crate) mod slab;
-pub(crate) mod sources;
-pub(crate) mod spawn;
 pub(crate) mod sys;
 pub(crate) mod task;
 pub(crate) mod time;
-pub(crate) mod timeout;
-pub(crate) mod timers;
-pub(crate) mod waiters;
-pub(crate) mod waker;
-pub(crate) mod yield_now;
 
 pub use builder::Builder;
 pub use handle::{Handle, TryCurrentError};

@@ -32,7 +32,7 @@ const WAKER: &str = "runtime::waker";
 
 /// True if some subscriber may want events of level TRACE. This asks none of them.
 #[inline]
-pub(crate) fn is_on() -> bool {
+pub(super) fn is_on() -> bool {
     tracing::level_enabled!(tracing::Level::TRACE)
 }
 
@@ -53,31 +53,31 @@ fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
 pub(crate) struct TaskSpan(Option<Rc<Span>>);
 
 impl TaskSpan {
-    pub(crate) const NONE: TaskSpan = TaskSpan(None);
+    pub(super) const NONE: TaskSpan = TaskSpan(None);
 
     /// The id that the subscriber has given it.
-    pub(crate) fn id(&self) -> Option<u64> {
+    pub(super) fn id(&self) -> Option<u64> {
         self.0.as_ref()?.id().map(|id| id.into_u64())
     }
 
     /// What happens until the guard is dropped, happens in this span. Drop it by
     /// [`foreign::discard_any`].
     #[inline]
-    pub(crate) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
+    pub(super) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
         let span = self.0.as_deref()?;
         tell(|| span.enter())
     }
 
     /// Drops it, which may close the span.
     #[inline]
-    pub(crate) fn discard(self) {
+    pub(super) fn discard(self) {
         foreign::discard_any(self.0);
     }
 }
 
 /// A task is about to be adopted. A span that panics as it is made is none.
 #[inline]
-pub(crate) fn spawned(
+pub(super) fn spawned(
     task: u64,
     name: Option<&str>,
     location: &'static Location<'static>,
@@ -121,19 +121,19 @@ fn make_task_span(
 
 /// A task is about to be polled.
 #[inline]
-pub(crate) fn polled(task: u64) {
+pub(super) fn polled(task: u64) {
     trace(|| trace!(target: TASK, task, "poll"));
 }
 
 /// The future of a task is about to be dropped unpolled.
 #[inline]
-pub(crate) fn cancelled(task: u64) {
+pub(super) fn cancelled(task: u64) {
     trace(|| trace!(target: TASK, task, "cancel"));
 }
 
 /// A task was woken: the event that tokio-console counts wakes by, with the id of the task's span.
 #[inline]
-pub(crate) fn woken(span_id: impl FnOnce() -> Option<u64>) {
+pub(super) fn woken(span_id: impl FnOnce() -> Option<u64>) {
     trace(|| {
         let span = span_id();
         // A waker here owns nothing, so waking by value and by reference are the same, and clones
@@ -144,19 +144,19 @@ pub(crate) fn woken(span_id: impl FnOnce() -> Option<u64>) {
 }
 
 /// A task has given its output, and the drop of its future panicked.
-pub(crate) fn future_drop_panicked(task: u64) {
+pub(super) fn future_drop_panicked(task: u64) {
     tell(|| {
         error!(target: TASK, task, "the future of a finished task panicked while it was dropped");
     });
 }
 
 /// No handle will report the panic of this task.
-pub(crate) fn detached_task_panicked(task: u64) {
+pub(super) fn detached_task_panicked(task: u64) {
     tell(|| error!(target: TASK, task, "a detached task panicked"));
 }
 
 /// The drop of an output that no handle will take panicked.
-pub(crate) fn output_drop_panicked(task: u64) {
+pub(super) fn output_drop_panicked(task: u64) {
     tell(|| {
         error!(target: TASK, task, "the output of a detached task panicked while it was dropped");
     });
@@ -164,37 +164,37 @@ pub(crate) fn output_drop_panicked(task: u64) {
 
 /// A source has come into the interest list.
 #[inline]
-pub(crate) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
+pub(super) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
     trace(|| trace!(target: IO, fd, source, ?interest, "register"));
 }
 
 /// A source has left the interest list.
 #[inline]
-pub(crate) fn deregistered(fd: RawFd, source: u64) {
+pub(super) fn deregistered(fd: RawFd, source: u64) {
     trace(|| trace!(target: IO, fd, source, "deregister"));
 }
 
 /// An event has found its source.
 #[inline]
-pub(crate) fn ready(source: u64, ready: impl Debug) {
+pub(super) fn ready(source: u64, ready: impl Debug) {
     trace(|| trace!(target: IO, source, ?ready, "ready"));
 }
 
 /// So many timers were due.
 #[inline]
-pub(crate) fn fired(timers: u64) {
+pub(super) fn fired(timers: u64) {
     trace(|| trace!(target: TIME, timers, "fire"));
 }
 
 /// Nothing is queued, and the thread is about to sleep.
 #[inline]
-pub(crate) fn parked() {
+pub(super) fn parked() {
     trace(|| trace!(target: RUNTIME, "park"));
 }
 
 /// A runtime ends, and destructors of its tasks have spawned for so many rounds.
 #[cold]
-pub(crate) fn tasks_leaked(rounds: usize) {
+pub(super) fn tasks_leaked(rounds: usize) {
     tell(|| {
         error!(target: RUNTIME, rounds, "tasks go on spawning tasks while they are dropped: leaked");
     });
@@ -202,7 +202,7 @@ pub(crate) fn tasks_leaked(rounds: usize) {
 
 /// A runtime ends, and wakers have armed and registered for so many rounds.
 #[cold]
-pub(crate) fn wakers_leaked(rounds: usize) {
+pub(super) fn wakers_leaked(rounds: usize) {
     tell(|| {
         error!(
             target: RUNTIME,
@@ -214,12 +214,12 @@ pub(crate) fn wakers_leaked(rounds: usize) {
 
 /// A listener was made for a signal that this thread blocks, and goes on blocking.
 #[cold]
-pub(crate) fn signal_stays_blocked(signal: i32, error: &io::Error) {
+pub(super) fn signal_stays_blocked(signal: i32, error: &io::Error) {
     tell(|| warn!(target: RUNTIME, signal, %error, "cannot unblock a signal"));
 }
 
 /// A listener has put its handler in the place of another.
 #[cold]
-pub(crate) fn signal_handler_replaced(signal: i32) {
+pub(super) fn signal_handler_replaced(signal: i32) {
     tell(|| warn!(target: RUNTIME, signal, "a handler of other code was replaced"));
 }

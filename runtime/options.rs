@@ -7,13 +7,13 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    pub(crate) timer_slack: Option<Duration>,
-    pub(crate) busy_poll: Duration,
-    pub(crate) unhandled_panic: UnhandledPanic,
-    pub(crate) start_paused: bool,
-    pub(crate) auto_advance: bool,
+    pub(super) timer_slack: Option<Duration>,
+    pub(super) busy_poll: Duration,
+    pub(super) unhandled_panic: UnhandledPanic,
+    pub(super) start_paused: bool,
+    pub(super) auto_advance: bool,
     /// The seed of chaos.
-    pub(crate) chaos: Option<u64>,
+    pub(super) chaos: Option<u64>,
 }
 
 /// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.

@@ -35,15 +35,15 @@ use std::time::{Duration, Instant};
 
 use super::context::{self, Running};
 use super::core::{Core, UNHANDLED};
-use super::executor::Next;
 use super::foreign;
 use super::handle::Handle;
-use super::join::JoinHandle;
+use super::name::place::{self, FellAsleep, Open};
 use super::observe;
 use super::options::Options;
-use super::place::{self, FellAsleep, Open};
 use super::sys;
-use super::task::is_big;
+use super::task::cell::is_big;
+use super::task::executor::Next;
+use super::task::join::JoinHandle;
 
 /// A single-threaded runtime.
 ///
@@ -78,7 +78,7 @@ impl Runtime {
         Runtime::with_options(Options::default())
     }
 
-    pub(crate) fn with_options(options: Options) -> io::Result<Runtime> {
+    pub(super) fn with_options(options: Options) -> io::Result<Runtime> {
         let core = Rc::new(Core::new(options)?);
         Ok(Runtime { core })
     }

@@ -19,8 +19,8 @@ use std::task::{Context, Poll, ready};
 use libc::c_int;
 use pin_project_lite::pin_project;
 
-use super::async_fd::AsyncFd;
-use super::interest::Interest;
+use super::io::async_fd::AsyncFd;
+use super::io::interest::Interest;
 use super::observe;
 use super::sys::{self, SignalAction};
 

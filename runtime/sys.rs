@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_ulong, c_void};
 
-use super::chaos::Chaos;
+use crate::runtime::chaos::Chaos;
 
 /// Turns the -1 of a system call into the error it stands for.
 fn check(result: c_int) -> io::Result<c_int> {

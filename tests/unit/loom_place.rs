@@ -14,8 +14,8 @@ use loom::thread::{self, JoinHandle};
 
 use super::loom_bell::Bell;
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{Command, FellAsleep, Messages, Open, Place, Room};
-use crate::runtime::slab::{Name, Slab};
+use crate::runtime::name::place::{Command, FellAsleep, Messages, Open, Place, Room};
+use crate::runtime::name::slab::{Name, Slab};
 use crate::runtime::sys::Epoll;
 
 /// The first serial of the first tenant.
@@ -66,17 +66,17 @@ impl Home {
     /// `Core::park`: what it was woken with, which may be nothing.
     fn park(&mut self) -> Messages {
         if self.place.fall_asleep() == FellAsleep::InboxNotEmpty {
-            let mail = self.read_inbox();
+            let messages = self.read_inbox();
             assert!(
                 !messages.wakes.is_empty() || !messages.commands.is_empty(),
                 "the inbox is not empty, but its flag is down: the loop would spin"
             );
-            return mail;
+            return messages;
         }
         self.bell.wait();
-        let mail = self.read_inbox();
+        let messages = self.read_inbox();
         self.place.awake();
-        mail
+        messages
     }
 }
 
@@ -103,7 +103,7 @@ fn waker(place: &Arc<Place>, data: &Arc<AtomicBool>, index: u32) -> JoinHandle<(
 }
 
 /// R8. Fault B10.
-/// Catches: the inbox turned at before "asleep" is published; the flag of the mail not raised, or
+/// Catches: the inbox looked into before "asleep" is published; the flag of the mail not raised, or
 /// lowered after the lock was released.
 #[test]
 fn two_wakers_and_a_parking_owner_lose_no_wake() {
@@ -192,7 +192,7 @@ fn a_wake_against_coming_to_rest_rings_or_is_mail() {
                 home.bell.wait();
             }
             home.enter();
-            mail = home.read_inbox();
+            messages = home.read_inbox();
         }
         assert_eq!(messages.wakes, [7]);
         assert!(data.load(Relaxed));

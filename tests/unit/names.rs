@@ -5,7 +5,7 @@ use std::task::Waker;
 use proptest::prelude::*;
 
 use super::limit::limit;
-use crate::runtime::waker::{Hint, waker};
+use crate::runtime::name::waker::{Hint, waker};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::limit::limit;
 use crate::runtime::metrics::Counters;
-use crate::runtime::place::{self, Command, FellAsleep, Messages, Open, Place, Room};
-use crate::runtime::slab::Name;
+use crate::runtime::name::place::{self, Command, FellAsleep, Messages, Open, Place, Room};
+use crate::runtime::name::slab::Name;
 use crate::runtime::sys::{Bell, Epoll, Events};
 
 const BORN: u64 = 1_000_000;

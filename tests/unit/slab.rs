@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::limit::limit;
-use crate::runtime::slab::{Serials, Slab};
+use crate::runtime::name::slab::{Serials, Slab};
 
 #[derive(Clone, Debug)]
 enum Op {

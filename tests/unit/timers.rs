@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::limit::limit;
-use crate::runtime::timers::Timers;
+use crate::runtime::time::timers::Timers;
 
 /// What happens to the timers, one after the other.
 #[derive(Clone, Debug)]

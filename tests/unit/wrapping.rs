@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::limit::limit;
 use crate::Runtime;
 use crate::io::AsyncFd;
-use crate::runtime::slab::Serials;
+use crate::runtime::name::slab::Serials;
 use crate::task::yield_now;
 
 /// Where hints (20 bits of the serial) and tokens (32 bits) begin anew.

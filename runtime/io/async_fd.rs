@@ -1,0 +1,389 @@
+//! `AsyncFd`: the public, safe door to the reactor. The sockets of `net` go through it too.
+//!
+//! Interface: [`AsyncFd::async_io`] tries an operation and waits while it would block;
+//! [`AsyncFd::readable`] and its kin wait for a report and hand out an [`AsyncFdReadyGuard`].
+//! Invariant (R7): the registration is dropped, and with it the descriptor leaves epoll, before
+//! the descriptor is closed: the fields stand in that order.
+//! Read before: `registration`. Read next: `net`.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::task::{Context, Poll, ready};
+
+use super::interest::{Interest, Ready};
+use super::registration::{Registration, Wait};
+use super::sources::Observed;
+use crate::runtime::context;
+use crate::runtime::name::slab::WaiterKey;
+use crate::runtime::sys;
+
+/// A file descriptor that tasks can wait for.
+///
+/// It works for whatever epoll(7) can watch: sockets, pipes, terminals, eventfd, timerfd, pidfd,
+/// inotify. The descriptor should be in non-blocking mode, or an operation that would have to wait
+/// blocks the whole runtime.
+///
+/// # Contract
+/// 1. *Readiness is a hint; the operation decides.* What was reported ready may no longer be: be
+///    prepared for `WouldBlock`, and for a wait that ends with nothing to be had.
+/// 2. *Repeat until `WouldBlock`.* Registration is edge-triggered: the kernel reports that
+///    something came, not that it is still there. So readiness is remembered until an operation
+///    meets `WouldBlock`, and one that stopped early may go on at any time, without a new report.
+///    [`async_io`](AsyncFd::async_io), [`try_io`](AsyncFd::try_io) and the guard's
+///    [`try_io`](AsyncFdReadyGuard::try_io) keep this rule by themselves.
+/// 3. *The latest waker counts.* A future that waits may move to another task between polls.
+/// 4. *Any number of tasks may wait* for the same direction; all of them are woken.
+///
+/// # Datagrams to a peer whose queue is full
+/// A Unix datagram socket that is not connected is writable by its own buffer, whatever room its peers
+/// have: unix(7). Each try that finds the peer's queue full says `WouldBlock` *and* brings a new event, so
+/// a wait for room there goes round and round: other tasks run, but the CPU is busy until the peer reads,
+/// and the datagram is sent then. Connect the socket, or put a pause between the tries.
+///
+/// # Registration
+/// The descriptor is registered when something first has to wait for it, with the runtime that
+/// waits, and stays registered there until the `AsyncFd` is dropped. Until then it belongs to no
+/// runtime, and it may always be sent and shared. Waiting in another runtime is an error.
+///
+/// The number of the descriptor is read once, when the `AsyncFd` is made. There is no `get_mut`,
+/// for with it the descriptor could be exchanged under its registration; a value that hands out
+/// another descriptor than before gets wrong reports, and nothing worse.
+///
+/// # Coming from tokio
+/// `new` does not register, so it works outside a runtime, and the errors of registration come
+/// from the first wait. `async_io` tries first and waits second.
+///
+/// # Examples
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use reveille::io::{AsyncFd, Interest};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (ours, mut theirs) = UnixStream::pair()?;
+/// ours.set_nonblocking(true)?;
+/// theirs.write_all(b"hello")?;
+/// reveille::block_on(async {
+///     let ours = AsyncFd::new(ours)?;
+///     let mut buf = [0; 16];
+///     let n = ours.async_io(Interest::READABLE, |mut socket| socket.read(&mut buf)).await?;
+///     assert_eq!(&buf[..n], b"hello");
+///     Ok(())
+/// })
+/// # }
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    // Dropped before the descriptor is (R7):
+    registration: Registration,
+    inner: T,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Makes `inner` something to wait for, with interest in reading and writing.
+    ///
+    /// # Errors
+    /// In the child of a process that had a runtime before it forked. The errors of registration
+    /// come from the first wait: `PermissionDenied` (EPERM: epoll cannot watch it),
+    /// `AlreadyExists` (EEXIST: this descriptor is registered already), ENOSPC, ENOMEM; see
+    /// epoll_ctl(2).
+    pub fn new(inner: T) -> io::Result<AsyncFd<T>> {
+        AsyncFd::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Makes `inner` something to wait for, and registers for exactly this `interest`.
+    ///
+    /// # Errors
+    /// As [`new`](AsyncFd::new).
+    pub fn with_interest(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+        sys::refuse_in_forked_child()?;
+        let registration = Registration::new(inner.as_fd().as_raw_fd(), interest);
+        Ok(AsyncFd {
+            registration,
+            inner,
+        })
+    }
+
+    /// What it was made of.
+    #[inline]
+    pub fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// Deregisters and gives back what it was made of.
+    pub fn into_inner(self) -> T {
+        self.inner // And the registration is dropped.
+    }
+
+    /// Waits until reading is reported ready.
+    ///
+    /// # Errors
+    /// Those of registration, see [`new`](AsyncFd::new); waiting in another runtime than before,
+    /// or outside any.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is read, and readiness stays.
+    pub async fn readable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        self.ready(Interest::READABLE).await
+    }
+
+    /// Waits until writing is reported ready. Errors and cancel safety: as
+    /// [`readable`](AsyncFd::readable).
+    pub async fn writable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        self.ready(Interest::WRITABLE).await
+    }
+
+    /// Waits until something of `interest` is reported ready; what, the guard tells.
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable), and `InvalidInput` if nothing of it was registered for.
+    ///
+    /// # Cancel safety
+    /// Safe, as [`readable`](AsyncFd::readable).
+    pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
+        let mut wait = self.wait();
+        let observed = poll_fn(|cx| wait.poll_ready(cx, interest)).await?;
+        Ok(AsyncFdReadyGuard { fd: self, observed })
+    }
+
+    /// Polls for readiness to read.
+    ///
+    /// Any number of tasks may do so: the wakers are kept side by side, one for each task, and all
+    /// are woken. When there are many more than seem to come back, all are woken for nothing, to
+    /// shed those whose task has gone.
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable).
+    pub fn poll_read_ready(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        self.poll_ready(cx, Interest::READABLE)
+    }
+
+    /// Polls for readiness to write; see [`poll_read_ready`](AsyncFd::poll_read_ready).
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable).
+    pub fn poll_write_ready(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        self.poll_ready(cx, Interest::WRITABLE)
+    }
+
+    fn poll_ready(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<AsyncFdReadyGuard<'_, T>>> {
+        let mut key = WaiterKey::POLLED;
+        let observed = ready!(self.registration.poll_ready(cx, interest, &mut key))?;
+        Poll::Ready(Ok(AsyncFdReadyGuard { fd: self, observed }))
+    }
+
+    /// Tries `op`; while it would block, waits for `interest` and tries again.
+    ///
+    /// `op` must be an operation on this descriptor in the direction of `interest`: that it
+    /// returned `WouldBlock` is taken for a fact about the descriptor. One that says so for a reason of its
+    /// own (a limit of its rate, say) waits for an event that may never come, the end of the stream
+    /// included, which had been reported before.
+    ///
+    /// # Errors
+    /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again; where it could not
+    /// wait, 128 times at most); those of
+    /// [`readable`](AsyncFd::readable) if it has to wait; and, before it tries, `InvalidInput` if
+    /// nothing of `interest` was registered for.
+    ///
+    /// # Cancel safety
+    /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.
+    ///
+    /// # Panics
+    /// When the future is polled after it was ready.
+    #[inline]
+    pub fn async_io<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
+        self.wait()
+            .until_ready(move |wait, cx| wait.poll_io(cx, interest, || op(&self.inner)))
+    }
+
+    /// For a future that does several operations, and waits for one after the other.
+    #[inline]
+    pub(crate) fn wait(&self) -> Wait<'_> {
+        Wait::new(&self.registration)
+    }
+
+    /// As [`async_io`](AsyncFd::async_io), for a hand-written `poll`; wakers are kept as by
+    /// [`poll_read_ready`](AsyncFd::poll_read_ready).
+    ///
+    /// # Errors
+    /// As [`async_io`](AsyncFd::async_io).
+    #[inline]
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let mut key = WaiterKey::POLLED;
+        self.registration
+            .poll_io(cx, interest, &mut key, || op(&self.inner))
+    }
+
+    /// Tries `op` once, without waiting, and remembers it if that would block. While it is
+    /// remembered, `op` is not called at all. Nothing is remembered before the descriptor is
+    /// registered, which a wait does; until then `op` is called each time.
+    ///
+    /// # Errors
+    /// What `op` returns; `WouldBlock` if it is known that it would; and, before it tries,
+    /// `InvalidInput` if nothing of `interest` was registered for, since then it is never known.
+    #[inline]
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.registration.try_io(interest, || op(&self.inner))
+    }
+
+    /// How many of `len` bytes a read or write should offer to the kernel: all of them, but under
+    /// [`Builder::chaos`](crate::runtime::Builder::chaos) sometimes fewer, to make it short. An
+    /// operation that takes part in chaos asks this first; a short read is then one that gave less
+    /// than was offered.
+    #[inline]
+    pub fn offer(&self, len: usize) -> usize {
+        context::with_current(|core| core.chaos.offer(len)).unwrap_or(len)
+    }
+
+    /// Says that a read just returned less than it was given room for, and that this proves, for
+    /// this kind of descriptor, that nothing is left: the next read then waits without the system
+    /// call that would return EAGAIN. Call it right after that read, from the same poll.
+    ///
+    /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), but for an urgent
+    /// byte or an end of the stream; so nothing is done if the last events spoke of one, or if
+    /// [`PRIORITY`](Interest::PRIORITY) was not registered for, without which none speaks of an
+    /// urgent byte. It does not for datagrams, terminals, or Unix sockets that carry descriptors or
+    /// credentials: there a task could wait for ever for what is there already.
+    #[inline]
+    pub fn clear_drained(&self) {
+        self.registration.clear_drained();
+    }
+
+    /// Takes back in advance what [`clear_drained`](AsyncFd::clear_drained) may say: until a read
+    /// meets `WouldBlock`, a short one proves nothing.
+    pub fn distrust_short_reads(&self) {
+        self.registration.distrust();
+    }
+
+    /// True if [`clear_drained`](AsyncFd::clear_drained) would not be believed now: an event spoke
+    /// of an urgent byte, an end or an error, or short reads were distrusted, since the last
+    /// `WouldBlock`.
+    #[inline]
+    pub fn doubts_short_reads(&self) -> bool {
+        self.registration.is_suspect()
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncFd")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A report of readiness, to be disproved or not by an operation.
+///
+/// It may be kept for any time: it counts events, so that what it clears is what it saw. An event
+/// that came after it was made is not cleared through it.
+#[must_use = "a guard does nothing by itself: try an operation with `try_io`"]
+pub struct AsyncFdReadyGuard<'a, T: AsFd> {
+    fd: &'a AsyncFd<T>,
+    observed: Observed,
+}
+
+impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
+    /// What was reported, of what was waited for, without what was disproved through this guard.
+    pub fn ready(&self) -> Ready {
+        self.observed.ready
+    }
+
+    /// Tries `op`. If it would block, the report is disproved: it is cleared, unless an event came
+    /// since.
+    ///
+    /// # Errors
+    /// [`TryIoError`] if it would block: wait again. What else `op` returns is in the inner result.
+    pub fn try_io<R>(
+        &mut self,
+        op: impl FnOnce(&'a AsyncFd<T>) -> io::Result<R>,
+    ) -> Result<io::Result<R>, TryIoError> {
+        if let Err(error) = sys::refuse_in_forked_child() {
+            return Ok(Err(error));
+        }
+        match op(self.fd) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.clear_ready();
+                Err(TryIoError(()))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Says that an operation met `WouldBlock`; does nothing if an event came since the report.
+    pub fn clear_ready(&mut self) {
+        self.clear_ready_matching(self.observed.ready);
+    }
+
+    /// As [`clear_ready`](AsyncFdReadyGuard::clear_ready), for a part of what was reported. The guard
+    /// does not report that part any more.
+    pub fn clear_ready_matching(&mut self, ready: Ready) {
+        self.fd
+            .registration
+            .clear_observed(self.observed, ready & self.observed.ready);
+        self.observed.ready = self.observed.ready - ready;
+    }
+
+    /// Says that the descriptor is still ready, as dropping the guard does too.
+    pub fn retain_ready(&mut self) {}
+
+    /// The descriptor that was reported.
+    pub fn get_ref(&self) -> &'a AsyncFd<T> {
+        self.fd
+    }
+
+    /// What the descriptor's [`AsyncFd`] was made of.
+    pub fn get_inner(&self) -> &'a T {
+        self.fd.get_ref()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFdReadyGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncFdReadyGuard")
+            .field("fd", self.fd)
+            .field("ready", &self.observed.ready)
+            .finish()
+    }
+}
+
+/// The operation given to a guard's [`try_io`](AsyncFdReadyGuard::try_io) would have blocked.
+#[derive(Debug)]
+pub struct TryIoError(());
+
+impl fmt::Display for TryIoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operation would block")
+    }
+}
+
+impl std::error::Error for TryIoError {}

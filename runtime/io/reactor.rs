@@ -1,0 +1,142 @@
+//! The reactor: turns epoll events into wakes.
+//!
+//! Interface: [`Reactor::register`] a descriptor, [`turn`](Reactor::turn) to hear from epoll,
+//! [`deregister`](Reactor::deregister) before the descriptor is closed (R7); what is ready, and who waits
+//! for it, is in its [`Sources`].
+//!
+//! Invariants:
+//! - R4. `turn` never runs while a task is being polled, so readiness does not change between a task's
+//!   EAGAIN and its `Pending`.
+//! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no foreign code;
+//!   the wakers of others it collects, lets go of every borrow, and wakes all of them.
+//!
+//! A source is registered once, edge-triggered, for everything it will ever wait for. Readiness
+//! is kept until an operation disproves it, so a task that stops reading before EAGAIN can go on
+//! later without a new edge.
+//!
+//! Read before: `sources`, `sys`. Read next: `registration`.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, RawFd};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::interest::{Interest, Ready};
+use super::sources::{Sources, Token};
+use crate::runtime::chaos::Chaos;
+use crate::runtime::foreign;
+use crate::runtime::metrics::Counters;
+use crate::runtime::name::place::Bell;
+use crate::runtime::name::slab::{Name, trim};
+use crate::runtime::observe;
+use crate::runtime::sys::{Epoll, Events};
+use crate::runtime::task::executor::Executor;
+
+pub(crate) struct Reactor {
+    epoll: Arc<Epoll>,
+    pub(crate) sources: Sources,
+    /// Taken out for the length of a turn, so that no borrow is held while wakers run (R5).
+    events: Cell<Option<Events>>,
+    woken: Cell<Vec<Waker>>,
+}
+
+impl Reactor {
+    /// # Errors
+    /// What epoll_create1(2) and epoll_ctl(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; and what a sandbox
+    /// refuses.
+    pub(crate) fn new(bell: &Bell) -> io::Result<Reactor> {
+        let epoll = Epoll::new()?;
+        epoll.watch(bell.as_fd(), Token::BELL.0)?;
+        Ok(Reactor {
+            epoll: Arc::new(epoll),
+            sources: Sources::new(),
+            events: Cell::new(Some(Events::new())),
+            woken: Cell::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn epoll(&self) -> &Arc<Epoll> {
+        &self.epoll
+    }
+
+    /// Registers `fd` and gives its source a name. Until the first event it counts as `ready`:
+    /// what was never tried may be tried, and the kernel reports at the next turn what is.
+    pub(crate) fn register(
+        &self,
+        place: u16,
+        serial: u64,
+        fd: RawFd,
+        interest: Interest,
+        ready: Ready,
+    ) -> io::Result<Name> {
+        let index = self.sources.insert(serial, ready);
+        let name = Name::new(place, index, serial);
+        if let Err(error) = self
+            .epoll
+            .add(fd, interest.events(), Token::new(index, serial).0)
+        {
+            self.sources.free(name);
+            return Err(error);
+        }
+        observe::registered(fd, serial, interest);
+        Ok(name)
+    }
+
+    /// Takes `fd` out of the interest list and forgets its source.
+    pub(super) fn deregister(&self, source: Name, fd: RawFd) {
+        // Before the close: a duplicate of the descriptor, here or in a child, would keep the
+        // registration alive, and nothing could remove it then (epoll(7) Q&A). EBADF and ENOENT
+        // say that somebody closed it under us; the slot is freed all the same (R7).
+        let _gone = self.epoll.delete(fd);
+        observe::deregistered(fd, source.serial);
+        self.sources.free(source);
+    }
+
+    /// Hears from epoll, waiting for at most `timeout` (`None`: for ever), and wakes all whom it
+    /// concerns. Returns true if the kernel may hold more than one batch.
+    pub(crate) fn turn(
+        &self,
+        executor: &Executor,
+        counters: &Counters,
+        chaos: &Chaos,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        // A nested turn of the same runtime is refused, so the buffer is there.
+        let mut events = self.events.take().unwrap_or_else(Events::new);
+        // A look that does not wait is not interrupted (epoll_wait(2), EINTR), and who turns the
+        // runtime from an outer loop relies on that.
+        let waits = timeout != Some(Duration::ZERO);
+        let waited = if waits && chaos.says(8) {
+            events.clear();
+            Ok(())
+        } else {
+            self.epoll.wait(&mut events, timeout)
+        };
+        events.shuffle(chaos);
+        let mut woken = self.woken.take();
+        for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
+            if token == Token::BELL {
+                continue;
+            }
+            // Our own tasks are queued here and now, which is no foreign code (R5); other wakers wait.
+            let to = |waker| woken.extend(executor.wake_ours(waker));
+            match self.sources.apply(bits, token, to) {
+                Some((serial, ready)) => {
+                    counters.events.add(1);
+                    observe::ready(serial, ready);
+                }
+                None => counters.stale_events.add(1),
+            }
+        }
+        let full = events.is_full();
+        self.events.set(Some(events));
+        // All of them, whatever one does and whatever else went wrong (R9).
+        let foreigners = woken.len();
+        foreign::wake_all(&mut woken);
+        trim(&mut woken, foreigners);
+        self.woken.set(woken);
+        waited.map(|()| full)
+    }
+}

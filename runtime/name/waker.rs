@@ -1,0 +1,122 @@
+//! A `Waker` is a hint: 64 bits that say which task to wake, and own nothing.
+//!
+//! Interface: [`waker`] makes one; waking it runs [`wake`], on any thread and at any
+//! time, but not in a signal handler.
+//! Invariant (R6): the bits are never dereferenced. They are turned up, and find the task, or
+//! nothing, or (after the truncated serial wrapped) a stranger who is polled once for nothing.
+//!
+//! So `clone` copies two words and `drop` does nothing: no reference count, no locked
+//! instruction, no allocation, and no last owner who would have to free a future on the wrong
+//! thread. Why is it `Send + Sync` in a single-threaded runtime? Because std demands it, and
+//! because other threads do wake: a blocking call that is done, a channel that has something.
+//!
+//! Read before: `slab`. Read next: `executor` (a wake at home), `place` (a wake from elsewhere).
+
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::place;
+use crate::runtime::context;
+use crate::runtime::observe;
+
+/// A task's name, truncated to what fits into a waker's data pointer.
+///
+/// ```text
+///  63        48 47            28 27              0
+/// ┌────────────┬────────────────┬─────────────────┐
+/// │ place (16) │  serial (20)   │   index (28)    │
+/// └────────────┴────────────────┴─────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hint(u64);
+
+impl Hint {
+    /// What a waker of ours holds; `None` if it is somebody else's.
+    #[inline]
+    pub(crate) fn of(waker: &Waker) -> Option<Hint> {
+        ptr::eq(waker.vtable(), &VTABLE).then(|| Hint(waker.data().addr() as u64))
+    }
+
+    const INDEX_BITS: u32 = 28;
+    const SERIAL_BITS: u32 = 20;
+
+    /// A task's index must be below this, or it could not be named: 268 million living tasks.
+    pub(crate) const INDEX_LIMIT: u32 = 1 << Hint::INDEX_BITS;
+
+    #[inline]
+    pub(crate) fn new(place: u16, index: u32, serial: u64) -> Hint {
+        debug_assert!(index < Hint::INDEX_LIMIT);
+        let serial = serial % (1 << Hint::SERIAL_BITS);
+        let place = u64::from(place) << (Hint::INDEX_BITS + Hint::SERIAL_BITS);
+        Hint(place | serial << Hint::INDEX_BITS | u64::from(index))
+    }
+
+    #[inline]
+    pub(crate) fn place(self) -> u16 {
+        (self.0 >> (Hint::INDEX_BITS + Hint::SERIAL_BITS)) as u16
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> u32 {
+        (self.0 % u64::from(Hint::INDEX_LIMIT)) as u32
+    }
+
+    /// True if this may be the hint of a task with that serial: 20 of its 64 bits agree.
+    #[inline]
+    pub(crate) fn matches(self, serial: u64) -> bool {
+        (self.0 >> Hint::INDEX_BITS) % (1 << Hint::SERIAL_BITS) == serial % (1 << Hint::SERIAL_BITS)
+    }
+}
+
+/// The waker of the task that `hint` names.
+#[inline]
+pub(crate) fn waker(hint: Hint) -> Waker {
+    // SAFETY: the contract of `RawWakerVTable` holds because every function of `VTABLE` reads the
+    // data pointer as an integer only: each may be called on any thread, at any time and any
+    // number of times, and `clone` returns a waker of the same bits and the same table.
+    unsafe { Waker::from_raw(raw(hint)) }
+}
+
+/// As [`waker`], for the length of a poll: dropping it would be a call that does nothing.
+#[inline]
+pub(crate) fn unowned(hint: Hint) -> ManuallyDrop<Waker> {
+    ManuallyDrop::new(waker(hint))
+}
+
+/// One table for all wakers, so that `will_wake` is true exactly when the bits are equal.
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop);
+
+const _: () = assert!(
+    size_of::<usize>() == size_of::<u64>(),
+    "a hint fills a data pointer"
+);
+
+#[inline]
+fn raw(hint: Hint) -> RawWaker {
+    RawWaker::new(ptr::without_provenance(hint.0 as usize), &VTABLE)
+}
+
+fn clone(data: *const ()) -> RawWaker {
+    RawWaker::new(data, &VTABLE)
+}
+
+/// Wakes the task: at home it is pushed onto the run queue, from elsewhere it is put into the
+/// inbox of its place. Serves `wake` and `wake_by_ref`, for there is nothing to consume.
+fn wake(data: *const ()) {
+    let hint = Hint(data.addr() as u64);
+    let woken_at_home = context::with_current(|core| {
+        let home = core.place == hint.place();
+        if home {
+            core.executor.wake(hint);
+        }
+        home
+    });
+    if woken_at_home == Some(true) {
+        observe::woken(|| context::with_current(|core| core.executor.span_id(hint)).flatten());
+    } else {
+        place::wake(hint.place(), hint.index());
+    }
+}
+
+fn drop(_data: *const ()) {}

@@ -1,0 +1,411 @@
+//! The executor: who is polled next.
+//!
+//! Interface: [`Executor::adopt`] takes a task in, [`wake`](Executor::wake) queues a task,
+//! [`pop`](Executor::pop) says what the loop does next and [`run`](Executor::run) does it.
+//!
+//! Invariants:
+//! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is
+//!   there. A slot is never freed while it is queued; the pop frees it. So the queue is never
+//!   longer than there are tasks, `spawn` reserves for both, and a wake at home never allocates.
+//! - R2. `queued` is cleared before the poll, so that a wake during the poll queues the task again.
+//! - R5. `state` is borrowed for a look-up and never across foreign code: whatever has a
+//!   destructor, a waker or a span of the user's is carried out of the borrow first.
+//!
+//! ```text
+//!            spawn, wake                  pop (R2)
+//!   idle ─────────────────▶ queued ─────────────────▶ running ──▶ Ready ──▶ done
+//!     ▲                       ▲                          │
+//!     │                       └── woken during the poll ─┤
+//!     └────────────────────────────── Pending ───────────┘
+//! ```
+//!
+//! Read before: `task`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
+//! `mod`, whose loop drives this.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::cell::RawTask;
+use super::id::Id;
+use crate::runtime::budget::Budget;
+use crate::runtime::chaos::Chaos;
+use crate::runtime::foreign;
+use crate::runtime::metrics::Counters;
+use crate::runtime::name::place::{Place, Room};
+use crate::runtime::name::slab::{Name, Slab};
+use crate::runtime::name::waker::{self, Hint};
+use crate::runtime::observe::{self, TaskSpan};
+
+/// A cell of any future's type, pinned.
+pub(crate) type TaskRef = Pin<Rc<dyn RawTask>>;
+
+pub(crate) struct Executor {
+    place: u16,
+    inbox: &'static Place,
+    /// What the inbox has room for, and the run queue.
+    room: Cell<Room>,
+    pub(crate) budget: Budget,
+    counters: Arc<Counters>,
+    pub(super) state: RefCell<State>,
+    /// The serial of the task that is being polled or dropped, 0 if none is.
+    current: Cell<u64>,
+    /// Set when the panic of a task came to light that no handle will report; what to do about it
+    /// is the loop's decision.
+    pub(crate) unhandled_panic: Cell<bool>,
+}
+
+pub(super) struct State {
+    pub(super) tasks: Slab<Task>,
+    pub(super) queue: VecDeque<u32>,
+}
+
+/// What is known of a task beside its stage.
+pub(super) struct Task {
+    // Set by wakes, cleared by the pop (R1, R2):
+    pub(super) queued: bool,
+    // Set by handles; the next pop acts on it:
+    aborted: bool,
+    pub(super) detached: bool,
+    // Written by the run that finishes the task, and by the handle that takes the outcome:
+    pub(super) life: Life,
+    /// Who waits in a `JoinHandle`.
+    pub(super) joiner: Option<Waker>,
+    pub(super) body: Body,
+    pub(super) span: TaskSpan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// The future is there.
+    Running,
+    /// The outcome is there.
+    Done,
+    /// Nothing is there: the slot waits for its pop to be freed.
+    Taken,
+}
+
+#[derive(Clone)]
+pub(crate) enum Body {
+    /// The future of `block_on`, pinned on its stack.
+    Main,
+    Spawned(TaskRef),
+}
+
+/// What the loop is to do next.
+#[must_use]
+pub(crate) enum Next {
+    /// Nothing is queued.
+    Idle,
+    /// Poll the main future.
+    Main,
+    /// [`Executor::run`] this.
+    Run(Popped),
+    /// A finished task was in the queue: it has been cleared away, look again.
+    Cleared,
+}
+
+/// A popped task and what is to be done with it.
+pub(crate) struct Popped {
+    index: u32,
+    serial: u64,
+    cell: TaskRef,
+    span: TaskSpan,
+    aborted: bool,
+}
+
+impl Executor {
+    pub(crate) fn new(place: u16, inbox: &'static Place, counters: Arc<Counters>) -> Executor {
+        let state = State {
+            tasks: Slab::new(),
+            queue: VecDeque::new(),
+        };
+        Executor {
+            place,
+            inbox,
+            room: Cell::new(Room { slots: 0, tasks: 0 }),
+            budget: Budget::new(),
+            counters,
+            state: RefCell::new(state),
+            current: Cell::new(0),
+            unhandled_panic: Cell::new(false),
+        }
+    }
+
+    /// Gives the main future its slot.
+    pub(crate) fn insert_main(&self, serial: u64) -> Name {
+        self.adopt(serial, Body::Main, TaskSpan::NONE)
+    }
+
+    /// Adopts a task and queues it.
+    pub(crate) fn adopt(&self, serial: u64, body: Body, span: TaskSpan) -> Name {
+        let (queued, aborted, detached) = (true, false, false);
+        let (life, joiner) = (Life::Running, None);
+        let state = &mut *self.state.borrow_mut();
+        // Before the slot is taken: below the limit one is vacant, or the next one can be named.
+        assert!(
+            state.tasks.len() < Hint::INDEX_LIMIT as usize,
+            "2^28 tasks live in this runtime, and more cannot be named"
+        );
+        let task = Task {
+            queued,
+            aborted,
+            detached,
+            life,
+            joiner,
+            body,
+            span,
+        };
+        let index = state.tasks.insert(serial, task);
+        if state.tasks.len() > self.room.get().tasks {
+            self.make_room(state);
+        }
+        // The slab grows only when it is full, so there are more slots only with more tasks.
+        debug_assert!(state.tasks.slots() <= self.room.get().slots);
+        state.queue.push_back(index);
+        Name::new(self.place, index, serial)
+    }
+
+    /// Queues the task that `hint` names, unless it is queued already or has gone.
+    #[inline]
+    pub(crate) fn wake(&self, hint: Hint) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((serial, task)) = state.tasks.occupant(hint.index()) {
+            if hint.matches(serial) {
+                enqueue(&mut state.queue, hint.index(), task);
+            }
+        }
+    }
+
+    /// Queues the task that `waker` names, if it is one of this runtime's; else gives the waker
+    /// back. This runs no foreign code, so it may be done while something is borrowed (R5), and
+    /// spares the way through the vtable and the context. Where a subscriber may hear of the wake,
+    /// which is foreign, the waker goes that way all the same.
+    #[inline]
+    pub(crate) fn wake_ours(&self, waker: Waker) -> Option<Waker> {
+        match Hint::of(&waker) {
+            Some(hint) if hint.place() == self.place && !observe::is_on() => {
+                self.wake(hint);
+                None
+            }
+            _ => Some(waker),
+        }
+    }
+
+    /// Queues whoever lives at `index`: a wake that came through the inbox, where hints are kept
+    /// as bits of an index, so that a stale one can never stand in the way of a fresh one (R6).
+    pub(crate) fn wake_occupant(&self, index: u32) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some((_, task)) = state.tasks.occupant(index) {
+            enqueue(&mut state.queue, index, task);
+        }
+    }
+
+    /// Wakes some task without a reason, now and then: `Future::poll` allows spurious wakes.
+    pub(crate) fn wake_for_nothing(&self, chaos: &Chaos) {
+        if !chaos.says(4) {
+            return;
+        }
+        let slots = self.state.borrow().tasks.slots();
+        if let Some(index) = chaos.pick(slots) {
+            // It fits, for every index of the slab does.
+            self.wake_occupant(index as u32);
+        }
+    }
+
+    /// Takes the first slot off the queue and says what to do with it.
+    #[inline]
+    pub(crate) fn pop(&self, chaos: &Chaos) -> Next {
+        let mut state = self.state.borrow_mut();
+        let index = match chaos.pick(state.queue.len()) {
+            None => state.queue.pop_front(),
+            Some(any) => state.queue.swap_remove_front(any),
+        };
+        let Some(index) = index else {
+            return Next::Idle;
+        };
+        let Some((serial, task)) = state.tasks.occupant(index) else {
+            unreachable!("a queued slot is not freed (R1)");
+        };
+        // Before the poll, not after: a wake during the poll must queue the task again (R2).
+        task.queued = false;
+        match (task.life, &task.body) {
+            (Life::Running, Body::Main) => Next::Main,
+            (Life::Running, Body::Spawned(cell)) => Next::Run(Popped {
+                index,
+                serial,
+                cell: cell.clone(),
+                span: task.span.clone(),
+                aborted: task.aborted,
+            }),
+            (Life::Done, _) if !task.detached => Next::Cleared,
+            (Life::Done | Life::Taken, _) => {
+                drop(state);
+                self.clear_away(index, serial);
+                Next::Cleared
+            }
+        }
+    }
+
+    /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
+    #[inline]
+    pub(crate) fn run(&self, popped: Popped) {
+        let Popped {
+            index,
+            serial,
+            cell,
+            span,
+            aborted,
+        } = popped;
+        // Until the end, so that what the task leaves behind is dropped in its name as well.
+        let _current = self.set_current(serial);
+        let entered = span.enter();
+        let cell = cell.as_ref();
+        let polled = if aborted {
+            observe::cancelled(serial);
+            Poll::Ready(cell.cancel(Id(serial)))
+        } else {
+            observe::polled(serial);
+            self.counters.polls.add(1);
+            self.budget.refill();
+            let waker = waker::unowned(Hint::new(self.place, index, serial));
+            cell.poll(Id(serial), &mut Context::from_waker(&waker))
+        };
+        foreign::discard_any(entered);
+        if let Poll::Ready(finished) = polled {
+            self.finish(index, serial, finished);
+        }
+        span.discard();
+    }
+
+    /// Marks and queues; the pop drops the future. A task that is done is not queued, and keeps its outcome.
+    pub(crate) fn abort(&self, name: Name) {
+        let state = &mut *self.state.borrow_mut();
+        if let Some(task) = state.tasks.get_mut(name.index(), name.serial) {
+            task.aborted = true;
+            enqueue(&mut state.queue, name.index(), task);
+        }
+    }
+
+    /// Tasks that are in the run queue.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.state.borrow().queue.len()
+    }
+
+    /// Tasks that live, the main future included.
+    pub(crate) fn tasks(&self) -> usize {
+        self.state.borrow().tasks.len()
+    }
+
+    /// The task that is being polled or dropped.
+    pub(super) fn current(&self) -> Option<Id> {
+        Some(self.current.get())
+            .filter(|&serial| serial != 0)
+            .map(Id)
+    }
+
+    /// Gives back the room that a burst of tasks has left, in the slab, the queue and the inbox (R1):
+    /// there only when half of what remains is spare, so that one task which comes and goes resizes
+    /// nothing.
+    pub(crate) fn trim(&self) {
+        const LEAST: usize = 64;
+        let state = &mut *self.state.borrow_mut();
+        state.tasks.trim();
+        let room = self.room.get();
+        if room.tasks.max(room.slots) <= LEAST {
+            return;
+        }
+        let (tasks, slots) = (state.tasks.len(), state.tasks.slots());
+        let is_spare = |room: usize, used: usize| room > LEAST && used <= room / 4;
+        if is_spare(room.tasks, tasks) || is_spare(room.slots, slots) {
+            let twice = |used: usize| (2 * used).next_power_of_two().max(LEAST);
+            let room = Room {
+                slots: room.slots.min(twice(slots)),
+                tasks: room.tasks.min(twice(tasks)),
+            };
+            state.queue.shrink_to(room.tasks);
+            self.resize_inbox(room);
+        }
+    }
+
+    /// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
+    #[cold]
+    fn make_room(&self, state: &mut State) {
+        let tasks = state.tasks.len().next_power_of_two().max(64);
+        let slots = state.tasks.slots().next_power_of_two().max(64);
+        let queued = state.queue.len();
+        state.queue.reserve(tasks.saturating_sub(queued));
+        self.resize_inbox(Room { slots, tasks });
+    }
+
+    fn resize_inbox(&self, room: Room) {
+        if self.room.replace(room) != room {
+            self.inbox.resize(room);
+        }
+    }
+
+    /// The id of the span of the task that `hint` names, if it has one.
+    pub(crate) fn span_id(&self, hint: Hint) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let (serial, task) = state.tasks.occupant(hint.index())?;
+        task.span.id().filter(|_| hint.matches(serial))
+    }
+
+    /// The id of the span of whoever lives at `index`.
+    pub(crate) fn span_id_at(&self, index: u32) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let (_, task) = state.tasks.occupant(index)?;
+        task.span.id()
+    }
+
+    /// Polls the main future, whose slot was popped.
+    pub(crate) fn poll_main<F: Future>(&self, name: Name, future: Pin<&mut F>) -> Poll<F::Output> {
+        let _current = self.set_current(name.serial);
+        self.counters.polls.add(1);
+        self.budget.refill();
+        let waker = waker::unowned(Hint::new(self.place, name.index(), name.serial));
+        future.poll(&mut Context::from_waker(&waker))
+    }
+
+    /// The main future has been dropped: its slot goes, now or with its pop.
+    pub(crate) fn remove_main(&self, name: Name) {
+        let mut nothing = ();
+        self.take_output(name, &mut nothing);
+    }
+
+    /// From here on `serial` is the task that runs, until the guard is dropped.
+    #[inline]
+    pub(crate) fn set_current(&self, serial: u64) -> CurrentTask<'_> {
+        CurrentTask {
+            executor: self,
+            outer: self.current.replace(serial),
+        }
+    }
+}
+
+/// Guard of [`Executor::set_current`].
+pub(crate) struct CurrentTask<'a> {
+    executor: &'a Executor,
+    outer: u64,
+}
+
+impl Drop for CurrentTask<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.executor.current.set(self.outer);
+    }
+}
+
+/// Puts a running task into the queue, once (R1).
+#[inline]
+fn enqueue(queue: &mut VecDeque<u32>, index: u32, task: &mut Task) {
+    if !task.queued && task.life == Life::Running {
+        task.queued = true;
+        queue.push_back(index);
+    }
+}

@@ -1,0 +1,243 @@
+//! The handles of a task: await it, abort it, let it go.
+//!
+//! Interface: [`JoinHandle`] awaits, aborts or detaches; [`AbortHandle`] aborts.
+//! Invariant (R3): a handle is a name. It can be sent anywhere whatever the task's output is, for
+//! the output leaves the runtime only through a poll of the handle at home.
+//! Read before: `id`, `outcome`. Read next: `join_set`.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use super::id::{Id, JoinError};
+use crate::runtime::context;
+use crate::runtime::core::Core;
+use crate::runtime::name::place::{self, Command};
+use crate::runtime::name::slab::Name;
+
+/// Awaits the output of a spawned task.
+///
+/// It is a name: `Send + Sync` whatever `T` is, though the task and its output stay on the
+/// runtime's thread until a poll of this handle takes the output there. Dropping it detaches the
+/// task, which goes on; see [`abort_on_drop`](JoinHandle::abort_on_drop).
+///
+/// It resolves after the task's future has been dropped.
+///
+/// # Errors
+/// [`JoinError`]: the task panicked, or it was cancelled by an abort or by its runtime's end.
+///
+/// # Panics
+/// Polling it panics outside the task's runtime while that lives (send the result through a
+/// channel instead), and after it gave its output.
+///
+/// # Cancel safety
+/// Polling `&mut handle` is cancel safe: the output stays in the task until it is taken.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { 6 * 7 });
+///     assert_eq!(task.await.unwrap(), 42);
+/// });
+/// ```
+pub struct JoinHandle<T> {
+    name: Name,
+    on_drop: OnDrop,
+    /// Invariant in `T`: by covariance a `JoinHandle<&'static U>` could become one of a shorter
+    /// life, and the downcast, which sees no lifetimes, would find another type than was stored.
+    output: PhantomData<fn(T) -> T>,
+}
+
+/// What is to be done when a handle is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    Detach,
+    Abort,
+    /// The output was taken: the name is of no use any more.
+    Nothing,
+}
+
+impl<T> JoinHandle<T> {
+    #[inline]
+    pub(crate) fn new(name: Name) -> JoinHandle<T> {
+        JoinHandle {
+            name,
+            on_drop: OnDrop::Detach,
+            output: PhantomData,
+        }
+    }
+
+    /// The task's name, until its output was taken.
+    #[inline]
+    fn name(&self) -> Option<Name> {
+        (self.on_drop != OnDrop::Nothing).then_some(self.name)
+    }
+
+    /// Marks the task aborted, from any thread: its future is dropped, on its own thread, before
+    /// the task would be polled again. One that is being polled right now finishes if that poll
+    /// returns `Ready`; one that has finished keeps its output.
+    pub fn abort(&self) {
+        if let Some(name) = self.name() {
+            abort(name);
+        }
+    }
+
+    /// Lets the task go on without this handle, as dropping it does, unless that
+    /// [aborts](JoinHandle::abort_on_drop).
+    pub fn detach(mut self) {
+        self.on_drop = OnDrop::Detach;
+    }
+
+    /// Makes dropping this handle abort the task instead of detaching it.
+    pub fn abort_on_drop(mut self) -> JoinHandle<T> {
+        if self.on_drop == OnDrop::Detach {
+            self.on_drop = OnDrop::Abort;
+        }
+        self
+    }
+
+    /// A handle that can only abort; it may outlive this one.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle { name: self.name }
+    }
+
+    /// True if awaiting would give the outcome at once; also after it did, and after the
+    /// runtime's end.
+    ///
+    /// # Panics
+    /// Outside the task's runtime while that lives.
+    #[track_caller]
+    pub fn is_finished(&self) -> bool {
+        match self.name() {
+            Some(name) => is_finished(name),
+            None => true,
+        }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> Id {
+        Id(self.name.serial)
+    }
+}
+
+#[track_caller]
+fn is_finished(name: Name) -> bool {
+    match context::home_of(name) {
+        Some(core) => core.executor.is_finished(name),
+        None if place::is_open(name) => panic!("{NOT_AT_HOME}"),
+        None => true,
+    }
+}
+
+/// Why a handle cannot be asked here.
+const NOT_AT_HOME: &str = "a `JoinHandle` can be polled only inside the runtime its task runs in: \
+                           send the result through a channel";
+
+impl<T: 'static> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    // The caller of a poll is the line of the `.await`.
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let home = self.name().and_then(context::home_of);
+        if let Some(core) = &home {
+            ready!(core.executor.budget.poll(cx));
+        }
+        let outcome = ready!(self.poll_outcome(home.as_deref(), cx));
+        if let Some(core) = &home {
+            core.executor.budget.spend();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<T: 'static> JoinHandle<T> {
+    /// The outcome, if it is there. Waits for nothing, so the budget has no say.
+    #[track_caller]
+    pub(super) fn try_take(&mut self) -> Option<Result<T, JoinError>> {
+        // Asked first, for below a waker that waits would give way to one that does nothing.
+        if !self.is_finished() {
+            return None;
+        }
+        let home = context::home_of(self.name);
+        match self.poll_outcome(home.as_deref(), &Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn poll_outcome(
+        &mut self,
+        home: Option<&Core>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<T, JoinError>> {
+        let name = self
+            .name()
+            .expect("a `JoinHandle` was polled after it gave its output");
+        let mut outcome: Option<Result<T, JoinError>> = None;
+        match home {
+            Some(core) => ready!(core.executor.poll_join(name, cx, &mut outcome)),
+            None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
+        }
+        self.on_drop = OnDrop::Nothing;
+        Poll::Ready(outcome.unwrap_or_else(|| Err(JoinError::cancelled(self.id()))))
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        match self.on_drop {
+            OnDrop::Nothing => return,
+            OnDrop::Abort => abort(self.name),
+            OnDrop::Detach => {}
+        }
+        detach(self.name);
+    }
+}
+
+fn detach(name: Name) {
+    context::order(name, Command::Detach(name));
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping it does nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct AbortHandle {
+    name: Name,
+}
+
+impl AbortHandle {
+    /// Marks the task aborted; see [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        abort(self.name);
+    }
+
+    /// True if the task has ended; see [`JoinHandle::is_finished`].
+    ///
+    /// # Panics
+    /// As [`JoinHandle::is_finished`].
+    #[track_caller]
+    pub fn is_finished(&self) -> bool {
+        is_finished(self.name)
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> Id {
+        Id(self.name.serial)
+    }
+}
+
+fn abort(name: Name) {
+    context::order(name, Command::Abort(name));
+}

@@ -1,0 +1,392 @@
+//! A set of tasks, awaited in the order they finish.
+//!
+//! Interface: [`JoinSet`].
+//! Invariant: each task of the set announces its end exactly once, when its future is dropped, so
+//! [`join_next`](JoinSet::join_next) polls the handles of those who did and no others.
+//! Read before: `join`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project_lite::pin_project;
+
+use super::id::{Id, JoinError};
+use super::join::{AbortHandle, JoinHandle};
+use super::spawn::{spawn, try_id};
+use crate::runtime::foreign;
+use crate::runtime::run::Runtime;
+
+/// A set of tasks with outputs of one type.
+///
+/// Dropping it aborts all of them; see [`detach_all`](JoinSet::detach_all). It is `Send` as its
+/// handles are, but tasks are spawned and joined inside their runtime only.
+///
+/// # Examples
+/// ```
+/// use reveille::task::JoinSet;
+///
+/// reveille::block_on(async {
+///     let mut tasks = JoinSet::new();
+///     for i in 0..3 {
+///         tasks.spawn(async move { i });
+///     }
+///     let mut sum = 0;
+///     while let Some(output) = tasks.join_next().await {
+///         sum += output.unwrap();
+///     }
+///     assert_eq!(sum, 3);
+/// });
+/// ```
+pub struct JoinSet<T> {
+    /// By id, hence in the order of spawning.
+    tasks: BTreeMap<Id, JoinHandle<T>>,
+    ended: Arc<Mutex<Ended>>,
+}
+
+/// What the tasks tell the set. A mutex, so that the set can be sent; nobody ever waits for it.
+#[derive(Default)]
+struct Ended {
+    /// Those whose future has been dropped, and whose output nobody took yet.
+    ids: VecDeque<Id>,
+    /// Who waits for the next one.
+    waker: Option<Waker>,
+}
+
+impl<T: 'static> JoinSet<T> {
+    /// An empty set.
+    pub fn new() -> JoinSet<T> {
+        JoinSet {
+            tasks: BTreeMap::new(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// Spawns a task into the set; see [`spawn`].
+    ///
+    /// # Panics
+    /// As [`spawn`].
+    #[track_caller]
+    pub fn spawn<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let member = self.member(future);
+        self.insert(spawn(member))
+    }
+
+    fn member<F>(&self, future: F) -> Member<F> {
+        let ended = Arc::clone(&self.ended);
+        Member {
+            future,
+            announce: Announce { ended },
+        }
+    }
+
+    fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
+        let abort = task.abort_handle();
+        self.tasks.insert(task.id(), task);
+        abort
+    }
+
+    /// As [`spawn`](JoinSet::spawn), into this runtime and not the current one; see [`Runtime::spawn`].
+    ///
+    /// # Panics
+    /// As [`Runtime::spawn`].
+    #[track_caller]
+    pub fn spawn_on<F>(&mut self, future: F, runtime: &Runtime) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let member = self.member(future);
+        self.insert(runtime.spawn(member))
+    }
+
+    /// Waits for the next task to end and takes its output; `None` if the set is empty.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Panics
+    /// Outside the tasks' runtime while that lives, if a task has ended; when the future is polled after
+    /// it was ready.
+    ///
+    /// # Cancel safety
+    /// Safe: a task leaves the set when its output is returned, and not before.
+    pub fn join_next(&mut self) -> impl Future<Output = Option<Result<T, JoinError>>> {
+        let pick = |(_, output)| output;
+        JoinNext {
+            set: Some(self),
+            pick,
+        }
+    }
+
+    /// As [`join_next`](JoinSet::join_next), with the task's id.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub fn join_next_with_id(
+        &mut self,
+    ) -> impl Future<Output = Option<(Id, Result<T, JoinError>)>> {
+        let pick = |next| next;
+        JoinNext {
+            set: Some(self),
+            pick,
+        }
+    }
+
+    /// Polls for the next task to end; see [`join_next`](JoinSet::join_next).
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
+    pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        let next = ready!(self.poll_join_next_with_id(cx));
+        Poll::Ready(next.map(|(_, output)| output))
+    }
+
+    #[track_caller]
+    fn poll_join_next_with_id(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Id, Result<T, JoinError>)>> {
+        if self.tasks.is_empty() {
+            return Poll::Ready(None);
+        }
+        // Before the look, and outside the lock (R5).
+        let waker = cx.waker().clone();
+        let before = lock(&self.ended).waker.replace(waker);
+        drop(before);
+        let Some((id, task)) = self.first_ended() else {
+            return Poll::Pending;
+        };
+        // Pending if it is at its end but not past it, or the budget is spent: the handle wakes.
+        let output = ready!(Pin::new(task).poll(cx));
+        self.remove(id);
+        Poll::Ready(Some((id, output)))
+    }
+
+    /// Takes the output of a task that has ended, if there is one.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        let (_, output) = self.try_join_next_with_id()?;
+        Some(output)
+    }
+
+    /// As [`try_join_next`](JoinSet::try_join_next), with the task's id.
+    ///
+    /// # Errors
+    /// Inside: the [`JoinError`] of the task.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    #[track_caller]
+    pub fn try_join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
+        let (id, task) = self.first_ended()?;
+        let output = task.try_take()?;
+        self.remove(id);
+        Some((id, output))
+    }
+
+    /// The task that ended first, of those in the set.
+    fn first_ended(&mut self) -> Option<(Id, &mut JoinHandle<T>)> {
+        let id = *lock(&self.ended).ids.front()?;
+        Some((id, self.tasks.get_mut(&id)?))
+    }
+
+    /// The output of the task that ended first has been taken.
+    fn remove(&mut self, id: Id) {
+        let mut ended = lock(&self.ended);
+        ended.ids.pop_front();
+        if ended.ids.is_empty() {
+            ended.ids.shrink_to(64); // After a burst; below that it keeps its room.
+        }
+        drop(ended);
+        self.tasks.remove(&id);
+    }
+
+    /// Waits for all tasks and returns their outputs in the order they ended.
+    ///
+    /// # Panics
+    /// With the panic of a task, or if one was cancelled; the others are aborted. Else as
+    /// [`join_next`](JoinSet::join_next).
+    ///
+    /// # Cancel safety
+    /// Dropped early, it aborts the tasks that are left and drops the outputs so far.
+    pub async fn join_all(mut self) -> Vec<T> {
+        let mut outputs = Vec::with_capacity(self.len());
+        while let Some(output) = self.join_next().await {
+            match output {
+                Ok(output) => outputs.push(output),
+                Err(error) => match error.try_into_panic() {
+                    Ok(payload) => std::panic::resume_unwind(payload),
+                    Err(error) => panic!("a task of a `JoinSet` gave no output: {error}"),
+                },
+            }
+        }
+        outputs
+    }
+
+    /// Aborts all tasks and waits until they have ended; the set is empty then.
+    ///
+    /// # Panics
+    /// As [`join_next`](JoinSet::join_next).
+    ///
+    /// # Cancel safety
+    /// Safe: the tasks are aborted by the first poll, and can be waited for again.
+    pub async fn shutdown(&mut self) {
+        self.abort_all();
+        while self.join_next().await.is_some() {}
+    }
+}
+
+impl<T> JoinSet<T> {
+    /// Tasks in the set, those included that have ended but were not joined.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Aborts all tasks; they stay in the set until they are joined.
+    pub fn abort_all(&self) {
+        self.tasks.values().for_each(JoinHandle::abort);
+    }
+
+    /// Removes all tasks from the set and lets them go on.
+    pub fn detach_all(&mut self) {
+        self.tasks.clear();
+        // They announce their ends where nobody looks, and that goes with the last of them.
+        self.ended = Arc::default();
+    }
+}
+
+impl<T: 'static> Default for JoinSet<T> {
+    fn default() -> JoinSet<T> {
+        JoinSet::new()
+    }
+}
+
+/// Spawns each future into the set.
+///
+/// # Panics
+/// As [`JoinSet::spawn`].
+impl<F> Extend<F> for JoinSet<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = F>>(&mut self, futures: I) {
+        for future in futures {
+            self.spawn(future);
+        }
+    }
+}
+
+/// Spawns each future into a new set.
+///
+/// # Panics
+/// As [`JoinSet::spawn`].
+impl<F> FromIterator<F> for JoinSet<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    #[track_caller]
+    fn from_iter<I: IntoIterator<Item = F>>(futures: I) -> JoinSet<F::Output> {
+        let mut set = JoinSet::new();
+        set.extend(futures);
+        set
+    }
+}
+
+impl<T> Drop for JoinSet<T> {
+    fn drop(&mut self) {
+        self.abort_all();
+    }
+}
+
+impl<T> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet").field("len", &self.len()).finish()
+    }
+}
+
+/// The future of [`JoinSet::join_next`] and its kin; by hand, so that its panic tells the line of the
+/// `.await`.
+struct JoinNext<'a, T, R> {
+    /// `None` when it was ready: polled again it panics, as an async fn does.
+    set: Option<&'a mut JoinSet<T>>,
+    pick: fn((Id, Result<T, JoinError>)) -> R,
+}
+
+impl<T: 'static, R> Future for JoinNext<'_, T, R> {
+    type Output = Option<R>;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        let set = self.set.as_mut();
+        let set = set.expect("`join_next` was polled after it was ready");
+        let next = ready!(set.poll_join_next_with_id(cx));
+        self.set = None;
+        Poll::Ready(next.map(self.pick))
+    }
+}
+
+pin_project! {
+    /// A task of the set: the future, and then the announcement, dropped in this order.
+    struct Member<F> {
+        #[pin]
+        future: F,
+        announce: Announce,
+    }
+}
+
+impl<F: Future> Future for Member<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+/// Tells the set, when it is dropped, that its task has ended: done, panicked or aborted alike.
+struct Announce {
+    ended: Arc<Mutex<Ended>>,
+}
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        // The future of a task is dropped in the task's name.
+        let Some(id) = try_id() else { return };
+        let waker = {
+            let mut ended = lock(&self.ended);
+            ended.ids.push_back(id);
+            ended.waker.take()
+        };
+        // At arm's length: its panic is not the task's, and this may run while the future unwinds.
+        if let Some(waker) = waker {
+            foreign::wake(waker);
+        }
+    }
+}
+
+fn lock(ended: &Mutex<Ended>) -> MutexGuard<'_, Ended> {
+    ended.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,85 @@
+//! The end of the tasks: every future is dropped, in order, on its own thread.
+//!
+//! Interface: [`Executor::shutdown`].
+//! Invariant (R3, R5): futures are dropped unpolled, in the context of their runtime, with no
+//! borrow held, so a destructor may spawn, wake, drop sockets and ask for the current handle.
+//! Read before: `executor`.
+
+use std::mem;
+
+use super::executor::{Body, Executor, Life, State, Task, TaskRef};
+use super::id::Id;
+use crate::runtime::name::slab::Slab;
+use crate::runtime::observe;
+
+/// After so many rounds of dropping what the last round's drops spawned, shutdown gives up.
+pub(crate) const SHUTDOWN_ROUNDS: usize = 10_000;
+
+impl Executor {
+    /// Drops every task, in spawn order and unpolled, and what their drops spawn after them.
+    ///
+    /// Round after round until none is left: a drop may spawn. A drop that spawns for ever is
+    /// stopped by a limit; the tasks left over are leaked, for dropping them would go on.
+    ///
+    /// `read_inbox` does what the inbox asks for: other threads may have spawned.
+    pub(crate) fn shutdown(&self, read_inbox: impl Fn()) {
+        for _round in 0..SHUTDOWN_ROUNDS {
+            read_inbox();
+            let mut tasks = self.living();
+            if tasks.is_empty() {
+                return;
+            }
+            tasks.sort_unstable_by_key(|&(serial, ..)| serial);
+            for (serial, index, cell) in &tasks {
+                self.cancel(*index, *serial, cell.as_ref());
+            }
+            for (serial, index, _) in tasks {
+                // Each time, for the drop before may have queued this one (R1).
+                self.unqueue_all();
+                self.clear_away(index, serial);
+            }
+        }
+        observe::tasks_leaked(SHUTDOWN_ROUNDS);
+        mem::forget(mem::replace(
+            &mut self.state.borrow_mut().tasks,
+            Slab::new(),
+        ));
+        self.unqueue_all();
+    }
+
+    /// One task of a shutdown: its future is dropped in the context of its runtime, then its
+    /// joiner learns of it.
+    fn cancel(&self, index: u32, serial: u64, cell: Option<&TaskRef>) {
+        let life = {
+            let state = self.state.borrow();
+            state.tasks.get(index, serial).map(|task| task.life)
+        };
+        if let (Some(Life::Running), Some(cell)) = (life, cell) {
+            let _current = self.set_current(serial);
+            let finished = cell.as_ref().cancel(Id(serial));
+            let _freed_below = self.end(index, serial, finished);
+        }
+    }
+
+    fn living(&self) -> Vec<(u64, u32, Option<TaskRef>)> {
+        let state = self.state.borrow();
+        let cell = |task: &Task| match &task.body {
+            Body::Main => None,
+            Body::Spawned(cell) => Some(cell.clone()),
+        };
+        state
+            .tasks
+            .iter()
+            .map(|(index, serial, task)| (serial, index, cell(task)))
+            .collect()
+    }
+
+    fn unqueue_all(&self) {
+        let State { tasks, queue } = &mut *self.state.borrow_mut();
+        for index in queue.drain(..) {
+            if let Some((_, task)) = tasks.occupant(index) {
+                task.queued = false;
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Spawning: how a future becomes a task.
+//!
+//! Interface: [`spawn`], [`TaskBuilder`] for a name, [`id`] of the task that runs.
+//! Invariant: one allocation a task, the cell that holds its future.
+//! Read before: `task`, `executor`.
+
+use std::future::Future;
+use std::panic::Location;
+
+use super::cell::is_big;
+use super::id::Id;
+use super::join::JoinHandle;
+use crate::runtime::context;
+
+/// Spawns a task onto the current runtime: it is polled from the next turn on, on this thread,
+/// whether or not its [`JoinHandle`] is awaited.
+///
+/// The future need not be `Send`. Dropping the handle detaches the task.
+///
+/// # Panics
+/// Outside a runtime (from another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn)),
+/// and where 2^28 tasks live already.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { "hello" });
+///     assert_eq!(task.await.unwrap(), "hello");
+/// });
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let core = context::expect_current("`spawn` called");
+    if const { is_big::<F>() } {
+        JoinHandle::new(core.spawn(Box::pin(future), None, Location::caller()))
+    } else {
+        JoinHandle::new(core.spawn(future, None, Location::caller()))
+    }
+}
+
+/// Spawns a task with a name, which tracing shows; tokio's `task::Builder`.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::task::Builder::new().name("answer").spawn(async { 42 });
+///     assert_eq!(task.await.unwrap(), 42);
+/// });
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskBuilder<'a> {
+    name: Option<&'a str>,
+}
+
+impl<'a> TaskBuilder<'a> {
+    /// A task without a name.
+    pub fn new() -> TaskBuilder<'a> {
+        TaskBuilder::default()
+    }
+
+    /// Gives it a name.
+    pub fn name(self, name: &'a str) -> TaskBuilder<'a> {
+        TaskBuilder { name: Some(name) }
+    }
+
+    /// Spawns it; see [`spawn`].
+    ///
+    /// # Panics
+    /// As [`spawn`].
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let core = context::expect_current("`task::Builder::spawn` called");
+        if const { is_big::<F>() } {
+            JoinHandle::new(core.spawn(Box::pin(future), self.name, Location::caller()))
+        } else {
+            JoinHandle::new(core.spawn(future, self.name, Location::caller()))
+        }
+    }
+}
+
+/// The id of the task that calls this.
+///
+/// # Panics
+/// Outside a task.
+#[track_caller]
+pub fn id() -> Id {
+    try_id().expect("`task::id` called outside a task")
+}
+
+/// The id of the task that calls this, if one does: also in the destructors of a task's future
+/// and output.
+pub fn try_id() -> Option<Id> {
+    context::with_current(|core| core.executor.current()).flatten()
+}

@@ -1,0 +1,94 @@
+//! The clock: what time it is in this runtime, and what time it was at the last look.
+//!
+//! Interface: [`Clock::now`] reads it; [`turn_time`](Clock::turn_time) is what it showed when the
+//! loop last turned; [`pause`](Clock::pause), [`resume`](Clock::resume) and
+//! [`advance`](Clock::advance) are for tests.
+//! Invariant: it never goes back, and the turn's time is never later than `now`. So whoever finds
+//! a deadline reached by the turn's time is never early.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(crate) struct Clock {
+    turn_time: Cell<Instant>,
+    /// What the clock showed, and what the monotonic clock showed then, when it last ran free;
+    /// the second is `None` while it is paused.
+    base: Cell<Instant>,
+    running_since: Cell<Option<Instant>>,
+}
+
+/// A century, so that neither the clock, once it runs again, nor a deadline that nobody will meet
+/// comes to the last `Instant` there is.
+const LEFT: Duration = Duration::from_secs(86_400 * 365 * 100);
+
+impl Clock {
+    pub(crate) fn new(paused: bool) -> Clock {
+        let now = Instant::now();
+        Clock {
+            turn_time: Cell::new(now),
+            base: Cell::new(now),
+            running_since: Cell::new((!paused).then_some(now)),
+        }
+    }
+
+    /// The time now. CLOCK_MONOTONIC: it stands still while the machine is suspended, and steps of
+    /// the wall clock do not touch it (clock_gettime(2)).
+    pub(crate) fn now(&self) -> Instant {
+        match self.running_since.get() {
+            None => self.base.get(),
+            // Never paused: the two are the same, and there is nothing to add.
+            Some(since) if since == self.base.get() => Instant::now(),
+            Some(since) => self.base.get() + since.elapsed(),
+        }
+    }
+
+    /// When the monotonic clock will show what this one shows at `time`; never, while it is paused
+    /// before that.
+    pub(crate) fn real(&self, time: Instant) -> Option<Instant> {
+        let left = time.saturating_duration_since(self.base.get());
+        match self.running_since.get() {
+            Some(since) => since.checked_add(left),
+            None => left.is_zero().then(Instant::now),
+        }
+    }
+
+    /// The time of the last look.
+    pub(super) fn turn_time(&self) -> Instant {
+        self.turn_time.get()
+    }
+
+    /// Reads the clock for the turn that begins.
+    pub(crate) fn start_turn(&self) -> Instant {
+        self.turn_time.set(self.now());
+        self.turn_time.get()
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.running_since.get().is_none()
+    }
+
+    pub(super) fn pause(&self) {
+        self.base.set(self.now());
+        self.running_since.set(None);
+    }
+
+    pub(super) fn resume(&self) {
+        if self.is_paused() {
+            self.running_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// Moves a paused clock on, but for a step to what it [may not show](Clock::may_show).
+    pub(crate) fn advance(&self, by: Duration) {
+        let later = self.base.get().checked_add(by);
+        if let Some(later) = later.filter(|later| self.may_show(*later)) {
+            self.base.set(later);
+        }
+    }
+
+    /// False of a time that would leave less than [`LEFT`] of all time.
+    pub(crate) fn may_show(&self, time: Instant) -> bool {
+        time.checked_add(LEFT).is_some()
+    }
+}

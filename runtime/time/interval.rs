@@ -1,0 +1,178 @@
+//! Intervals: one sleep that is set again at every tick.
+//!
+//! Interface: [`interval`], [`interval_at`], [`Interval::tick`].
+//! Invariant: the next deadline is computed from the one before, never from when the tick was
+//! noticed, so lateness does not add up; [`MissedTickBehavior`] says what becomes of lost ticks.
+//! Read before: `time`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::sleep::{Sleep, far_from, now, sleep_until};
+
+/// Ticks at once and then every `period`. After a stall it makes up for all the ticks that were missed;
+/// [`set_missed_tick_behavior`](Interval::set_missed_tick_behavior) chooses otherwise.
+///
+/// # Panics
+/// If `period` is zero.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::time::interval;
+///
+/// reveille::block_on(async {
+///     let mut interval = interval(Duration::from_millis(1));
+///     let first = interval.tick().await;
+///     let second = interval.tick().await;
+///     assert_eq!(second - first, Duration::from_millis(1));
+/// });
+/// ```
+#[track_caller]
+pub fn interval(period: Duration) -> Interval {
+    let mut interval = interval_at(now(), period);
+    interval.sleep.elapse();
+    interval
+}
+
+/// Ticks at `start` and then every `period`; see [`interval`].
+///
+/// # Panics
+/// If `period` is zero.
+#[track_caller]
+pub fn interval_at(start: Instant, period: Duration) -> Interval {
+    assert!(
+        !period.is_zero(),
+        "the period of an interval must not be zero"
+    );
+    let missed = MissedTickBehavior::default();
+    Interval {
+        sleep: sleep_until(start),
+        period,
+        missed,
+    }
+}
+
+/// What an [`Interval`] does about ticks that nobody waited for in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissedTickBehavior {
+    /// Makes up for all of them, as fast as they are asked for: after a stall of a minute, an interval of a
+    /// millisecond ticks 60,000 times at once. Choose another where that does harm.
+    #[default]
+    Burst,
+    /// Starts anew: the next tick comes a period after the late one.
+    Delay,
+    /// Leaves them out: the next tick comes when it would have come in any case.
+    Skip,
+}
+
+/// Ticks; made by [`interval`] and [`interval_at`].
+#[derive(Debug)]
+pub struct Interval {
+    /// Until the next tick.
+    sleep: Sleep,
+    period: Duration,
+    missed: MissedTickBehavior,
+}
+
+impl Interval {
+    /// Waits for the next tick and returns the time it was due.
+    ///
+    /// # Panics
+    /// Polling it outside a runtime panics.
+    ///
+    /// # Cancel safety
+    /// Safe: a tick is consumed when this returns, and not before.
+    pub fn tick(&mut self) -> impl Future<Output = Instant> {
+        Tick { interval: self }
+    }
+
+    /// Polls for the next tick; see [`tick`](Interval::tick).
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        ready!(Pin::new(&mut self.sleep).poll(cx));
+        let due = self.sleep.deadline();
+        let next = self.next_after(due, now());
+        self.sleep.reset(next);
+        Poll::Ready(due)
+    }
+
+    /// When the tick after the one that was `due` comes, if it is noticed `now`. At the end of
+    /// time it comes no more.
+    fn next_after(&self, due: Instant, now: Instant) -> Instant {
+        let regular = due.checked_add(self.period);
+        // A tick noticed within its period is late by the work before it, not missed.
+        if regular.is_none_or(|regular| now < regular) {
+            return regular.unwrap_or_else(|| far_from(now));
+        }
+        let next = match self.missed {
+            MissedTickBehavior::Burst => regular,
+            MissedTickBehavior::Delay => now.checked_add(self.period),
+            MissedTickBehavior::Skip => {
+                let late = (now - due).as_nanos() % self.period.as_nanos();
+                // Less than a period, which may be more than 64 bits of nanoseconds.
+                let late =
+                    Duration::new((late / 1_000_000_000) as u64, (late % 1_000_000_000) as u32);
+                now.checked_add(self.period - late)
+            }
+        };
+        next.unwrap_or_else(|| far_from(now))
+    }
+
+    /// The next tick comes a period from now.
+    pub fn reset(&mut self) {
+        self.reset_after(self.period);
+    }
+
+    /// The next tick comes at once.
+    pub fn reset_immediately(&mut self) {
+        self.sleep.reset(now());
+        self.sleep.elapse();
+    }
+
+    /// The next tick comes after this time.
+    pub fn reset_after(&mut self, after: Duration) {
+        let now = now();
+        self.sleep
+            .reset(now.checked_add(after).unwrap_or_else(|| far_from(now)));
+    }
+
+    /// The next tick comes at this time.
+    pub fn reset_at(&mut self, deadline: Instant) {
+        self.sleep.reset(deadline);
+    }
+
+    /// What it does about missed ticks.
+    pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
+        self.missed
+    }
+
+    /// Sets what it does about missed ticks.
+    pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
+        self.missed = behavior;
+    }
+
+    /// The time between two ticks.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+}
+
+/// The future of [`Interval::tick`]; by hand, so that its panic tells the line of the `.await`.
+struct Tick<'a> {
+    interval: &'a mut Interval,
+}
+
+impl Future for Tick<'_> {
+    type Output = Instant;
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        self.interval.poll_tick(cx)
+    }
+}

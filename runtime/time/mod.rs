@@ -1,0 +1,10 @@
+//! Time: a heap of deadlines, a clock that tests can stop, and what sleeps on them.
+//!
+//! [`timers`] is the heap, [`clock`] says what time it is. On these stand [`sleep`], [`timeout`] and
+//! [`interval`].
+
+pub(crate) mod clock;
+pub(crate) mod interval;
+pub(crate) mod sleep;
+pub(crate) mod timeout;
+pub(crate) mod timers;

@@ -1,0 +1,301 @@
+//! Sleeping: a deadline, and the name of the timer that will wake.
+//!
+//! Interface: [`sleep`], [`sleep_until`]; [`now`], and for tests
+//! [`pause`], [`advance`], [`resume`].
+//! Invariant: whether a sleep is over is judged by its deadline against the turn's time, and never
+//! by its presence among the timers. So one that is dropped, reset or moved while its batch fires
+//! costs a spurious wake at most.
+//! Read before: `timers`, `clock`. Read next: `timeout`, `interval`.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use crate::runtime::context;
+use crate::runtime::core::Core;
+use crate::runtime::name::place::{self, Command};
+use crate::runtime::name::slab::Name;
+
+/// Completes when `duration` has passed: never earlier, and later only by the kernel's timer slack
+/// (50 µs by default, see [`Builder::timer_slack`](crate::runtime::Builder::timer_slack)) and by
+/// the polls that stand before it. A duration too long for the clock is one of thirty years.
+///
+/// The time is CLOCK_MONOTONIC, to the nanosecond; it stands still while the machine is suspended.
+///
+/// # Panics
+/// Polling it outside a runtime panics; making it does not.
+///
+/// # Cancel safety
+/// Safe. Dropping it disarms its timer at once.
+///
+/// # Examples
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// reveille::block_on(reveille::time::sleep(Duration::from_millis(2)));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) -> Sleep {
+    let core = context::current();
+    let clock = |read: fn(&Core) -> Instant| core.as_deref().map_or_else(Instant::now, read);
+    if duration.is_zero() {
+        // The turn's time has come already, so this is due and need not read the clock.
+        return Sleep::new(clock(|core| core.clock.turn_time()), true);
+    }
+    let now = clock(|core| core.clock.now());
+    Sleep::new(
+        now.checked_add(duration).unwrap_or_else(|| far_from(now)),
+        false,
+    )
+}
+
+/// Completes at `deadline`, at once if that has passed; see [`sleep`].
+///
+/// # Panics
+/// As [`sleep`].
+///
+/// # Cancel safety
+/// Safe.
+///
+/// # Examples
+/// ```
+/// use reveille::time;
+///
+/// reveille::block_on(time::sleep_until(time::now()));
+/// ```
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep::new(deadline, is_over(context::current().as_deref(), deadline))
+}
+
+/// True if `deadline` has passed in this runtime. Outside any it is not known by which clock it will
+/// be judged (one that is paused, say), and the poll tells.
+fn is_over(core: Option<&Core>, deadline: Instant) -> bool {
+    core.is_some_and(|core| deadline <= core.clock.now())
+}
+
+/// A deadline that `Instant` can hold and nobody will meet: thirty years on.
+pub(super) fn far_from(now: Instant) -> Instant {
+    now + Duration::from_secs(86_400 * 365 * 30)
+}
+
+/// The time of the current runtime's clock, which tests may [`pause`]; outside a runtime,
+/// [`Instant::now`].
+pub fn now() -> Instant {
+    context::with_current(|core| core.clock.now()).unwrap_or_else(Instant::now)
+}
+
+/// Stops the clock of the current runtime: [`now`] stands still, and no timer fires that is not due,
+/// until [`advance`] or [`resume`]. For tests.
+///
+/// The clock does not advance by itself, unless
+/// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that: a sleep that begins
+/// after this never ends where nobody advances it. **[`std::time::Instant::now`] does not follow the
+/// paused clock**; see [`time`](crate::time#tests-with-a-paused-clock).
+///
+/// # Panics
+/// Outside a runtime, and if the clock is paused already.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::time;
+///
+/// reveille::block_on(async {
+///     time::pause();
+///     let start = time::now();
+///     time::advance(Duration::from_secs(3600)).await;
+///     assert_eq!(time::now() - start, Duration::from_secs(3600));
+/// });
+/// ```
+#[track_caller]
+pub fn pause() {
+    let core = context::expect_current("`time::pause` called");
+    assert!(
+        !core.clock.is_paused(),
+        "`time::pause` called, but the clock is paused already"
+    );
+    core.clock.pause();
+}
+
+/// Lets a paused clock run on from the time it shows.
+///
+/// # Panics
+/// Outside a runtime, and if the clock is not paused.
+#[track_caller]
+pub fn resume() {
+    let core = context::expect_current("`time::resume` called");
+    assert!(
+        core.clock.is_paused(),
+        "`time::resume` called, but the clock is not paused"
+    );
+    core.clock.resume();
+}
+
+/// Moves a paused clock on, then lets the tasks whose timers that fires run once. A step to within a
+/// century of the last time an `Instant` can hold is not made.
+///
+/// # Panics
+/// Outside a runtime, and if the clock is not paused.
+///
+/// # Cancel safety
+/// The clock has moved once this was polled.
+pub fn advance(duration: Duration) -> impl Future<Output = ()> {
+    Advance {
+        duration,
+        moved: false,
+    }
+}
+
+/// The future of [`advance`]; by hand, so that its panic tells the line of the `.await`.
+struct Advance {
+    duration: Duration,
+    moved: bool,
+}
+
+impl Future for Advance {
+    type Output = ();
+
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.moved {
+            return Poll::Ready(());
+        }
+        let core = context::expect_current("`time::advance` called");
+        assert!(
+            core.clock.is_paused(),
+            "`time::advance` called, but the clock is not paused"
+        );
+        core.clock.advance(self.duration);
+        core.fire_timers();
+        self.moved = true;
+        // Those who were woken are in the queue now, and this task goes behind them.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+///
+/// It may be sent anywhere: polled in another runtime than before, it arms its timer there. Unlike
+/// tokio's it is `Unpin`, so `&mut sleep` can be awaited as it is.
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    deadline: Instant,
+    /// It was over when it was made, or a poll found it over.
+    elapsed: bool,
+    /// The timer that was armed; it may have fired since.
+    timer: Option<Name>,
+}
+
+impl Sleep {
+    fn new(deadline: Instant, elapsed: bool) -> Sleep {
+        Sleep {
+            deadline,
+            elapsed,
+            timer: None,
+        }
+    }
+
+    /// When it will be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// True if it was found to be over, or is by its runtime's last look at the clock.
+    pub fn is_elapsed(&self) -> bool {
+        let reached = |core: Rc<Core>| self.deadline <= core.clock.turn_time();
+        self.elapsed || self.judge().is_some_and(reached)
+    }
+
+    /// The runtime by whose clock it is judged, if that is the current one: the one it waits in, or will.
+    fn judge(&self) -> Option<Rc<Core>> {
+        let Some(name) = self.timer else {
+            return context::current();
+        };
+        // If its runtime has ended, it waits in this one next.
+        let next = || context::current().filter(|_| !place::is_open(name));
+        context::home_of(name).or_else(next)
+    }
+
+    /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (Where
+    /// this is called outside the runtime it waits in, that task is woken now, and waits anew.)
+    pub fn reset(&mut self, deadline: Instant) {
+        let judge = self.judge();
+        self.deadline = deadline;
+        self.elapsed = is_over(judge.as_deref(), deadline);
+        match (self.timer, judge) {
+            (None, _) => {}
+            (Some(name), Some(core)) => {
+                self.timer = core.disarm(name).map(|waker| core.arm(deadline, waker));
+            }
+            // The timer has its old deadline and the task's waker.
+            (Some(name), None) => drop(place::post(name, Command::FireTimer(name))),
+        }
+    }
+
+    /// It is over, whatever any clock shows: its time was "at once".
+    pub(super) fn elapse(&mut self) {
+        self.elapsed = true;
+    }
+
+    /// Takes the timer back.
+    #[inline]
+    fn disarm(&mut self) {
+        if let Some(name) = self.timer.take() {
+            context::order(name, Command::CancelTimer(name));
+        }
+    }
+
+    /// Arms the timer, or, where it is armed, sees to it that it wakes this task.
+    fn arm(&mut self, core: &Core, cx: &Context<'_>) {
+        if let Some(name) = self.timer.filter(|name| core.is_home_of(*name)) {
+            let mut timers = core.timers.borrow_mut();
+            match timers.waker_mut(name.index(), name.serial) {
+                Some(waker) if waker.will_wake(cx.waker()) => return,
+                Some(_) | None => {}
+            }
+        }
+        // A waker's clone and drop are foreign code (R5), so the old timer goes and a new one
+        // comes, between the borrows.
+        let waker = cx.waker().clone();
+        self.disarm();
+        self.timer = Some(core.arm(self.deadline, waker));
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    // The caller of a poll is the line of the `.await`.
+    #[track_caller]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let core = context::expect_current("a `Sleep` was polled");
+        ready!(core.executor.budget.poll(cx));
+        if self.elapsed || self.deadline <= core.clock.turn_time() {
+            self.elapsed = true;
+            self.disarm();
+            core.executor.budget.spend();
+            return Poll::Ready(());
+        }
+        self.arm(&core, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

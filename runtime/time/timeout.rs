@@ -1,0 +1,116 @@
+//! A limit on the time a future may take.
+//!
+//! Interface: [`timeout`], [`timeout_at`].
+//! Invariant: the future is polled first, so what is there is given, however late it is.
+//! Read before: `time`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use super::sleep::{Sleep, sleep, sleep_until};
+
+/// Runs `future` for at most `duration`, from now.
+///
+/// # Errors
+/// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], or can be
+/// had back by [`Timeout::into_inner`].
+///
+/// # Panics
+/// Polling it outside a runtime panics, unless the future is ready; making it does not.
+///
+/// # Cancel safety
+/// As safe as the future is.
+///
+/// # Examples
+/// ```
+/// use std::future::pending;
+/// use std::time::Duration;
+/// use reveille::time::timeout;
+///
+/// reveille::block_on(async {
+///     assert!(timeout(Duration::from_millis(1), pending::<()>()).await.is_err());
+/// });
+/// ```
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep(duration),
+    }
+}
+
+/// Runs `future` until `deadline` at most; see [`timeout`].
+///
+/// # Panics
+/// As [`timeout`].
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep_until(deadline),
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`timeout_at`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        sleep: Sleep,
+    }
+}
+
+impl<F> Timeout<F> {
+    /// The future that is limited.
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The future that is limited, to change it.
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// The future that was limited.
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    #[track_caller]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The future first: what is there is worth more than the time it came too late by.
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
+    }
+}
+
+/// The time given to [`timeout`] was over before the future.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadline has elapsed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(_: Elapsed) -> io::Error {
+        io::ErrorKind::TimedOut.into()
+    }
+}
