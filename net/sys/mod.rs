@@ -1,0 +1,5 @@
+//! Every system call of `net`.
+
+mod socket;
+
+pub(crate) use socket::*;
