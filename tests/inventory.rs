@@ -20,7 +20,10 @@ const EXERCISED: [(&str, &str); 39] = [
         "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
     ),
-    ("net/sys/socket.rs bind", "a_port_in_time_wait_can_be_reused"),
+    (
+        "net/sys/socket.rs bind",
+        "a_port_in_time_wait_can_be_reused",
+    ),
     ("net/sys/socket.rs listen", "every_backlog_is_accepted"),
     (
         "net/sys/socket.rs connect",
@@ -30,7 +33,10 @@ const EXERCISED: [(&str, &str); 39] = [
         "net/sys/socket.rs accept",
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
-    ("net/sys/socket.rs recv_with", "peeked_bytes_stay_in_the_socket"),
+    (
+        "net/sys/socket.rs recv_with",
+        "peeked_bytes_stay_in_the_socket",
+    ),
     (
         "net/sys/socket.rs send",
         "writing_to_a_closed_peer_is_an_error_and_not_a_signal",
@@ -43,7 +49,10 @@ const EXERCISED: [(&str, &str); 39] = [
         "net/sys/socket.rs send_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
-    ("net/sys/socket.rs int_option_at", "a_pending_error_is_taken_once"),
+    (
+        "net/sys/socket.rs int_option_at",
+        "a_pending_error_is_taken_once",
+    ),
     (
         "net/sys/socket.rs shutdown",
         "shutdown_ends_the_direction_it_names",
@@ -56,12 +65,18 @@ const EXERCISED: [(&str, &str); 39] = [
         "net/sys/socket.rs set_zero_linger",
         "a_reset_is_reported_once_and_then_the_end",
     ),
-    ("net/sys/socket.rs peer_name", "an_interrupted_connect_goes_on"),
+    (
+        "net/sys/socket.rs peer_name",
+        "an_interrupted_connect_goes_on",
+    ),
     (
         "net/sys/socket.rs keep_nonblocking",
         "a_sharer_that_makes_a_listener_block_does_not_stop_the_loop",
     ),
-    ("net/sys/socket.rs linger", "linger_and_quickack_are_told_and_set"),
+    (
+        "net/sys/socket.rs linger",
+        "linger_and_quickack_are_told_and_set",
+    ),
     (
         "net/sys/socket.rs poll_now",
         "a_listener_is_readable_while_a_connection_waits",
@@ -99,51 +114,51 @@ const EXERCISED: [(&str, &str); 39] = [
         "a_short_sleep_parks_at_most_twice",
     ),
     (
-        "runtime/sys/epoll.rs Bell::new",
+        "runtime/sys/bell.rs Bell::new",
         "a_wake_from_a_thread_ends_the_wait",
     ),
     (
-        "runtime/sys/epoll.rs is_forked_child",
+        "runtime/sys/fork.rs is_forked_child",
         "in_a_child_everything_that_reaches_epoll_says_exec_first",
     ),
     (
-        "runtime/sys/epoll.rs wiped_page",
+        "runtime/sys/fork.rs wiped_page",
         "a_child_forked_before_the_first_runtime_is_free",
     ),
     (
-        "runtime/sys/epoll.rs unmap",
+        "runtime/sys/fork.rs unmap",
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (
-        "runtime/sys/epoll.rs clear_by_fork",
+        "runtime/sys/fork.rs clear_by_fork",
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (
-        "runtime/sys/epoll.rs change_signal_action",
+        "runtime/sys/signal.rs change_signal_action",
         "after_restore_default_the_second_interrupt_kills",
     ),
     (
-        "runtime/sys/epoll.rs no_action",
+        "runtime/sys/signal.rs no_action",
         "after_restore_default_the_second_interrupt_kills",
     ),
     (
-        "runtime/sys/epoll.rs unblock_signal",
+        "runtime/sys/signal.rs unblock_signal",
         "a_signal_that_was_blocked_at_birth_is_heard_unless_it_is_to_stay_so",
     ),
     (
-        "runtime/sys/epoll.rs set_timer_slack",
+        "runtime/sys/slack.rs set_timer_slack",
         "the_timer_slack_is_set_while_the_runtime_runs_and_put_back",
     ),
     (
-        "runtime/sys/epoll.rs signal_bell",
+        "runtime/sys/signal.rs signal_bell",
         "every_listener_in_every_runtime_hears_each_signal",
     ),
     (
-        "runtime/sys/epoll.rs on_signal",
+        "runtime/sys/signal.rs on_signal",
         "the_handler_interrupts_anything_at_any_time",
     ),
     (
-        "runtime/sys/epoll.rs catch_signal",
+        "runtime/sys/signal.rs catch_signal",
         "a_listener_made_after_restore_default_hears_again",
     ),
     (
@@ -233,7 +248,10 @@ const PANICS: [(&str, &str); 28] = [
         "runtime/sys/epoll.rs Epoll::wait",
         "nobody: the kernel keeps to the room it is given",
     ),
-    ("runtime/sys/epoll.rs Events::room", "nobody: while compiling"),
+    (
+        "runtime/sys/epoll.rs Events::room",
+        "nobody: while compiling",
+    ),
     ("runtime/time.rs Advance::poll", "documented at `advance`"),
     ("runtime/time.rs Sleep::poll", "documented at `sleep`"),
     (
