@@ -34,23 +34,23 @@ const EXERCISED: [(&str, &str); 39] = [
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
     (
-        "net/sys/socket.rs recv_with",
+        "net/sys/stream.rs recv_with",
         "peeked_bytes_stay_in_the_socket",
     ),
     (
-        "net/sys/socket.rs send",
+        "net/sys/stream.rs send",
         "writing_to_a_closed_peer_is_an_error_and_not_a_signal",
     ),
     (
-        "net/sys/socket.rs recv_vectored",
+        "net/sys/stream.rs recv_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
     (
-        "net/sys/socket.rs send_vectored",
+        "net/sys/stream.rs send_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
     (
-        "net/sys/socket.rs int_option_at",
+        "net/sys/options.rs int_option_at",
         "a_pending_error_is_taken_once",
     ),
     (
@@ -58,11 +58,11 @@ const EXERCISED: [(&str, &str); 39] = [
         "shutdown_ends_the_direction_it_names",
     ),
     (
-        "net/sys/socket.rs set_int_option",
+        "net/sys/options.rs set_int_option",
         "a_port_in_time_wait_can_be_reused",
     ),
     (
-        "net/sys/socket.rs set_zero_linger",
+        "net/sys/options.rs set_zero_linger",
         "a_reset_is_reported_once_and_then_the_end",
     ),
     (
@@ -74,7 +74,7 @@ const EXERCISED: [(&str, &str); 39] = [
         "a_sharer_that_makes_a_listener_block_does_not_stop_the_loop",
     ),
     (
-        "net/sys/socket.rs linger",
+        "net/sys/options.rs linger",
         "linger_and_quickack_are_told_and_set",
     ),
     (
@@ -82,7 +82,7 @@ const EXERCISED: [(&str, &str); 39] = [
         "a_listener_is_readable_while_a_connection_waits",
     ),
     (
-        "net/sys/socket.rs message",
+        "net/sys/stream.rs message",
         "empty_buffers_in_front_are_no_end_of_stream",
     ),
     (
