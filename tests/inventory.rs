@@ -15,10 +15,14 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 39] = [
+const EXERCISED: [(&str, &str); 41] = [
     (
         "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
+    ),
+    (
+        "net/sys/socket.rs own",
+        "a_peer_without_an_ip_address_is_refused_and_closed",
     ),
     (
         "net/sys/socket.rs bind",
@@ -84,6 +88,10 @@ const EXERCISED: [(&str, &str); 39] = [
     (
         "net/sys/stream.rs message",
         "empty_buffers_in_front_are_no_end_of_stream",
+    ),
+    (
+        "runtime/sys/mod.rs own",
+        "what_a_sandbox_refuses_of_the_runtime_is_done_without_or_named",
     ),
     (
         "runtime/sys/epoll.rs Epoll::new",

@@ -4,7 +4,7 @@
 //! [`finish_connect`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask what is there;
 //! [`keep_nonblocking`] undoes what somebody did to a shared flag.
 //! Invariants:
-//! - A socket is close-on-exec and non-blocking from the call that makes it, and owned at once.
+//! - A socket is close-on-exec and non-blocking from the call that makes it, and owned at once, by [`own`].
 //! - Nothing here waits: poll(2) is called with a timeout of 0, and connect(2) once.
 //!
 //! Read next: `net::tcp`, its listener and the connecting of a stream.
@@ -34,13 +34,19 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     };
     // socket(2): CLOEXEC and NONBLOCK at birth, no race with a fork in another thread.
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let fd = retry("socket", || {
+    own("socket", || {
         // SAFETY: sound with any arguments, because socket(2) takes three integers by value and
         // touches no memory of ours.
         unsafe { libc::socket(domain, kind, 0) }
-    })?;
-    // SAFETY: `fd` is open and nobody else owns it, because socket(2) has just made it and `retry`
-    // turned a -1 into the error returned above.
+    })
+}
+
+/// [`retry`] for a call that makes a descriptor, and for no other: hence private, to this file.
+fn own(name: &'static str, call: impl FnMut() -> c_int) -> io::Result<OwnedFd> {
+    let fd = retry(name, call)?;
+    // SAFETY: `fd` is open and nobody else owns it, because both callers, `stream_socket` and `accept`,
+    // make a call that has just made it, socket(2) or accept4(2), and `retry` turned a -1 into the error
+    // returned above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -138,16 +144,13 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     // accept(2): on Linux the new fd inherits no status flags from the listener. CLOEXEC and
     // NONBLOCK at birth, no race with a fork in another thread.
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let accepted = retry("accept4", || {
+    let accepted = own("accept4", || {
         let (name, len) = peer.as_out_parameters();
         // SAFETY: `name` is good for writes of `*len` bytes and `len` for a read and a write,
         // because both come from `peer`, which is borrowed mutably for the whole call;
         // accept4(2) writes no more than `*len` bytes there, whatever the length it reports.
         unsafe { libc::accept4(fd.as_raw_fd(), name, len, flags) }
     })?;
-    // SAFETY: `accepted` is open and nobody else owns it, because accept4(2) has just made it and
-    // `retry` turned a -1 into the error returned above.
-    let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
     Ok((accepted, decode(peer.written())?))
 }
 

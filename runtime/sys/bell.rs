@@ -6,9 +6,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{check, name_refusal};
+use super::own;
 
 /// An eventfd(2): rung by other threads, heard by epoll. Registered edge-triggered, each ring is
 /// an event, and it need not be read.
@@ -18,10 +18,8 @@ pub(crate) struct Bell(File);
 impl Bell {
     pub(crate) fn new() -> io::Result<Bell> {
         // SAFETY: eventfd(2) takes two integers and no pointer.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
-            .map_err(|error| name_refusal("eventfd2", error))?;
-        // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
-        Ok(Bell(File::from(unsafe { OwnedFd::from_raw_fd(fd) })))
+        let made = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        Ok(Bell(own("eventfd2", made)?.into()))
     }
 
     /// Rings. Never blocks and never fails: a counter that is full (EAGAIN, at 2^64 - 2) is read

@@ -6,7 +6,7 @@
 //! Read next: `reactor`, who makes the tokens and waits.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use libc::c_int;
 
 use super::super::chaos::Chaos;
-use super::{check, name_refusal};
+use super::{check, name_refusal, own};
 
 /// An epoll instance, epoll(7).
 #[derive(Debug)]
@@ -23,10 +23,8 @@ pub(crate) struct Epoll(OwnedFd);
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1(2) takes a flag and no pointer.
-        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
-            .map_err(|error| name_refusal("epoll_create1", error))?;
-        // SAFETY: the call above succeeded, so `fd` is open and nobody else knows its number.
-        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let made = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        Ok(Epoll(own("epoll_create1", made)?))
     }
 
     /// Adds `fd` to the interest list; `token` comes back in `epoll_event.data` with each event.

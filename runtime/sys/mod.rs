@@ -10,9 +10,13 @@
 //! - `signal`: the handler, its counts and its bell, and what is done on a signal.
 //! - `slack`: the timer slack of the thread.
 //!
-//! Here is what these share: how a result becomes an error, and how a refused call gets its name.
+//! Here is what these share: how a result becomes an error, or a descriptor that is owned, and how a
+//! refused call gets its name.
 //!
-//! Invariant: nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
+//! Invariants:
+//! - Nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
+//! - A descriptor is owned from the call that makes it: [`own`] is the one place that believes a number.
+//!
 //! Read next: `place` (who rings), `reactor` (who waits), `signal` (who listens).
 
 mod bell;
@@ -22,6 +26,7 @@ mod signal;
 mod slack;
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use libc::c_int;
 
@@ -42,6 +47,15 @@ fn check(result: c_int) -> io::Result<c_int> {
     } else {
         Ok(result)
     }
+}
+
+/// Owns the descriptor that a call has just made, or tells its error, by name if a sandbox may have
+/// refused it. For what such a call returns and for no other number: hence private, to these files.
+fn own(call: &str, made: c_int) -> io::Result<OwnedFd> {
+    let fd = check(made).map_err(|error| name_refusal(call, error))?;
+    // SAFETY: `fd` is open and nobody else knows its number, because it is no -1 and both callers,
+    // `Epoll::new` and `Bell::new`, hand in what epoll_create1(2) and eventfd(2) have just returned.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter says
