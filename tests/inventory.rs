@@ -327,7 +327,7 @@ fn every_public_function_that_panics_says_when() {
 
 /// A function of the library, or what stands outside of any.
 struct Function {
-    /// `runtime/sys.rs Epoll::add`
+    /// `runtime/sys/epoll.rs Epoll::add`
     name: String,
     public: bool,
     tracked: bool,
