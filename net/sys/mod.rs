@@ -48,6 +48,8 @@ pub(crate) use stream::{
 };
 
 /// [`retry`] for a call that moves bytes.
+// Inline, as what it calls: the callers are in other files, and a message took 56 instructions more.
+#[inline]
 fn transfer(name: &'static str, call: impl FnMut() -> isize) -> io::Result<usize> {
     // Nothing is lost: no call returns less than the -1 that `checked` made an error.
     retry(name, call).map(isize::unsigned_abs)
@@ -55,6 +57,7 @@ fn transfer(name: &'static str, call: impl FnMut() -> isize) -> io::Result<usize
 
 /// Makes a system call again for as long as it says EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
+#[inline]
 fn retry<T: PartialEq + From<i8>>(
     name: &'static str,
     mut call: impl FnMut() -> T,
@@ -68,6 +71,7 @@ fn retry<T: PartialEq + From<i8>>(
 }
 
 /// Makes a system call once, and an `io::Error` of errno if it returns -1 (intro(2)).
+#[inline]
 fn checked<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> io::Result<T> {
     // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
     let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
