@@ -15,135 +15,158 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 39] = [
+const EXERCISED: [(&str, &str); 41] = [
     (
-        "net/sys.rs stream_socket",
+        "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
     ),
-    ("net/sys.rs bind", "a_port_in_time_wait_can_be_reused"),
-    ("net/sys.rs listen", "every_backlog_is_accepted"),
     (
-        "net/sys.rs connect",
+        "net/sys/socket.rs own",
+        "a_peer_without_an_ip_address_is_refused_and_closed",
+    ),
+    (
+        "net/sys/socket.rs bind",
+        "a_port_in_time_wait_can_be_reused",
+    ),
+    ("net/sys/socket.rs listen", "every_backlog_is_accepted"),
+    (
+        "net/sys/socket.rs connect",
         "connecting_to_a_closed_port_is_refused",
     ),
     (
-        "net/sys.rs accept",
+        "net/sys/socket.rs accept",
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
-    ("net/sys.rs recv_with", "peeked_bytes_stay_in_the_socket"),
     (
-        "net/sys.rs send",
+        "net/sys/stream.rs recv_with",
+        "peeked_bytes_stay_in_the_socket",
+    ),
+    (
+        "net/sys/stream.rs send",
         "writing_to_a_closed_peer_is_an_error_and_not_a_signal",
     ),
     (
-        "net/sys.rs recv_vectored",
+        "net/sys/stream.rs recv_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
     (
-        "net/sys.rs send_vectored",
+        "net/sys/stream.rs send_vectored",
         "vectored_calls_take_a_thousand_buffers_of_five_thousand",
     ),
-    ("net/sys.rs int_option_at", "a_pending_error_is_taken_once"),
     (
-        "net/sys.rs shutdown",
+        "net/sys/options.rs int_option_at",
+        "a_pending_error_is_taken_once",
+    ),
+    (
+        "net/sys/socket.rs shutdown",
         "shutdown_ends_the_direction_it_names",
     ),
     (
-        "net/sys.rs set_int_option",
+        "net/sys/options.rs set_int_option",
         "a_port_in_time_wait_can_be_reused",
     ),
     (
-        "net/sys.rs set_zero_linger",
+        "net/sys/options.rs set_zero_linger",
         "a_reset_is_reported_once_and_then_the_end",
     ),
-    ("net/sys.rs peer_name", "an_interrupted_connect_goes_on"),
     (
-        "net/sys.rs keep_nonblocking",
+        "net/sys/socket.rs peer_name",
+        "an_interrupted_connect_goes_on",
+    ),
+    (
+        "net/sys/socket.rs keep_nonblocking",
         "a_sharer_that_makes_a_listener_block_does_not_stop_the_loop",
     ),
-    ("net/sys.rs linger", "linger_and_quickack_are_told_and_set"),
     (
-        "net/sys.rs poll_now",
+        "net/sys/options.rs linger",
+        "linger_and_quickack_are_told_and_set",
+    ),
+    (
+        "net/sys/socket.rs poll_now",
         "a_listener_is_readable_while_a_connection_waits",
     ),
     (
-        "net/sys.rs message",
+        "net/sys/stream.rs message",
         "empty_buffers_in_front_are_no_end_of_stream",
     ),
     (
-        "runtime/sys.rs Epoll::new",
-        "at_the_descriptor_limit_every_constructor_fails_clearly_and_leaks_nothing",
-    ),
-    (
-        "runtime/sys.rs Epoll::add",
-        "a_second_registration_of_one_descriptor_is_an_error_and_the_first_one_works_on",
-    ),
-    (
-        "runtime/sys.rs Epoll::delete",
-        "a_descriptor_can_be_taken_back_and_wrapped_again_a_hundred_times",
-    ),
-    (
-        "runtime/sys.rs Epoll::wait",
-        "one_turn_serves_more_descriptors_than_fit_into_a_batch",
-    ),
-    (
-        "runtime/sys.rs Epoll::watch",
+        "runtime/sys/mod.rs own",
         "what_a_sandbox_refuses_of_the_runtime_is_done_without_or_named",
     ),
     (
-        "runtime/sys.rs Epoll::wait_millis",
+        "runtime/sys/epoll.rs Epoll::new",
+        "at_the_descriptor_limit_every_constructor_fails_clearly_and_leaks_nothing",
+    ),
+    (
+        "runtime/sys/epoll.rs Epoll::add",
+        "a_second_registration_of_one_descriptor_is_an_error_and_the_first_one_works_on",
+    ),
+    (
+        "runtime/sys/epoll.rs Epoll::delete",
+        "a_descriptor_can_be_taken_back_and_wrapped_again_a_hundred_times",
+    ),
+    (
+        "runtime/sys/epoll.rs Epoll::wait",
+        "one_turn_serves_more_descriptors_than_fit_into_a_batch",
+    ),
+    (
+        "runtime/sys/epoll.rs Epoll::watch",
+        "what_a_sandbox_refuses_of_the_runtime_is_done_without_or_named",
+    ),
+    (
+        "runtime/sys/epoll.rs Epoll::wait_millis",
         "without_epoll_pwait2_sleeps_are_as_good",
     ),
     (
-        "runtime/sys.rs Epoll::wait_nanos",
+        "runtime/sys/epoll.rs Epoll::wait_nanos",
         "a_short_sleep_parks_at_most_twice",
     ),
     (
-        "runtime/sys.rs Bell::new",
+        "runtime/sys/bell.rs Bell::new",
         "a_wake_from_a_thread_ends_the_wait",
     ),
     (
-        "runtime/sys.rs is_forked_child",
+        "runtime/sys/fork.rs is_forked_child",
         "in_a_child_everything_that_reaches_epoll_says_exec_first",
     ),
     (
-        "runtime/sys.rs wiped_page",
+        "runtime/sys/fork.rs wiped_page",
         "a_child_forked_before_the_first_runtime_is_free",
     ),
     (
-        "runtime/sys.rs unmap",
+        "runtime/sys/fork.rs unmap",
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (
-        "runtime/sys.rs clear_by_fork",
+        "runtime/sys/fork.rs clear_by_fork",
         "where_no_page_can_be_wiped_a_child_is_known_all_the_same",
     ),
     (
-        "runtime/sys.rs change_signal_action",
+        "runtime/sys/signal.rs change_signal_action",
         "after_restore_default_the_second_interrupt_kills",
     ),
     (
-        "runtime/sys.rs no_action",
+        "runtime/sys/signal.rs no_action",
         "after_restore_default_the_second_interrupt_kills",
     ),
     (
-        "runtime/sys.rs unblock_signal",
+        "runtime/sys/signal.rs unblock_signal",
         "a_signal_that_was_blocked_at_birth_is_heard_unless_it_is_to_stay_so",
     ),
     (
-        "runtime/sys.rs set_timer_slack",
+        "runtime/sys/slack.rs set_timer_slack",
         "the_timer_slack_is_set_while_the_runtime_runs_and_put_back",
     ),
     (
-        "runtime/sys.rs signal_bell",
+        "runtime/sys/signal.rs signal_bell",
         "every_listener_in_every_runtime_hears_each_signal",
     ),
     (
-        "runtime/sys.rs on_signal",
+        "runtime/sys/signal.rs on_signal",
         "the_handler_interrupts_anything_at_any_time",
     ),
     (
-        "runtime/sys.rs catch_signal",
+        "runtime/sys/signal.rs catch_signal",
         "a_listener_made_after_restore_default_hears_again",
     ),
     (
@@ -230,10 +253,13 @@ const PANICS: [(&str, &str); 28] = [
         "`spawn`, and 2^32 sources or timers: more than memory holds descriptors or sleeps",
     ),
     (
-        "runtime/sys.rs Epoll::wait",
+        "runtime/sys/epoll.rs Epoll::wait",
         "nobody: the kernel keeps to the room it is given",
     ),
-    ("runtime/sys.rs Events::room", "nobody: while compiling"),
+    (
+        "runtime/sys/epoll.rs Events::room",
+        "nobody: while compiling",
+    ),
     ("runtime/time.rs Advance::poll", "documented at `advance`"),
     ("runtime/time.rs Sleep::poll", "documented at `sleep`"),
     (
@@ -301,7 +327,7 @@ fn every_public_function_that_panics_says_when() {
 
 /// A function of the library, or what stands outside of any.
 struct Function {
-    /// `runtime/sys.rs Epoll::add`
+    /// `runtime/sys/epoll.rs Epoll::add`
     name: String,
     public: bool,
     tracked: bool,

@@ -11,10 +11,10 @@ use std::{env, fs};
 use limit::limit;
 use source::{code, has_word};
 
-/// The only files of the library with `unsafe` in them.
+/// The only files of the library with `unsafe` in them; what ends in `/` stands for all files of that folder.
 const UNSAFE_FILES: [&str; 4] = [
-    "net/sys.rs",
-    "runtime/sys.rs",
+    "net/sys/",
+    "runtime/sys/",
     "runtime/task.rs",
     "runtime/waker.rs",
 ];
@@ -100,7 +100,7 @@ fn every_mutant_names_a_file_and_a_test_that_exist() {
 }
 
 #[test]
-fn unsafe_lives_in_four_files_and_no_trait_is_implemented_by_it() {
+fn unsafe_lives_in_two_folders_and_two_files_and_no_trait_is_implemented_by_it() {
     let _limit = limit(300);
     complain(&Tree::load(), unsafe_code);
 }
@@ -432,7 +432,10 @@ fn unsafe_code(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (path, text) in tree.library() {
         let code = code(text);
-        if has_word(&code, "unsafe") && !UNSAFE_FILES.contains(&path) {
+        let allowed = UNSAFE_FILES
+            .iter()
+            .any(|entry| *entry == path || entry.ends_with('/') && path.starts_with(entry));
+        if has_word(&code, "unsafe") && !allowed {
             complaints.push(format!(
                 "{path}: `unsafe` belongs in {}",
                 UNSAFE_FILES.join(", ")

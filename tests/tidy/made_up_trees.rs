@@ -60,7 +60,7 @@ fn good_but(files: &[(&str, &str)]) -> Tree {
         ),
         ("runtime/slab.rs", "//! Names.\nstruct Slab;\n"),
         (
-            "runtime/sys.rs",
+            "runtime/sys/epoll.rs",
             "//! System calls.\nfn f() { unsafe {} }\n",
         ),
         (
@@ -294,8 +294,24 @@ fn unsafe_elsewhere_is_seen() {
     assert_eq!(
         unsafe_code(&tree),
         ["net/mod.rs: `unsafe` belongs in \
-          net/sys.rs, runtime/sys.rs, runtime/task.rs, runtime/waker.rs"],
+          net/sys/, runtime/sys/, runtime/task.rs, runtime/waker.rs"],
     );
+}
+
+#[test]
+fn unsafe_in_any_file_of_a_folder_for_it_is_fine_and_beside_the_folder_is_seen() {
+    let source = "//! Calls.\nfn f() { unsafe {} }\n";
+    for path in ["net/sys/mod.rs", "runtime/sys/deep/er.rs"] {
+        complain(&good_but(&[(path, source)]), unsafe_code);
+    }
+    for path in [
+        "net/sys.rs",
+        "net/sys_calls.rs",
+        "net/tcp/sys/a.rs",
+        "runtime/task.rs/a.rs",
+    ] {
+        assert_eq!(unsafe_code(&good_but(&[(path, source)])).len(), 1, "{path}");
+    }
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! Every system call of `net`, each behind a safe function; no other part of `net` has `unsafe`.
+//!
+//! Idea: a call takes borrowed fds and slices, gives an `io::Result`, and never waits. What EAGAIN
+//! means is for the callers to decide. std's types serve for options and local addresses; here is
+//! what std does not do: a connect that does not block, a choice of backlog, writes that cannot
+//! raise SIGPIPE, and accept4.
+//!
+//! Interface, file by file:
+//! - `socket`, from birth to shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
+//!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//! - `stream`, the bytes: [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`], and what
+//!   of several buffers these hand to the kernel.
+//! - `options`: [`take_error`], [`is_listening`], and others.
+//! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
+//!
+//! Here is how all of them call: [`retry`] or [`checked`], which make an error of -1 and name the call
+//! that a sandbox may have refused; and for unit tests, errors in place of calls.
+//!
+//! Invariants:
+//! - Every fd is born close-on-exec and non-blocking, and is owned from the line that makes it.
+//! - Bytes move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread even
+//!   if somebody clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE.
+//! - EINTR is handled in [`retry`] alone. connect(2) does not go through it, because an
+//!   interrupted connect goes on by itself; close(2) is std's, which does not retry it either.
+//!
+//! Read next: `socket`, then `tcp`, who calls.
+
+mod address;
+mod options;
+mod socket;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+
+use libc::c_int;
+
+pub(crate) use address::{SockAddr, decode};
+pub(crate) use options::{
+    is_listening, linger, quickack, set_quickack, set_reuse_address, set_zero_linger, take_error,
+};
+pub(crate) use socket::{
+    Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
+    listen, shutdown, stream_socket,
+};
+pub(crate) use stream::{
+    first, first_len, first_mut, offered, peek, recv, recv_vectored, send, send_vectored,
+};
+
+/// [`retry`] for a call that moves bytes.
+// Inline, as what it calls: the callers are in other files, and a message took 56 instructions more.
+#[inline]
+fn transfer(name: &'static str, call: impl FnMut() -> isize) -> io::Result<usize> {
+    // Nothing is lost: no call returns less than the -1 that `checked` made an error.
+    retry(name, call).map(isize::unsigned_abs)
+}
+
+/// Makes a system call again for as long as it says EINTR. signal(7): a handler without SA_RESTART
+/// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
+#[inline]
+fn retry<T: PartialEq + From<i8>>(
+    name: &'static str,
+    mut call: impl FnMut() -> T,
+) -> io::Result<T> {
+    loop {
+        match checked(name, &mut call) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Makes a system call once, and an `io::Error` of errno if it returns -1 (intro(2)).
+#[inline]
+fn checked<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> io::Result<T> {
+    // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
+    let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
+    checked_as(name, call, |errno| {
+        name == "accept4" && accepting.contains(&errno)
+    })
+}
+
+/// As [`checked`]. An error by which a sandbox may have refused the call gets its name, because a seccomp
+/// filter says what it likes, and "Operation not permitted" alone does not tell what to allow; but not
+/// where the errno has a meaning of its own that callers act on.
+#[inline]
+fn checked_as<T: PartialEq + From<i8>>(
+    name: &'static str,
+    call: impl FnOnce() -> T,
+    has_own_meaning: impl FnOnce(c_int) -> bool,
+) -> io::Result<T> {
+    if let Some(fault) = faults::take(name) {
+        return Err(fault);
+    }
+    let outcome = call();
+    if outcome != T::from(-1) {
+        return Ok(outcome);
+    }
+    let error = io::Error::last_os_error();
+    let named = match error.raw_os_error() {
+        Some(libc::ENOSYS) => true,
+        Some(errno @ (libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP)) => {
+            !has_own_meaning(errno)
+        }
+        _ => false,
+    };
+    Err(if named { refused(name, &error) } else { error })
+}
+
+/// As [`checked`], of a call whose errors may be those of its address.
+fn checked_for<T: PartialEq + From<i8>>(
+    address: &SocketAddr,
+    name: &'static str,
+    call: impl FnOnce() -> T,
+) -> io::Result<T> {
+    // ipv6(7): an address of a link, or of a group there, without the link.
+    let lacks_scope = match address {
+        SocketAddr::V4(_) => false,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => false,
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() || v6.ip().is_multicast(),
+    };
+    checked_as(name, call, |errno| match errno {
+        // ip(7): the ports for which it takes a privilege.
+        libc::EACCES => name == "bind" && (1..1024).contains(&address.port()),
+        libc::EINVAL => lacks_scope,
+        _ => false,
+    })
+}
+
+/// True of an error by which a sandbox may have refused the call.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput)
+}
+
+/// The error of a call that was refused, of the same kind, with its name and the cure.
+#[cold]
+pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
+    let text =
+        format!("{name}(2): {error}; if a sandbox or a firewall refuses it, that must allow it");
+    io::Error::new(error.kind(), text)
+}
+
+#[cfg(not(test))]
+mod faults {
+    /// No faults but the kernel's; the compiler removes this.
+    pub(super) fn take(_: &'static str) -> Option<std::io::Error> {
+        None
+    }
+}
+
+/// Errors that a unit test wants instead of a system call, on its own thread.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::RefCell;
+    use std::io;
+
+    thread_local! {
+        static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Lets the next call of this name fail with `errno`; several for one name take turns.
+    pub(crate) fn inject(name: &'static str, errno: i32) {
+        FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
+    }
+
+    pub(super) fn take(name: &'static str) -> Option<io::Error> {
+        FAULTS.with_borrow_mut(|faults| {
+            let at = faults.iter().position(|fault| fault.0 == name)?;
+            Some(io::Error::from_raw_os_error(faults.remove(at).1))
+        })
+    }
+}

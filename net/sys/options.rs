@@ -1,0 +1,118 @@
+//! Options of sockets, those for which std's types do not serve.
+//!
+//! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`] ask; [`set_reuse_address`],
+//! [`set_zero_linger`], [`set_quickack`] set.
+//! Invariant: an option's value has the type and the length that the kernel has for it.
+//! Read next: socket(7), tcp(7).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void, socklen_t};
+
+use super::{is_refusal, retry};
+
+const LEN_OF_INT: socklen_t = size_of::<c_int>() as socklen_t;
+
+/// Takes the socket's pending error, if it has one. socket(7), SO_ERROR: reading clears it.
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    let errno = int_option(fd, libc::SO_ERROR)?;
+    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+}
+
+/// True if listen(2) was called on the socket: SO_ACCEPTCONN, socket(7).
+pub(crate) fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    int_option(fd, libc::SO_ACCEPTCONN).map(|listening| listening != 0)
+}
+
+/// How long close waits for bytes to be sent, in seconds; `None` if it does not: SO_LINGER, socket(7).
+pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let mut linger = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    let mut len = size_of::<libc::linger>() as socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    retry("getsockopt", || {
+        let value = (&raw mut linger).cast::<c_void>();
+        let len = &raw mut len;
+        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a `linger` and
+        // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
+    })?;
+    // The kernel takes what does not fit into an int for a great number, and not for a negative one.
+    Ok((linger.l_onoff != 0).then_some(linger.l_linger as u32))
+}
+
+/// True if acknowledgments are sent at once: TCP_QUICKACK, tcp(7).
+pub(crate) fn quickack(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    int_option_at(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|on| on != 0)
+}
+
+/// Sets whether acknowledgments are sent at once; the kernel may change its mind.
+pub(crate) fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
+}
+
+/// An option of the socket level that is an int.
+fn int_option(fd: BorrowedFd<'_>, option: c_int) -> io::Result<c_int> {
+    int_option_at(fd, libc::SOL_SOCKET, option)
+}
+
+fn int_option_at(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut len = LEN_OF_INT;
+    retry("getsockopt", || {
+        let value = (&raw mut value).cast::<c_void>();
+        let len = &raw mut len;
+        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a c_int and
+        // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, value, len) }
+    })?;
+    Ok(value)
+}
+
+/// Lets a listener take a port whose old connections are still in TIME_WAIT; see socket(7).
+///
+/// To be set before `bind`, and Linux wants it of both listeners, the old one and the new. Where a
+/// sandbox refuses it, a listener does without.
+pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    match set_int_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, on.into()) {
+        Err(error) if !is_refusal(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn set_int_option(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    retry("setsockopt", || {
+        let value = (&raw const value).cast::<c_void>();
+        // SAFETY: `value` is good for reads of `LEN_OF_INT` bytes, because it points to a c_int
+        // that outlives the call; setsockopt(2) only reads.
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, value, LEN_OF_INT) }
+    })?;
+    Ok(())
+}
+
+/// Makes close reset the connection instead of ending it; see SO_LINGER in socket(7).
+pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>) -> io::Result<()> {
+    const LEN: socklen_t = size_of::<libc::linger>() as socklen_t;
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    retry("setsockopt", || {
+        let value = (&raw const linger).cast::<c_void>();
+        // SAFETY: `value` is good for reads of `LEN` bytes, because it points to a `linger` that
+        // outlives the call; setsockopt(2) only reads.
+        unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                value,
+                LEN,
+            )
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Sockets from their birth to their shutdown, and all that happens to one besides its bytes.
+//!
+//! Interface: [`stream_socket`], then either [`bind`], [`listen`] and [`accept`], or [`connect`] and
+//! [`finish_connect`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask what is there;
+//! [`keep_nonblocking`] undoes what somebody did to a shared flag.
+//! Invariants:
+//! - A socket is close-on-exec and non-blocking from the call that makes it, and owned at once, by [`own`].
+//! - Nothing here waits: poll(2) is called with a timeout of 0, and connect(2) once.
+//!
+//! Read next: `net::tcp`, its listener and the connecting of a stream.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::{c_int, c_short};
+
+use super::{SockAddr, checked_for, decode, is_refusal, retry, take_error};
+
+/// How far a connection is, if it has not failed.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Connecting {
+    Connected,
+    /// The kernel goes on alone. Wait until the socket is writable, then call [`finish_connect`].
+    InProgress,
+}
+
+/// Makes a TCP socket of the address's family, unbound and unconnected.
+pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let domain = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
+    // socket(2): CLOEXEC and NONBLOCK at birth, no race with a fork in another thread.
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    own("socket", || {
+        // SAFETY: sound with any arguments, because socket(2) takes three integers by value and
+        // touches no memory of ours.
+        unsafe { libc::socket(domain, kind, 0) }
+    })
+}
+
+/// [`retry`] for a call that makes a descriptor, and for no other: hence private, to this file.
+fn own(name: &'static str, call: impl FnMut() -> c_int) -> io::Result<OwnedFd> {
+    let fd = retry(name, call)?;
+    // SAFETY: `fd` is open and nobody else owns it, because both callers, `stream_socket` and `accept`,
+    // make a call that has just made it, socket(2) or accept4(2), and `retry` turned a -1 into the error
+    // returned above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Binds the socket to a local address; port 0 lets the kernel choose.
+pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
+    let name = SockAddr::encode(address);
+    loop {
+        let bound = checked_for(address, "bind", || {
+            // SAFETY: the pointer is good for reads of `name.len()` bytes, because `encode` made `name`
+            // (see `SockAddr::as_ptr`) and it outlives the call; bind(2) only reads.
+            unsafe { libc::bind(fd.as_raw_fd(), name.as_ptr(), name.len()) }
+        });
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            bound => return bound.map(drop),
+        }
+    }
+}
+
+/// Makes the socket a listener with room for about `backlog` connections not yet accepted.
+///
+/// listen(2): the kernel cuts the number silently at `/proc/sys/net/core/somaxconn`.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    // A wrapping cast would make it negative, for which listen(2) promises nothing.
+    let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
+    retry("listen", || {
+        // SAFETY: sound with any arguments, because listen(2) takes two integers by value.
+        unsafe { libc::listen(fd.as_raw_fd(), backlog) }
+    })?;
+    Ok(())
+}
+
+/// Starts to connect the socket.
+///
+/// # Errors
+/// Whatever connect(2) reports, except EINPROGRESS and EINTR. EAGAIN is an error like any other
+/// here: for TCP it means a shortage in the kernel, and nothing will ever report its end.
+pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connecting> {
+    let name = SockAddr::encode(address);
+    let outcome = checked_for(address, "connect", || {
+        // SAFETY: the pointer is good for reads of `name.len()` bytes, because `encode` made `name`
+        // (see `SockAddr::as_ptr`) and it outlives the call; connect(2) only reads.
+        unsafe { libc::connect(fd.as_raw_fd(), name.as_ptr(), name.len()) }
+    });
+    match outcome {
+        Ok(_) => Ok(Connecting::Connected),
+        // POSIX connect(): if interrupted, "the connection shall be established asynchronously".
+        // Calling it again would give EALREADY, or EISCONN for a connection that is ours.
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::InProgress),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Says how a connection in progress fares, once its socket was reported writable.
+///
+/// A report is only a hint, so this asks the kernel: poll(2) whether the attempt is over,
+/// getpeername(2) how it ended. SO_ERROR alone could not tell success from "not yet": both are 0.
+///
+/// # Errors
+/// The reason why the connection failed; ENOTCONN if somebody else has already taken the reason.
+pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
+    // connect(2), EINPROGRESS: completion is told by poll(2) for writing. Where that is refused, the
+    // report is believed.
+    match poll_now(fd, libc::POLLOUT) {
+        Ok(0) => return Ok(Connecting::InProgress),
+        Err(error) if !is_refusal(&error) => return Err(error),
+        _ => {}
+    }
+    let not_connected = match peer_name(fd) {
+        Ok(_) => return Ok(Connecting::Connected),
+        Err(error) => error,
+    };
+    // In this order: the attempt is over, so having no peer means failure, whose reason was set
+    // before. Asking for the reason first would miss one that comes between the two calls.
+    match take_error(fd) {
+        Ok(None) if is_refusal(&not_connected) => Ok(Connecting::Connected),
+        Ok(reason) => Err(reason.unwrap_or(not_connected)),
+        // It is refused: nothing else can befall a socket that is open.
+        Err(_) => Err(not_connected),
+    }
+}
+
+/// Takes a connection out of the listener's queue, with the address of its peer.
+///
+/// The address is the one accept4 wrote: of a connection that was reset while it was in the queue,
+/// getpeername(2) would only say ENOTCONN. That this does not block rests on the listener's
+/// O_NONBLOCK alone; accept4 has no flag like MSG_DONTWAIT.
+///
+/// # Errors
+/// Whatever accept(2) reports, except EINTR; `InvalidData` if the peer has no IP address.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    let mut peer = SockAddr::EMPTY;
+    // accept(2): on Linux the new fd inherits no status flags from the listener. CLOEXEC and
+    // NONBLOCK at birth, no race with a fork in another thread.
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let accepted = own("accept4", || {
+        let (name, len) = peer.as_out_parameters();
+        // SAFETY: `name` is good for writes of `*len` bytes and `len` for a read and a write,
+        // because both come from `peer`, which is borrowed mutably for the whole call;
+        // accept4(2) writes no more than `*len` bytes there, whatever the length it reports.
+        unsafe { libc::accept4(fd.as_raw_fd(), name, len, flags) }
+    })?;
+    Ok((accepted, decode(peer.written())?))
+}
+
+/// Puts the fd back into non-blocking mode if somebody who shares it has taken it out.
+///
+/// fcntl(2): O_NONBLOCK is a flag of the open file description, which a duplicate, a child and whoever
+/// passed the descriptor share.
+pub(crate) fn keep_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = retry("fcntl", || {
+        // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }
+    })?;
+    if flags & libc::O_NONBLOCK == 0 {
+        retry("fcntl", || {
+            // SAFETY: F_SETFL takes an integer and touches no memory of ours.
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }
+        })?;
+    }
+    Ok(())
+}
+
+/// Shuts down one direction or both; a socket that is not connected (any more) counts as shut down.
+///
+/// shutdown(2) says ENOTCONN after a reset by the peer, which a caller can neither foresee nor
+/// cure, and for a second call.
+pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    let outcome = retry("shutdown", || {
+        // SAFETY: sound with any arguments, because shutdown(2) takes two integers by value.
+        unsafe { libc::shutdown(fd.as_raw_fd(), how) }
+    });
+    match outcome {
+        Err(error) if error.raw_os_error() != Some(libc::ENOTCONN) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Says whether the fd has something to read, accept or report right now.
+///
+/// At the fd limit accept4(2) fails with EMFILE before it looks into the queue; this tells whether
+/// anything is in there. If the kernel will not say, the answer is yes: a caller that wrongly backs
+/// off loses time, one that wrongly waits is stranded.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, libc::POLLIN).map_or(true, |events| events != 0)
+}
+
+/// Says whether there is something to read, as poll(2) sees it.
+///
+/// recv(2) may say EAGAIN although there is: where an urgent byte stood it looks for a pending signal
+/// before it goes on to what lies behind (tcp_recvmsg_locked in net/ipv4/tcp.c). Not [`is_readable`],
+/// since an entry in the error queue is POLLERR for as long as nobody takes it from there.
+pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
+}
+
+fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
+    let mut peer = SockAddr::EMPTY;
+    retry("getpeername", || {
+        let (name, len) = peer.as_out_parameters();
+        // SAFETY: `name` is good for writes of `*len` bytes and `len` for a read and a write,
+        // because both come from `peer`, which is borrowed mutably for the whole call;
+        // getpeername(2) writes no more than `*len` bytes there.
+        unsafe { libc::getpeername(fd.as_raw_fd(), name, len) }
+    })?;
+    Ok(peer)
+}
+
+/// Which of `events`, POLLERR and POLLHUP hold at this moment; never waits.
+fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    retry("poll", || {
+        // SAFETY: the pointer is good for one pollfd, because it points to `entry` and the count
+        // is 1; poll(2) writes `revents` only.
+        unsafe { libc::poll(&raw mut entry, 1, 0) }
+    })?;
+    Ok(entry.revents)
+}

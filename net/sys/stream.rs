@@ -1,0 +1,157 @@
+//! The bytes of a stream, out of one buffer or several, and into them.
+//!
+//! Interface: [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some
+//! go to the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] tell of these.
+//! Invariants:
+//! - No transfer blocks, whoever cleared O_NONBLOCK, and none raises SIGPIPE.
+//! - A read of 0 bytes into buffers with room is the end of the stream, and no artifact of empty ones.
+//!
+//! Read next: `net::tcp::stream`, who judges by these numbers whether a read was short.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
+use std::ops::{Deref, Range};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void};
+
+use super::{is_refusal, transfer};
+
+/// The most iovecs one call takes. readv(2): IOV_MAX, on Linux UIO_MAXIOV = 1024; one more is
+/// EINVAL.
+const MOST_IOVECS: usize = 1024;
+
+/// send(2): EPIPE without the signal, EAGAIN without waiting; see the head of this file.
+const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
+/// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty).
+pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    recv_with(fd, buf, 0)
+}
+
+/// As [`recv`], but leaves the bytes in the socket.
+pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    recv_with(fd, buf, libc::MSG_PEEK)
+}
+
+fn recv_with(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+    transfer("recv", || {
+        let (start, len) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
+        // SAFETY: `start` is good for writes of `len` bytes, because both are those of `buf`,
+        // which is borrowed mutably for the whole call; recv(2) writes at most `len` bytes and
+        // keeps no pointer.
+        unsafe { libc::recv(fd.as_raw_fd(), start, len, flags | libc::MSG_DONTWAIT) }
+    })
+}
+
+/// Sends up to `buf.len()` bytes and says how many the kernel took.
+pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    transfer("send", || {
+        let (start, len) = (buf.as_ptr().cast::<c_void>(), buf.len());
+        // SAFETY: `start` is good for reads of `len` bytes, because both are those of `buf`,
+        // which is borrowed for the whole call; send(2) only reads and keeps no pointer.
+        unsafe { libc::send(fd.as_raw_fd(), start, len, SEND_FLAGS) }
+    })
+}
+
+/// As [`recv`], into several buffers in turn; into no more of them than [`offered`] counts.
+pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let window = window(bufs);
+    let bufs = &mut bufs[window];
+    let received = transfer("recvmsg", || {
+        let mut message = message(bufs.as_mut_ptr().cast::<libc::iovec>(), bufs.len());
+        // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSliceMut`
+        // has the ABI of iovec, and each is good for writes of its length, because `bufs` is
+        // borrowed mutably for the whole call; name and control are null with length 0, so
+        // recvmsg(2) writes nothing else but `message`, which is ours.
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
+    });
+    match (received, bufs.first_mut()) {
+        // Into one of them is slower, and as good; but see `first_len`.
+        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first),
+        (received, _) => received,
+    }
+}
+
+/// As [`send`], from several buffers in turn.
+pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let bufs = &bufs[window(bufs)];
+    // sendmsg(2) takes a const msghdr and only reads the iovecs; `msg_iov` is not const because
+    // recvmsg(2) shares the struct.
+    let iovecs = bufs.as_ptr().cast::<libc::iovec>().cast_mut();
+    let message = message(iovecs, bufs.len());
+    let sent = transfer("sendmsg", || {
+        // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSlice`
+        // has the ABI of iovec, and each is good for reads of its length, because `bufs` is
+        // borrowed for the whole call; name and control are null with length 0; sendmsg(2) writes
+        // to no memory of ours.
+        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, SEND_FLAGS) }
+    });
+    match (sent, bufs.first()) {
+        (Err(error), Some(first)) if is_refusal(&error) => send(fd, first),
+        (sent, _) => sent,
+    }
+}
+
+/// The number of bytes that [`recv_vectored`] or [`send_vectored`] hands to the kernel of these
+/// buffers.
+///
+/// A read is short if it brought less than *this*; judged by the sum of all the buffers, a full
+/// read into the first 1024 of them would pass for one that drained the socket.
+pub(crate) fn offered<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
+    // read(2), NOTES: it and similar calls transfer at most this many bytes.
+    const MOST_BYTES_A_CALL: usize = 0x7fff_f000;
+    // What is written may be the same bytes again and again, and more than can be counted.
+    let total = bufs[window(bufs)]
+        .iter()
+        .fold(0_usize, |total, buf| total.saturating_add(buf.len()));
+    total.min(MOST_BYTES_A_CALL)
+}
+
+/// The length of the first buffer that [`recv_vectored`] hands to the kernel. What it reads is short of
+/// all the buffers where recvmsg(2) is refused, and proves nothing if it is just this much.
+pub(crate) fn first_len<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
+    bufs[window(bufs)].first().map_or(0, |buf| buf.len())
+}
+
+/// The first `n` of the bytes that [`send_vectored`] would hand to the kernel.
+pub(crate) fn first<'a>(bufs: &'a [IoSlice<'_>], mut n: usize) -> Vec<IoSlice<'a>> {
+    let cut = |buf: &'a IoSlice<'_>| {
+        let len = n.min(buf.len());
+        n -= len;
+        IoSlice::new(&buf[..len])
+    };
+    bufs[window(bufs)].iter().map(cut).collect()
+}
+
+/// Room for the first `n` of the bytes for which [`recv_vectored`] would hand room to the kernel.
+pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec<IoSliceMut<'a>> {
+    let cut = |buf: &'a mut IoSliceMut<'_>| {
+        let len = n.min(buf.len());
+        n -= len;
+        IoSliceMut::new(&mut buf[..len])
+    };
+    let window = window(bufs);
+    bufs[window].iter_mut().map(cut).collect()
+}
+
+/// Which buffers go to the kernel in one call: at most [`MOST_IOVECS`], from the first that is not
+/// empty. With 1024 empty ones in front, a read would return 0, which means the end of the stream.
+fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
+    let start = bufs
+        .iter()
+        .position(|buf| !buf.is_empty())
+        .unwrap_or(bufs.len());
+    start..bufs.len().min(start + MOST_IOVECS)
+}
+
+/// A msghdr of these buffers, without address and control data.
+fn message(iovecs: *mut libc::iovec, count: usize) -> libc::msghdr {
+    // Not a literal, because some C libraries have private padding in it.
+    // SAFETY: all bytes zero are a value of msghdr, because it consists of integers and raw
+    // pointers only (recv(2)).
+    let mut message = unsafe { mem::zeroed::<libc::msghdr>() };
+    message.msg_iov = iovecs;
+    message.msg_iovlen = count as _; // size_t in glibc, int in musl; at most 1024.
+    message
+}

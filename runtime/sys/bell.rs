@@ -1,0 +1,43 @@
+//! The bell: an eventfd that any thread, or a signal handler, writes to wake who waits in epoll.
+//!
+//! Interface: [`Bell`]. The handler of `signal` writes its descriptor by itself.
+//! Invariant: to ring neither blocks nor fails, whatever state the counter is in.
+//! Read next: `place`, who rings, and when a ring can be spared.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::own;
+
+/// An eventfd(2): rung by other threads, heard by epoll. Registered edge-triggered, each ring is
+/// an event, and it need not be read.
+#[derive(Debug)]
+pub(crate) struct Bell(File);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        // SAFETY: eventfd(2) takes two integers and no pointer.
+        let made = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        Ok(Bell(own("eventfd2", made)?.into()))
+    }
+
+    /// Rings. Never blocks and never fails: a counter that is full (EAGAIN, at 2^64 - 2) is read
+    /// once, which empties it, and rung again; any other error has no cure here.
+    pub(crate) fn ring(&self) {
+        let one = 1u64.to_ne_bytes();
+        let mut file = &self.0;
+        if let Err(error) = file.write(&one) {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                let _emptied = file.read(&mut [0; 8]);
+                let _rung = file.write(&one);
+            }
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

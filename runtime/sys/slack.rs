@@ -1,0 +1,36 @@
+//! How late the kernel may end a wait of this thread, so that it can end several at once.
+//!
+//! Interface: [`set_timer_slack`].
+//! Invariant: the slack is the thread's, and no runtime's; whoever sets it puts back what it was.
+//! Read next: `context`, who does both.
+
+use std::io;
+
+use libc::c_ulong;
+
+use super::check;
+
+/// Sets the timer slack of this thread, in nanoseconds (0: the thread's default), and returns
+/// what it was: prctl(2) PR_SET_TIMERSLACK.
+pub(crate) fn set_timer_slack(nanos: c_ulong) -> io::Result<c_ulong> {
+    // By number, for the C library's prctl returns an int, in which `u32::MAX` is -1: an error.
+    // SAFETY: PR_GET_TIMERSLACK takes no further argument (those it has are zeros) and writes
+    // nothing.
+    let before = unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_GET_TIMERSLACK,
+            0u64,
+            0u64,
+            0u64,
+            0u64,
+        )
+    };
+    if before == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let zero: c_ulong = 0;
+    // SAFETY: PR_SET_TIMERSLACK takes one integer (the others are zeros) and writes nothing.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos, zero, zero, zero) })?;
+    Ok(c_ulong::try_from(before).unwrap_or(0))
+}
