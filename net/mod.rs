@@ -11,6 +11,7 @@
 //! Host names are not resolved yet; see [`ToSocketAddrs`].
 
 pub(crate) mod addr;
+mod stream;
 pub(crate) mod sys;
 pub mod tcp;
 

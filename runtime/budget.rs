@@ -60,9 +60,14 @@ impl Budget {
         if self.is_left() {
             return Poll::Ready(());
         }
+        self.give_way(cx);
+        Poll::Pending
+    }
+
+    /// It is spent: the task is woken, and the count starts anew.
+    pub(super) fn give_way(&self, cx: &Context<'_>) {
         self.refill();
         cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     #[inline]

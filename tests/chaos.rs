@@ -51,16 +51,13 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 async fn read(from: &AsyncFd<File>, buf: &mut [u8]) -> io::Result<usize> {
-    let read = |mut file: &File| {
-        let offered = from.offer(buf.len());
-        file.read(&mut buf[..offered])
-    };
-    from.async_io(Interest::READABLE, read).await
+    from.async_io(Interest::READABLE, |mut file| file.read(buf))
+        .await
 }
 
 async fn write_all(to: &AsyncFd<File>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        let write = |mut file: &File| file.write(&bytes[..to.offer(bytes.len())]);
+        let write = |mut file: &File| file.write(bytes);
         let n = to.async_io(Interest::WRITABLE, write).await?;
         bytes = &bytes[n..];
     }

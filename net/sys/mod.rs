@@ -8,12 +8,12 @@
 //! Interface, file by file:
 //! - `socket`, from birth to shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
 //!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
-//! - `stream`, the bytes: [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`], and what
+//! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `options`: [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //!
-//! Here is how all of them call: [`retry`] or [`checked`], which make an error of -1 and name the call
+//! Here is how all of them call: [`retry`] or [`checked_for`], which make an error of -1 and name the call
 //! that a sandbox may have refused; and for unit tests, errors in place of calls.
 //!
 //! Invariants:
@@ -44,55 +44,42 @@ pub(crate) use socket::{
     listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
-    first, first_len, first_mut, offered, peek, recv, recv_vectored, send, send_vectored,
+    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
 };
-
-/// [`retry`] for a call that moves bytes.
-// Inline, as what it calls: the callers are in other files, and a message took 56 instructions more.
-#[inline]
-fn transfer(name: &'static str, call: impl FnMut() -> isize) -> io::Result<usize> {
-    // Nothing is lost: no call returns less than the -1 that `checked` made an error.
-    retry(name, call).map(isize::unsigned_abs)
-}
 
 /// Makes a system call again for as long as it says EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
+// Inline, as what it calls: the callers are in other files, and a message took 56 instructions more.
 #[inline]
 fn retry<T: PartialEq + From<i8>>(
     name: &'static str,
     mut call: impl FnMut() -> T,
 ) -> io::Result<T> {
+    // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
+    let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
+    let has_own_meaning = |errno| name == "accept4" && accepting.contains(&errno);
     loop {
-        match checked(name, &mut call) {
+        let outcome = match faults::take(name) {
+            Some(fault) => Err(fault),
+            None => checked(name, call(), has_own_meaning),
+        };
+        match outcome {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             outcome => return outcome,
         }
     }
 }
 
-/// Makes a system call once, and an `io::Error` of errno if it returns -1 (intro(2)).
+/// Makes an `io::Error` of errno if a system call has just returned -1 (intro(2)). An error by which a
+/// sandbox may have refused the call gets its name, because a seccomp filter says what it likes, and
+/// "Operation not permitted" alone does not tell what to allow; but not where the errno has a meaning of
+/// its own that callers act on.
 #[inline]
-fn checked<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> io::Result<T> {
-    // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
-    let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
-    checked_as(name, call, |errno| {
-        name == "accept4" && accepting.contains(&errno)
-    })
-}
-
-/// As [`checked`]. An error by which a sandbox may have refused the call gets its name, because a seccomp
-/// filter says what it likes, and "Operation not permitted" alone does not tell what to allow; but not
-/// where the errno has a meaning of its own that callers act on.
-#[inline]
-fn checked_as<T: PartialEq + From<i8>>(
+fn checked<T: PartialEq + From<i8>>(
     name: &'static str,
-    call: impl FnOnce() -> T,
+    outcome: T,
     has_own_meaning: impl FnOnce(c_int) -> bool,
 ) -> io::Result<T> {
-    if let Some(fault) = faults::take(name) {
-        return Err(fault);
-    }
-    let outcome = call();
     if outcome != T::from(-1) {
         return Ok(outcome);
     }
@@ -107,7 +94,7 @@ fn checked_as<T: PartialEq + From<i8>>(
     Err(if named { refused(name, &error) } else { error })
 }
 
-/// As [`checked`], of a call whose errors may be those of its address.
+/// Makes a system call once, whose errors may be those of its address.
 fn checked_for<T: PartialEq + From<i8>>(
     address: &SocketAddr,
     name: &'static str,
@@ -119,7 +106,10 @@ fn checked_for<T: PartialEq + From<i8>>(
         SocketAddr::V6(v6) if v6.scope_id() != 0 => false,
         SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() || v6.ip().is_multicast(),
     };
-    checked_as(name, call, |errno| match errno {
+    if let Some(fault) = faults::take(name) {
+        return Err(fault);
+    }
+    checked(name, call(), |errno| match errno {
         // ip(7): the ports for which it takes a privilege.
         libc::EACCES => name == "bind" && (1..1024).contains(&address.port()),
         libc::EINVAL => lacks_scope,

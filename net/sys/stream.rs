@@ -1,6 +1,6 @@
 //! The bytes of a stream, out of one buffer or several, and into them.
 //!
-//! Interface: [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some
+//! Interface: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some
 //! go to the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] tell of these.
 //! Invariants:
 //! - No transfer blocks, whoever cleared O_NONBLOCK, and none raises SIGPIPE.
@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void};
 
-use super::{is_refusal, transfer};
+use super::{is_refusal, retry};
 
 /// The most iovecs one call takes. readv(2): IOV_MAX, on Linux UIO_MAXIOV = 1024; one more is
 /// EINVAL.
@@ -24,51 +24,46 @@ const MOST_IOVECS: usize = 1024;
 /// send(2): EPIPE without the signal, EAGAIN without waiting; see the head of this file.
 const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
-/// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty).
-pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    recv_with(fd, buf, 0)
-}
-
-/// As [`recv`], but leaves the bytes in the socket.
-pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    recv_with(fd, buf, libc::MSG_PEEK)
-}
-
-fn recv_with(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    transfer("recv", || {
+/// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty). With
+/// MSG_PEEK among the `flags` the bytes stay in the socket.
+pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+    retry("recv", || {
         let (start, len) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
         // SAFETY: `start` is good for writes of `len` bytes, because both are those of `buf`,
         // which is borrowed mutably for the whole call; recv(2) writes at most `len` bytes and
         // keeps no pointer.
         unsafe { libc::recv(fd.as_raw_fd(), start, len, flags | libc::MSG_DONTWAIT) }
     })
+    .map(isize::unsigned_abs)
 }
 
 /// Sends up to `buf.len()` bytes and says how many the kernel took.
 pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    transfer("send", || {
+    retry("send", || {
         let (start, len) = (buf.as_ptr().cast::<c_void>(), buf.len());
         // SAFETY: `start` is good for reads of `len` bytes, because both are those of `buf`,
         // which is borrowed for the whole call; send(2) only reads and keeps no pointer.
         unsafe { libc::send(fd.as_raw_fd(), start, len, SEND_FLAGS) }
     })
+    .map(isize::unsigned_abs)
 }
 
 /// As [`recv`], into several buffers in turn; into no more of them than [`offered`] counts.
 pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let window = window(bufs);
     let bufs = &mut bufs[window];
-    let received = transfer("recvmsg", || {
+    let received = retry("recvmsg", || {
         let mut message = message(bufs.as_mut_ptr().cast::<libc::iovec>(), bufs.len());
         // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSliceMut`
         // has the ABI of iovec, and each is good for writes of its length, because `bufs` is
         // borrowed mutably for the whole call; name and control are null with length 0, so
         // recvmsg(2) writes nothing else but `message`, which is ours.
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
-    });
+    })
+    .map(isize::unsigned_abs);
     match (received, bufs.first_mut()) {
         // Into one of them is slower, and as good; but see `first_len`.
-        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first),
+        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first, 0),
         (received, _) => received,
     }
 }
@@ -80,13 +75,14 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     // recvmsg(2) shares the struct.
     let iovecs = bufs.as_ptr().cast::<libc::iovec>().cast_mut();
     let message = message(iovecs, bufs.len());
-    let sent = transfer("sendmsg", || {
+    let sent = retry("sendmsg", || {
         // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSlice`
         // has the ABI of iovec, and each is good for reads of its length, because `bufs` is
         // borrowed for the whole call; name and control are null with length 0; sendmsg(2) writes
         // to no memory of ours.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, SEND_FLAGS) }
-    });
+    })
+    .map(isize::unsigned_abs);
     match (sent, bufs.first()) {
         (Err(error), Some(first)) if is_refusal(&error) => send(fd, first),
         (sent, _) => sent,

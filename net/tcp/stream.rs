@@ -1,31 +1,27 @@
-//! A TCP stream: bytes both ways, and the proof that a short read has drained it.
+//! A TCP stream: how it is made, its options, and its public face.
 //!
 //! Interface: [`TcpStream`]; all its methods take `&self`.
-//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*, made by
-//! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
-//! byte from it could make a read short that left something behind.
+//! Invariant (R10): whatever hands the socket out lends it first, so that the engine trusts no short read
+//! of what somebody else may read.
 //!
 //! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
+//! Read before: `net::stream`, the engine of what reads and writes.
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::addr::ToSocketAddrs;
+use super::super::stream::Stream;
 use super::super::sys::{self, Connecting};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
-use crate::runtime::Handle;
-use crate::task::coop::consume_budget;
-use crate::time::{Sleep, sleep};
 
 /// A TCP connection.
 ///
@@ -104,9 +100,7 @@ use crate::time::{Sleep, sleep};
 /// # }
 /// ```
 pub struct TcpStream {
-    io: AsyncFd<std::net::TcpStream>,
-    /// False once anybody else may have got hold of the socket.
-    ours_alone: AtomicBool,
+    stream: Stream<std::net::TcpStream>,
 }
 
 impl TcpStream {
@@ -150,7 +144,7 @@ impl TcpStream {
     async fn connected(&self) -> io::Result<()> {
         loop {
             // "Writable" is a hint, not yet "connected": connect(2), EINPROGRESS.
-            let mut guard = self.io.writable().await?;
+            let mut guard = self.io().writable().await?;
             match sys::finish_connect(self.socket())? {
                 Connecting::Connected => return Ok(()),
                 Connecting::InProgress => guard.clear_ready(),
@@ -169,13 +163,8 @@ impl TcpStream {
     }
 
     fn new(stream: std::net::TcpStream, ours_alone: bool) -> io::Result<TcpStream> {
-        // PRIORITY, to learn of urgent bytes: they make reads short (tcp(7)).
-        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-        let io = AsyncFd::with_interest(stream, interest)?;
-        Ok(TcpStream {
-            io,
-            ours_alone: AtomicBool::new(ours_alone),
-        })
+        let stream = Stream::new(stream, ours_alone)?;
+        Ok(TcpStream { stream })
     }
 
     /// Makes one of std's, which is put into non-blocking mode.
@@ -193,7 +182,7 @@ impl TcpStream {
     /// # Errors
     /// None today.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
-        Ok(self.io.into_inner())
+        Ok(self.stream.into_inner())
     }
 
     /// Another handle to the same connection, not registered anywhere: it can be used in another
@@ -202,8 +191,8 @@ impl TcpStream {
     /// # Errors
     /// EMFILE: fcntl(2), F_DUPFD_CLOEXEC.
     pub fn try_clone(&self) -> io::Result<TcpStream> {
-        self.lend();
-        TcpStream::new(self.io.get_ref().try_clone()?, false)
+        self.stream.lend();
+        TcpStream::new(self.std().try_clone()?, false)
     }
 
     /// Reads up to `buf.len()` bytes; 0 means that the peer closed its write side, or that `buf`
@@ -216,7 +205,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
     pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        self.receive(buf.len(), |stream| stream.recv(buf))
+        self.stream.read(buf)
     }
 
     /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
@@ -231,7 +220,7 @@ impl TcpStream {
         &self,
         bufs: &mut [IoSliceMut<'_>],
     ) -> impl Future<Output = io::Result<usize>> {
-        self.receive(sys::offered(bufs), |stream| stream.recv_vectored(bufs))
+        self.stream.read_vectored(bufs)
     }
 
     /// Fills `buf` and returns its length.
@@ -243,17 +232,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: bytes read so far are in `buf`, and how many is lost.
     pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut filled = 0;
-        self.io.wait().until_ready(move |wait, cx| {
-            while filled < buf.len() {
-                let rest = &mut buf[filled..];
-                match ready!(wait.poll_io(cx, Interest::READABLE, || self.recv(rest)))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                    n => filled += n,
-                }
-            }
-            Poll::Ready(Ok(filled))
-        })
+        self.stream.read_exact(buf)
     }
 
     /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
@@ -268,24 +247,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let mut pause = None;
-        self.io.wait().until_ready(move |wait, cx| {
-            if buf.is_empty() {
-                return nothing_read(cx);
-            }
-            loop {
-                if pause.is_some() && Handle::try_current().is_err() {
-                    // Nothing could end it.
-                    return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
-                }
-                ready!(Pause::poll(&mut pause, cx));
-                let peeked = wait.poll_io(cx, Interest::READABLE, || self.recv_peek(buf));
-                match ready!(peeked)? {
-                    Peeked::Bytes(n) => return Poll::Ready(Ok(n)),
-                    Peeked::NothingNew => Pause::begin(&mut pause),
-                }
-            }
-        })
+        self.stream.peek(buf)
     }
 
     /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
@@ -297,7 +259,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: no byte is sent but by the poll that returns.
     pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        self.io.async_io(Interest::WRITABLE, |_| self.send(buf))
+        self.stream.write(buf)
     }
 
     /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). At most
@@ -309,8 +271,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe, as [`write`](TcpStream::write).
     pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
-        self.io
-            .async_io(Interest::WRITABLE, |_| self.send_vectored(bufs))
+        self.stream.write_vectored(bufs)
     }
 
     /// Writes all of `buf`, waiting for room as often as need be.
@@ -320,14 +281,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: how much was written is lost.
-    pub fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
-        self.io.wait().until_ready(move |wait, cx| {
-            while !buf.is_empty() {
-                let n = ready!(wait.poll_io(cx, Interest::WRITABLE, || self.send(buf)))?;
-                buf = &buf[n..];
-            }
-            Poll::Ready(Ok(()))
-        })
+    pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
+        self.stream.write_all(buf)
     }
 
     /// Waits until a read may succeed. It is a hint; see the [contract](AsyncFd#contract).
@@ -338,7 +293,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe: readiness stays.
     pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await.map(drop)
+        self.io().readable().await.map(drop)
     }
 
     /// Waits until a write may succeed; see [`readable`](TcpStream::readable).
@@ -349,7 +304,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe.
     pub async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await.map(drop)
+        self.io().writable().await.map(drop)
     }
 
     /// Waits until something of `interest` is reported, and tells what.
@@ -360,7 +315,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Safe.
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        Ok(self.io.ready(interest).await?.ready())
+        Ok(self.io().ready(interest).await?.ready())
     }
 
     /// Reads what is there, without waiting. What "is there" is what the runtime heard at its last look: of
@@ -369,7 +324,7 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if nothing is there; else as [`read`](TcpStream::read).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.try_receive(buf.len(), || self.recv(buf))
+        self.stream.read(buf).try_now()
     }
 
     /// As [`try_read`](TcpStream::try_read), into several buffers.
@@ -377,7 +332,7 @@ impl TcpStream {
     /// # Errors
     /// As [`try_read`](TcpStream::try_read).
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.try_receive(sys::offered(bufs), || self.recv_vectored(bufs))
+        self.stream.read_vectored(bufs).try_now()
     }
 
     /// Writes what there is room for, without waiting.
@@ -385,7 +340,7 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` if there is none; else as [`write`](TcpStream::write).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.io.try_io(Interest::WRITABLE, |_| self.send(buf))
+        self.stream.write(buf).try_now()
     }
 
     /// As [`try_write`](TcpStream::try_write), from several buffers.
@@ -393,8 +348,7 @@ impl TcpStream {
     /// # Errors
     /// As [`try_write`](TcpStream::try_write).
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.io
-            .try_io(Interest::WRITABLE, |_| self.send_vectored(bufs))
+        self.stream.write_vectored(bufs).try_now()
     }
 
     /// Tries an operation of the caller's on the socket, without waiting; see [`AsyncFd::try_io`].
@@ -406,8 +360,7 @@ impl TcpStream {
         interest: Interest,
         op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.lend();
-        self.io.try_io(interest, |_| op())
+        self.stream.try_io(interest, op)
     }
 
     /// Tries an operation of the caller's on the socket and waits while it would block; see
@@ -421,10 +374,9 @@ impl TcpStream {
     pub async fn async_io<R>(
         &self,
         interest: Interest,
-        mut op: impl FnMut() -> io::Result<R>,
+        op: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.lend();
-        self.io.async_io(interest, |_| op()).await
+        self.stream.async_io(interest, op).await
     }
 
     /// Polls [`read`](TcpStream::read). Wakers are kept as by [`AsyncFd::poll_read_ready`], in
@@ -433,7 +385,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_receive(cx, buf.len(), || self.recv(buf))
+        self.stream.read(buf).poll_once(cx)
     }
 
     /// Polls [`read_vectored`](TcpStream::read_vectored).
@@ -445,7 +397,7 @@ impl TcpStream {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_receive(cx, sys::offered(bufs), || self.recv_vectored(bufs))
+        self.stream.read_vectored(bufs).poll_once(cx)
     }
 
     /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set and there is nothing new to see, it wakes
@@ -454,20 +406,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return nothing_read(cx);
-        }
-        let peeked = self
-            .io
-            .poll_io(cx, Interest::READABLE, |_| self.recv_peek(buf));
-        match ready!(peeked)? {
-            Peeked::Bytes(n) => Poll::Ready(Ok(n)),
-            Peeked::NothingNew if Handle::try_current().is_ok() => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Peeked::NothingNew => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
-        }
+        self.stream.poll_peek(cx, buf)
     }
 
     /// Polls [`write`](TcpStream::write).
@@ -475,7 +414,7 @@ impl TcpStream {
     /// # Errors
     /// As [`write`](TcpStream::write).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.io.poll_io(cx, Interest::WRITABLE, |_| self.send(buf))
+        self.stream.write(buf).poll_once(cx)
     }
 
     /// Polls [`write_vectored`](TcpStream::write_vectored).
@@ -487,8 +426,7 @@ impl TcpStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io
-            .poll_io(cx, Interest::WRITABLE, |_| self.send_vectored(bufs))
+        self.stream.write_vectored(bufs).poll_once(cx)
     }
 
     /// Polls [`readable`](TcpStream::readable).
@@ -496,7 +434,7 @@ impl TcpStream {
     /// # Errors
     /// As [`AsyncFd::readable`].
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_read_ready(cx).map_ok(drop)
+        self.io().poll_read_ready(cx).map_ok(drop)
     }
 
     /// Polls [`writable`](TcpStream::writable).
@@ -504,7 +442,7 @@ impl TcpStream {
     /// # Errors
     /// As [`AsyncFd::readable`].
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_write_ready(cx).map_ok(drop)
+        self.io().poll_write_ready(cx).map_ok(drop)
     }
 
     /// Shuts down reading, writing or both, at once: shutdown(2). What was written before is sent, unless the
@@ -533,7 +471,7 @@ impl TcpStream {
     /// # Errors
     /// As getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        self.std().local_addr()
     }
 
     /// The address of the other end.
@@ -541,7 +479,7 @@ impl TcpStream {
     /// # Errors
     /// ENOTCONN if the connection has gone: getpeername(2).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().peer_addr()
+        self.std().peer_addr()
     }
 
     /// True if small writes are sent at once, without waiting to be gathered (TCP_NODELAY).
@@ -549,7 +487,7 @@ impl TcpStream {
     /// # Errors
     /// As getsockopt(2).
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.get_ref().nodelay()
+        self.std().nodelay()
     }
 
     /// Sets whether small writes are sent at once.
@@ -558,7 +496,7 @@ impl TcpStream {
     /// As setsockopt(2).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        self.io.get_ref().set_nodelay(nodelay)
+        self.std().set_nodelay(nodelay)
     }
 
     /// The time to live of its packets, in hops (IP_TTL).
@@ -566,7 +504,7 @@ impl TcpStream {
     /// # Errors
     /// As getsockopt(2).
     pub fn ttl(&self) -> io::Result<u32> {
-        self.io.get_ref().ttl()
+        self.std().ttl()
     }
 
     /// Sets the time to live of its packets, in hops.
@@ -575,7 +513,7 @@ impl TcpStream {
     /// EINVAL for 0 and above 255: setsockopt(2).
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        self.io.get_ref().set_ttl(ttl)
+        self.std().set_ttl(ttl)
     }
 
     /// How long the close waits for what has not been sent, if it does (SO_LINGER). There is no setter but
@@ -625,7 +563,7 @@ impl TcpStream {
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         // It would take the error from the parent.
         refuse_in_child(self.socket())?;
-        self.io.get_ref().take_error()
+        self.std().take_error()
     }
 
     /// True in the child of a fork, where the connection is the parent's too.
@@ -633,191 +571,17 @@ impl TcpStream {
         refuse_in_child(self.socket()).is_err()
     }
 
-    #[inline]
     fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, which lends it.
-        self.io.get_ref().as_fd()
+        self.stream.socket()
     }
 
-    /// From now on somebody else may read, peek or take urgent bytes: no short read is trusted.
-    fn lend(&self) {
-        self.ours_alone.store(false, Ordering::Relaxed);
+    fn io(&self) -> &AsyncFd<std::net::TcpStream> {
+        self.stream.io()
     }
 
-    /// Reads by `op` into so much `room`.
-    #[inline]
-    fn receive(
-        &self,
-        room: usize,
-        mut op: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> impl Future<Output = io::Result<usize>> {
-        self.io.wait().until_ready(move |wait, cx| {
-            if room == 0 {
-                return nothing_read(cx);
-            }
-            wait.poll_io(cx, Interest::READABLE, || op(self))
-        })
-    }
-
-    /// Polls what [`receive`](TcpStream::receive) waits for.
-    fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        room: usize,
-        mut op: impl FnMut() -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        if room == 0 {
-            return nothing_read(cx);
-        }
-        self.io.poll_io(cx, Interest::READABLE, |_| op())
-    }
-
-    fn try_receive(
-        &self,
-        room: usize,
-        op: impl FnOnce() -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        if room == 0 {
-            return Ok(0);
-        }
-        self.io.try_io(Interest::READABLE, |_| op())
-    }
-
-    #[inline]
-    fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let offered = self.io.offer(buf.len());
-        let n = self.sure(|socket| sys::recv(socket, &mut buf[..offered]))?;
-        self.received(n, offered);
-        Ok(n)
-    }
-
-    #[inline]
-    fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        sys::send(self.socket(), &buf[..self.io.offer(buf.len())])
-    }
-
-    fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        // Against what was handed to the kernel, which is less than all if there are many.
-        let most = sys::offered(bufs);
-        let offered = self.io.offer(most);
-        let n = if offered == most {
-            self.sure(|socket| sys::recv_vectored(socket, bufs))?
-        } else {
-            let mut part = sys::first_mut(bufs, offered);
-            self.sure(|socket| sys::recv_vectored(socket, &mut part))?
-        };
-        // Where recvmsg(2) is refused, only the first buffer is read into, and full, it is not short.
-        if n != sys::first_len(bufs) {
-            self.received(n, offered);
-        }
-        Ok(n)
-    }
-
-    fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let most = sys::offered(bufs);
-        let offered = self.io.offer(most);
-        if offered == most {
-            sys::send_vectored(self.socket(), bufs)
-        } else {
-            sys::send_vectored(self.socket(), &sys::first(bufs, offered))
-        }
-    }
-
-    /// Peeks. An EAGAIN of bytes that poll(2) sees is not believed, on no stream: SO_PEEK_OFF may have
-    /// been set on it, and then it means that nothing is behind what was peeked before. READABLE stays,
-    /// or a read would wait for bytes that are there (R10).
-    fn recv_peek(&self, buf: &mut [u8]) -> io::Result<Peeked> {
-        // A signal beside an urgent byte makes for another EAGAIN, which does not last (see `sure`).
-        const TRIES: usize = 3;
-        let offered = self.io.offer(buf.len());
-        for _ in 0..TRIES {
-            match sys::peek(self.socket(), &mut buf[..offered]) {
-                Ok(n) => {
-                    self.io.distrust_short_reads();
-                    return Ok(Peeked::Bytes(n));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !sys::holds_bytes(self.socket()) {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Peeked::NothingNew)
-    }
-
-    /// Tries `op` until it succeeds, fails, or would block for certain: where an urgent byte may
-    /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would
-    /// strand them (R10).
-    #[inline]
-    fn sure<R>(&self, mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
-        loop {
-            match op(self.socket()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Of an urgent byte that somebody else took, no event speaks.
-                    let doubtful = !self.is_ours_alone() || self.io.doubts_short_reads();
-                    if !(doubtful && sys::holds_bytes(self.socket())) {
-                        return Err(error);
-                    }
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        self.ours_alone.load(Ordering::Relaxed)
-    }
-
-    /// A read gave `n` of `offered` bytes. Short, it proves that the socket was drained, if it is
-    /// ours alone (R10); whether an event gave reason to doubt that, the reactor knows. 0 is the
-    /// end, and the next read says so again.
-    #[inline]
-    fn received(&self, n: usize, offered: usize) {
-        if n > 0 && n < offered && self.is_ours_alone() {
-            self.io.clear_drained();
-        }
-    }
-}
-
-/// A read into no room: 0, at once, as of recv(2). It counts as an operation, or a loop over it would
-/// never give way.
-fn nothing_read(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    pin!(consume_budget()).poll(cx).map(|()| Ok(0))
-}
-
-/// What a peek saw.
-enum Peeked {
-    Bytes(usize),
-    /// Bytes are there, but the peek begins behind them.
-    NothingNew,
-}
-
-/// The pause of a peek that saw nothing new: there only if it ever comes to that.
-struct Pause {
-    sleep: Sleep,
-    next: Duration,
-}
-
-impl Pause {
-    const LONGEST: Duration = Duration::from_millis(100);
-
-    fn begin(pause: &mut Option<Box<Pause>>) {
-        let pause = pause.get_or_insert_with(|| {
-            let (sleep, next) = (sleep(Duration::ZERO), Duration::from_millis(1));
-            Box::new(Pause { sleep, next })
-        });
-        pause.sleep = sleep(pause.next);
-        pause.next = Pause::LONGEST.min(pause.next * 2);
-    }
-
-    /// Pending while a pause lasts.
-    fn poll(pause: &mut Option<Box<Pause>>, cx: &mut Context<'_>) -> Poll<()> {
-        match pause {
-            Some(pause) => Pin::new(&mut pause.sleep).poll(cx),
-            None => Poll::Ready(()),
-        }
+    fn std(&self) -> &std::net::TcpStream {
+        self.io().get_ref()
     }
 }
 
@@ -825,7 +589,7 @@ impl AsFd for TcpStream {
     /// Lends the socket. From then on a read that drains it takes a recv(2) and a poll(2) more, for what
     /// its borrower does with it cannot be known.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.lend();
+        self.stream.lend();
         self.socket()
     }
 }
@@ -846,6 +610,6 @@ impl TryFrom<std::net::TcpStream> for TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.get_ref().fmt(f)
+        self.std().fmt(f)
     }
 }

@@ -13,9 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
 use super::interest::{Interest, Ready};
-use super::registration::{Registration, Wait};
+use super::registration::Registration;
 use super::sources::Observed;
-use crate::runtime::context;
+use super::wait::Wait;
 use crate::runtime::name::slab::WaiterKey;
 use crate::runtime::sys;
 
@@ -142,7 +142,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Cancel safety
     /// Safe, as [`readable`](AsyncFd::readable).
     pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
-        let mut wait = self.wait();
+        let mut wait = Wait::new(&self.registration);
         let observed = poll_fn(|cx| wait.poll_ready(cx, interest)).await?;
         Ok(AsyncFdReadyGuard { fd: self, observed })
     }
@@ -207,14 +207,14 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> impl Future<Output = io::Result<R>> {
-        self.wait()
-            .until_ready(move |wait, cx| wait.poll_io(cx, interest, || op(&self.inner)))
+        self.registration
+            .operation(interest, move || op(&self.inner))
     }
 
-    /// For a future that does several operations, and waits for one after the other.
+    /// What the streams of `net` are made on.
     #[inline]
-    pub(crate) fn wait(&self) -> Wait<'_> {
-        Wait::new(&self.registration)
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
     }
 
     /// As [`async_io`](AsyncFd::async_io), for a hand-written `poll`; wakers are kept as by
@@ -229,9 +229,9 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let mut key = WaiterKey::POLLED;
         self.registration
-            .poll_io(cx, interest, &mut key, || op(&self.inner))
+            .operation(interest, || op(&self.inner))
+            .poll_once(cx)
     }
 
     /// Tries `op` once, without waiting, and remembers it if that would block. While it is
@@ -248,43 +248,6 @@ impl<T: AsFd> AsyncFd<T> {
         op: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         self.registration.try_io(interest, || op(&self.inner))
-    }
-
-    /// How many of `len` bytes a read or write should offer to the kernel: all of them, but under
-    /// [`Builder::chaos`](crate::runtime::Builder::chaos) sometimes fewer, to make it short. An
-    /// operation that takes part in chaos asks this first; a short read is then one that gave less
-    /// than was offered.
-    #[inline]
-    pub fn offer(&self, len: usize) -> usize {
-        context::with_current(|core| core.chaos.offer(len)).unwrap_or(len)
-    }
-
-    /// Says that a read just returned less than it was given room for, and that this proves, for
-    /// this kind of descriptor, that nothing is left: the next read then waits without the system
-    /// call that would return EAGAIN. Call it right after that read, from the same poll.
-    ///
-    /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), but for an urgent
-    /// byte or an end of the stream; so nothing is done if the last events spoke of one, or if
-    /// [`PRIORITY`](Interest::PRIORITY) was not registered for, without which none speaks of an
-    /// urgent byte. It does not for datagrams, terminals, or Unix sockets that carry descriptors or
-    /// credentials: there a task could wait for ever for what is there already.
-    #[inline]
-    pub fn clear_drained(&self) {
-        self.registration.clear_drained();
-    }
-
-    /// Takes back in advance what [`clear_drained`](AsyncFd::clear_drained) may say: until a read
-    /// meets `WouldBlock`, a short one proves nothing.
-    pub fn distrust_short_reads(&self) {
-        self.registration.distrust();
-    }
-
-    /// True if [`clear_drained`](AsyncFd::clear_drained) would not be believed now: an event spoke
-    /// of an urgent byte, an end or an error, or short reads were distrusted, since the last
-    /// `WouldBlock`.
-    #[inline]
-    pub fn doubts_short_reads(&self) -> bool {
-        self.registration.is_suspect()
     }
 }
 

@@ -5,9 +5,11 @@
 //! [`async_fd`]. [`interest`] is what one may wait for, [`errors`] what is said where one cannot.
 
 pub(crate) mod async_fd;
+mod decision;
 pub(crate) mod errors;
 pub(crate) mod interest;
 pub(crate) mod reactor;
 pub(crate) mod registration;
 pub(crate) mod sources;
+pub(crate) mod wait;
 pub(crate) mod waiters;

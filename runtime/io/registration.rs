@@ -11,16 +11,20 @@
 //!
 //! Read before: `reactor`. Read next: `async_fd`, the public door.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
+use super::decision::{Decision, Facts, Standing, decide};
 use super::errors;
 use super::interest::{Interest, Ready};
 use super::sources::Observed;
+use super::wait::Wait;
 use crate::runtime::context;
 use crate::runtime::core::Core;
 use crate::runtime::name::place::{self, Command};
@@ -43,10 +47,12 @@ enum Answer {
 }
 
 #[derive(Debug)]
-pub(super) struct Registration {
+pub(crate) struct Registration {
     /// Read once, from the owner that keeps it open.
     fd: RawFd,
     interest: Interest,
+    /// See [`set_short_reads_prove`](Registration::set_short_reads_prove).
+    short_reads_prove: AtomicBool,
     source: OnceLock<Name>,
 }
 
@@ -55,6 +61,7 @@ impl Registration {
         Registration {
             fd,
             interest,
+            short_reads_prove: AtomicBool::new(false),
             source: OnceLock::new(),
         }
     }
@@ -68,7 +75,7 @@ impl Registration {
         cx: &Context<'_>,
         interest: Interest,
         key: &mut WaiterKey,
-        mut op: impl FnMut() -> io::Result<R>,
+        op: &mut impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
             let core = match self.ask(cx, interest, key) {
@@ -101,7 +108,7 @@ impl Registration {
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
     fn would_block(&self, core: &Core, interest: Interest) -> io::Result<()> {
         match self.source.get() {
-            // Nothing can have become ready since the operation turned (R4). If an operation inside
+            // Nothing can have become ready since the operation was tried (R4). If an operation inside
             // this one has registered it in another runtime, the name finds nothing here (R6).
             Some(&name) => core.reactor.sources.clear(name, interest),
             None => {
@@ -114,36 +121,49 @@ impl Registration {
 
     /// Asks whether an operation may be tried. If not, its waker is stored or woken.
     fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
-        // First of all: what the operation would read or write is the parent's.
-        if let Err(error) = sys::refuse_in_forked_child() {
-            return Answer::Error(error);
-        }
-        let Some(core) = context::current() else {
-            return Answer::Elsewhere;
-        };
-        if core.chaos.says(8) {
-            return Answer::Interrupted;
-        }
-        if core.executor.budget.poll(cx).is_pending() {
-            return Answer::Wait;
-        }
-        if !self.is_awaitable(interest) {
-            return Answer::Error(errors::never_reported(interest, self.interest));
-        }
-        let Some(&name) = self.source.get() else {
-            return Answer::Unregistered(core);
-        };
-        if !core.is_home_of(name) {
-            return Answer::Elsewhere;
-        }
-        match core.reactor.sources.is_ready(name, interest) {
-            Some(true) => {
+        let current = context::current();
+        let decision = decide(self.facts(current.as_deref(), interest));
+        match (decision, current) {
+            (Decision::Forked, _) => Answer::Error(sys::forked_child_error()),
+            (Decision::TryElsewhere, _) | (_, None) => Answer::Elsewhere,
+            (Decision::AskAgain, _) => Answer::Interrupted,
+            (Decision::Try, Some(core)) => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
                 Answer::Ready(core)
             }
-            Some(false) if core.wait(name, interest, cx, key) => Answer::Wait,
-            Some(false) | None => Answer::Error(errors::not_at_home()),
+            (Decision::TryUnregistered, Some(core)) => Answer::Unregistered(core),
+            (Decision::GiveWay, Some(core)) => {
+                core.executor.budget.give_way(cx);
+                Answer::Wait
+            }
+            (Decision::Wait, Some(core)) => match self.source.get() {
+                Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
+                _ => Answer::Error(errors::not_at_home()),
+            },
+            (Decision::NeverReported, _) => {
+                Answer::Error(errors::never_reported(interest, self.interest))
+            }
+            (Decision::NotAtHome, _) => Answer::Error(errors::not_at_home()),
+        }
+    }
+
+    #[inline]
+    fn facts(&self, current: Option<&Core>, interest: Interest) -> Facts {
+        let standing = match (current, self.source.get()) {
+            (None, _) => Standing::Outside,
+            (Some(_), None) => Standing::Unregistered,
+            (Some(core), Some(&name)) if core.is_home_of(name) => Standing::Home {
+                ready: core.reactor.sources.is_ready(name, interest),
+            },
+            (Some(_), Some(_)) => Standing::Elsewhere,
+        };
+        Facts {
+            forked: sys::is_forked_child(),
+            standing,
+            interrupted: current.is_some_and(|core| core.chaos.says(8)),
+            budget_left: current.is_some_and(|core| core.executor.budget.is_left()),
+            awaitable: self.is_awaitable(interest),
         }
     }
 
@@ -209,25 +229,117 @@ impl Registration {
         self.at_home(|core, name| core.reactor.sources.clear_observed(name, observed, ready));
     }
 
-    /// A read was short on a socket that is ours alone, so it is drained (R10).
+    /// How many of `len` bytes an operation should offer to the kernel: all, but under chaos sometimes
+    /// fewer, to make it short.
     #[inline]
-    pub(super) fn clear_drained(&self) {
+    pub(crate) fn offer(&self, len: usize) -> usize {
+        context::with_current(|core| core.chaos.offer(len)).unwrap_or(len)
+    }
+
+    /// From here on a short read proves that the descriptor is drained, or does not any more: the next
+    /// read then waits without the call that would return EAGAIN (R10).
+    ///
+    /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), until an event speaks of an
+    /// urgent byte, an end or an error. It does not for datagrams, terminals, or Unix sockets that carry
+    /// descriptors or credentials: there a task could wait for ever for what is there already.
+    pub(crate) fn set_short_reads_prove(&self, prove: bool) {
+        self.short_reads_prove.store(prove, Ordering::Relaxed);
+    }
+
+    /// Until the next EAGAIN no short read proves anything: data may remain that no event will announce.
+    pub(crate) fn unprove_short_reads(&self) {
+        self.at_home(|core, name| core.reactor.sources.unprove_short_reads(name));
+    }
+
+    /// A read by `op` into room for `len` bytes; into no room 0 bytes are read at once, without a system
+    /// call. `op` is called with the number of bytes that it should ask for, and may lower that number if it
+    /// asks for less; `holds_bytes` tells whether there is something to read.
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        len: usize,
+        mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+        holds_bytes: impl Fn() -> bool,
+    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        let interest = (len > 0).then_some(Interest::READABLE);
+        Operation::new(self, interest, move || {
+            if len == 0 {
+                return Ok(0);
+            }
+            self.read_now(len, &mut op, &holds_bytes)
+        })
+    }
+
+    /// A short read counts as EAGAIN where it [proves](Registration::set_short_reads_prove) that nothing is
+    /// left. And where it proves nothing, EAGAIN is not believed but asked about: where an urgent byte may
+    /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would strand them
+    /// (R10). A read of 0 bytes is the end, and the next read says so again.
+    #[inline]
+    fn read_now(
+        &self,
+        len: usize,
+        op: &mut impl FnMut(&mut usize) -> io::Result<usize>,
+        holds_bytes: &impl Fn() -> bool,
+    ) -> io::Result<usize> {
+        let mut asked = self.offer(len);
+        loop {
+            match op(&mut asked) {
+                Ok(n) => {
+                    if n > 0 && n < asked && self.short_reads_prove() {
+                        self.clear_drained();
+                    }
+                    return Ok(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let certain = self.short_reads_prove() && !self.short_reads_are_unproved();
+                    if certain || !holds_bytes() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A write by `op`, which is called with the number of bytes that it should offer.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        len: usize,
+        mut op: impl FnMut(usize) -> io::Result<usize>,
+    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        Operation::new(self, Some(Interest::WRITABLE), move || op(self.offer(len)))
+    }
+
+    /// Any operation.
+    #[inline]
+    pub(crate) fn operation<F>(&self, interest: Interest, op: F) -> Operation<'_, F> {
+        Operation::new(self, Some(interest), op)
+    }
+
+    /// The waiter of a future of several steps.
+    #[inline]
+    pub(crate) fn wait(&self) -> Wait<'_> {
+        Wait::new(self)
+    }
+
+    fn short_reads_prove(&self) -> bool {
+        self.short_reads_prove.load(Ordering::Relaxed)
+    }
+
+    fn short_reads_are_unproved(&self) -> bool {
+        self.at_home(|core, name| core.reactor.sources.short_reads_are_unproved(name))
+            .unwrap_or(false)
+    }
+
+    /// A read was short where that proves something.
+    #[inline]
+    fn clear_drained(&self) {
         // An urgent byte may have ended it, of which epoll speaks only if asked to.
         if !self.interest.is_priority() {
             return;
         }
         self.at_home(|core, name| core.reactor.sources.clear_drained(name));
-    }
-
-    /// The next short read proves nothing (R10).
-    pub(super) fn distrust(&self) {
-        self.at_home(|core, name| core.reactor.sources.distrust(name));
-    }
-
-    /// True if a short read would prove nothing.
-    pub(super) fn is_suspect(&self) -> bool {
-        self.at_home(|core, name| core.reactor.sources.is_suspect(name))
-            .unwrap_or(false)
     }
 
     /// True if some event could end a wait for this. Errors are reported whatever was asked for.
@@ -250,7 +362,7 @@ impl Registration {
     }
 
     /// Removes the waiter that owns `key`, if it is still there.
-    fn forget(&self, key: WaiterKey) {
+    pub(super) fn forget(&self, key: WaiterKey) {
         let Some(&name) = self.source.get() else {
             return;
         };
@@ -265,7 +377,7 @@ impl Registration {
     }
 
     /// Where it cannot wait, an operation is tried all the same.
-    fn try_elsewhere<R>(&self, mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    fn try_elsewhere<R>(&self, op: &mut impl FnMut() -> io::Result<R>) -> io::Result<R> {
         // Not for ever: it has no way to let others run.
         const TRIES: usize = 128;
         let mut tries = 1;
@@ -307,70 +419,77 @@ impl Drop for Registration {
     }
 }
 
-/// The waiter of a future: it is removed when the future is dropped, wherever that is. It waits for
-/// one interest in all its life.
-#[derive(Debug)]
-pub(crate) struct Wait<'a> {
-    registration: &'a Registration,
-    key: WaiterKey,
+/// An operation that is tried until it does not block: a future, a try or a poll, whichever is called.
+pub(crate) struct Operation<'a, F> {
+    wait: Wait<'a>,
+    /// `None` of one that never waits.
+    interest: Option<Interest>,
+    op: F,
+    done: bool,
 }
 
-impl<'a> Wait<'a> {
-    pub(super) fn new(registration: &'a Registration) -> Wait<'a> {
-        Wait {
-            registration,
-            key: WaiterKey::UNSET,
+impl<'a, F> Operation<'a, F> {
+    #[inline]
+    fn new(registration: &'a Registration, interest: Option<Interest>, op: F) -> Operation<'a, F> {
+        Operation {
+            wait: Wait::new(registration),
+            interest,
+            op,
+            done: false,
         }
-    }
-
-    /// The future that polls `poll` until that is ready. An async fn would do the same, but it keeps
-    /// each argument twice, once as it came and once in its body.
-    ///
-    /// # Panics
-    /// When it is polled after it was ready, as an async fn does: what was read or written once is
-    /// not to be read or written again.
-    #[inline]
-    pub(crate) fn until_ready<R>(
-        mut self,
-        mut poll: impl FnMut(&mut Wait<'a>, &mut Context<'_>) -> Poll<R>,
-    ) -> impl Future<Output = R> {
-        let mut done = false;
-        poll_fn(move |cx| {
-            assert!(!done, "a read or write was polled after it was ready");
-            let polled = poll(&mut self, cx);
-            done = polled.is_ready();
-            polled
-        })
-    }
-
-    /// See [`Registration::poll_io`].
-    #[inline]
-    pub(crate) fn poll_io<R>(
-        &mut self,
-        cx: &Context<'_>,
-        interest: Interest,
-        op: impl FnMut() -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.registration.poll_io(cx, interest, &mut self.key, op)
-    }
-
-    /// See [`Registration::poll_ready`].
-    pub(super) fn poll_ready(
-        &mut self,
-        cx: &Context<'_>,
-        interest: Interest,
-    ) -> Poll<io::Result<Observed>> {
-        self.registration.poll_ready(cx, interest, &mut self.key)
     }
 }
 
-impl Drop for Wait<'_> {
+impl<R, F: FnMut() -> io::Result<R>> Operation<'_, F> {
+    /// Tries once, without waiting; see [`Registration::try_io`].
     #[inline]
-    fn drop(&mut self) {
-        if self.key.is_owned() {
-            self.registration.forget(self.key);
+    pub(crate) fn try_now(mut self) -> io::Result<R> {
+        match self.interest {
+            Some(interest) => self.wait.registration.try_io(interest, self.op),
+            None => (self.op)(),
         }
     }
+
+    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
+    #[inline]
+    pub(crate) fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.wait.key = WaiterKey::POLLED;
+        Pin::new(&mut self).poll(cx)
+    }
+}
+
+impl<R, F: FnMut() -> io::Result<R>> Future for Operation<'_, F> {
+    type Output = io::Result<R>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = self.get_mut();
+        assert!(!this.done, "{POLLED_AFTER_READY}");
+        let Wait { registration, key } = &mut this.wait;
+        let polled = match this.interest {
+            Some(interest) => registration.poll_io(cx, interest, key, &mut this.op),
+            None => spend_at_once(cx).map(|()| (this.op)()),
+        };
+        this.done = polled.is_ready();
+        polled
+    }
+}
+
+// Nothing in it is pinned: the operation is called, and never polled.
+impl<F> Unpin for Operation<'_, F> {}
+
+/// What a future of an operation panics with when it is polled again: what was read or written once is not
+/// to be read or written again.
+pub(super) const POLLED_AFTER_READY: &str = "a read or write was polled after it was ready";
+
+/// What does nothing counts as an operation, too, or a loop over it would never give way.
+fn spend_at_once(cx: &Context<'_>) -> Poll<()> {
+    let Some(core) = context::current() else {
+        return Poll::Ready(());
+    };
+    ready!(core.executor.budget.poll(cx));
+    core.executor.budget.spend();
+    Poll::Ready(())
 }
 
 /// What a task gets where its descriptor cannot wait spends budget, too: a server that logs an error

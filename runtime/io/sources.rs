@@ -32,7 +32,7 @@ struct Source {
     // Set by `turn`, cleared by the operation that was refused (R4):
     ready: Ready,
     /// An event said PRI, RDHUP, HUP or ERR since the last EAGAIN: a short read proves nothing.
-    suspect: bool,
+    short_reads_unproved: bool,
     /// Events so far, wrapping: a guard that is held across a turn tells by it that something
     /// came since.
     events: u32,
@@ -87,7 +87,7 @@ impl Sources {
     pub(super) fn insert(&self, serial: u64, ready: Ready) -> u32 {
         let source = Source {
             ready,
-            suspect: false,
+            short_reads_unproved: false,
             events: 0,
             waiters: Waiters::new(),
         };
@@ -194,24 +194,24 @@ impl Sources {
     #[inline]
     pub(super) fn clear_drained(&self, name: Name) {
         self.with_source(name, |source| {
-            if !source.suspect {
+            if !source.short_reads_unproved {
                 source.clear(Interest::READABLE.mask());
             }
         });
     }
 
-    /// The state of the stream is not what the next event will tell: a short read proves nothing
-    /// until the next EAGAIN.
-    pub(super) fn distrust(&self, name: Name) {
-        self.with_source(name, |source| source.suspect = true);
+    /// Data may remain that no event will announce (after a peek, say). Until EAGAIN, a short read does not
+    /// mean "drained".
+    pub(super) fn unprove_short_reads(&self, name: Name) {
+        self.with_source(name, |source| source.short_reads_unproved = true);
     }
 
-    /// True if an event, or [`distrust`](Reactor::distrust), gave reason to doubt since the last
-    /// EAGAIN.
-    pub(super) fn is_suspect(&self, name: Name) -> bool {
+    /// True if an event, or [`unprove_short_reads`](Sources::unprove_short_reads), gave reason to doubt
+    /// since the last EAGAIN.
+    pub(super) fn short_reads_are_unproved(&self, name: Name) -> bool {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial);
-        source.is_some_and(|source| source.suspect)
+        source.is_some_and(|source| source.short_reads_unproved)
     }
 
     #[inline]
@@ -238,7 +238,7 @@ impl Sources {
             return None;
         }
         source.ready |= ready;
-        source.suspect |= bits & SUSPICIOUS != 0;
+        source.short_reads_unproved |= bits & UNPROVING != 0;
         source.events = source.events.wrapping_add(1);
         source.waiters.drain_ready(ready, to);
         Some((serial, ready))
@@ -268,15 +268,14 @@ impl Sources {
 
 /// Events after which a short read does not prove that the socket is drained: an urgent byte ends
 /// a read early (tcp(7)), and behind data already there a FIN, a reset or an error brings no edge.
-const SUSPICIOUS: u32 =
-    (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+const UNPROVING: u32 = (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 impl Source {
     #[inline]
     fn clear(&mut self, ready: Ready) {
         self.ready = self.ready - ready;
         if ready.intersects(Ready::READABLE) {
-            self.suspect = false;
+            self.short_reads_unproved = false;
         }
     }
 }

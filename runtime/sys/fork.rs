@@ -123,7 +123,7 @@ pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
 }
 
 #[cold]
-fn forked_child_error() -> io::Error {
+pub(crate) fn forked_child_error() -> io::Error {
     io::Error::other(ForkedChild)
 }
 

@@ -33,7 +33,9 @@ use libc::c_int;
 pub(crate) use bell::Bell;
 pub(crate) use epoll::{Epoll, Events};
 pub use fork::is_forked_child_error;
-pub(crate) use fork::{is_forked_child, refuse_in_forked_child, watch_for_fork};
+pub(crate) use fork::{
+    forked_child_error, is_forked_child, refuse_in_forked_child, watch_for_fork,
+};
 pub(crate) use signal::{
     SignalAction, catch_signal, set_signal_action, signal_action, signal_bell, signal_count,
     unblock_signal,

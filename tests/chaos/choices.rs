@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::rc::Rc;
@@ -80,39 +79,25 @@ impl Wake for Note {
     }
 }
 
-/// Catches: reads and writes that always move all they could.
+/// Catches: reads and writes that always move all they could; an operation that is seldom whole.
 #[test]
 fn reads_and_writes_are_short_now_and_then() {
     let _limit = limit(120);
-    let moved = outcomes(|runtime| {
-        let (here, there) = pair();
+    let moved = |seed| {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
         runtime.block_on(async {
-            let write = |mut file: &File| file.write(&[7; 8][..here.offer(8)]);
-            let wrote = here.async_io(Interest::WRITABLE, write).await.unwrap();
-            let read = |mut file: &File| file.read(&mut [0; 8][..there.offer(wrote)]);
-            let n = there.async_io(Interest::READABLE, read).await.unwrap();
+            let (here, there) = tcp_pair().await;
+            let wrote = here.write(&[7; 8]).await.unwrap();
+            let n = there.read(&mut [0; 8]).await.unwrap();
             (wrote, n)
         })
-    });
+    };
+    let moved: Vec<_> = (0..SEEDS).map(moved).collect();
     let written: BTreeSet<_> = moved.iter().map(|&(wrote, _)| wrote).collect();
     assert_eq!(written.len(), 8, "from 1 to all of 8");
     assert!(moved.iter().any(|(wrote, n)| n < wrote), "{moved:?}");
-    let whole = Builder::new().block_on(async { pair().0.offer(8) });
-    assert_eq!(whole, 8, "chaos is off");
-}
-
-/// Catches: a byte that is offered where there is no room; an operation that is seldom whole.
-#[test]
-fn of_nothing_nothing_is_offered_and_of_something_often_all() {
-    let _limit = limit(120);
-    let offers = outcomes(|runtime| runtime.block_on(async { pair().0.offer(0) }));
-    assert_eq!(offers, BTreeSet::from([0]));
-    let whole = |seed| {
-        let runtime = Builder::new().chaos(seed).build().unwrap();
-        runtime.block_on(async { pair().0.offer(1000) == 1000 })
-    };
-    let often = (0..SEEDS).filter(|&seed| whole(seed)).count();
-    assert!(often > 60, "{often} of {SEEDS}");
+    let whole = moved.iter().filter(|&&(wrote, _)| wrote == 8).count();
+    assert!(whole > 60, "{whole} of {SEEDS}");
 }
 
 /// Catches: a vectored write that always offers all of its buffers.

@@ -1,21 +1,17 @@
 //! Descriptors of other kinds, through `AsyncFd`: only EAGAIN says that they are drained.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use reveille::Runtime;
 use reveille::io::{AsyncFd, Interest};
 
 use super::kernel::{self, URGENT, eventually};
 use super::play::{Outcome, Play, What, runtime};
 use super::random::Random;
 use super::schedules;
-use super::step::inside;
-use crate::limit::limit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -339,52 +335,4 @@ fn no_schedule_strands_a_writer() {
         }
         play.rest(holds(kind, fd));
     });
-}
-
-/// R10. A short read of a pipe whose writers have gone is not the last: the end comes after it, and
-/// a pipe reports it as HUP alone. Catches: a short read trusted after an event with HUP.
-#[test]
-fn a_short_read_proves_nothing_once_a_hangup_was_reported() {
-    let _limit = limit(30);
-    let [ours, theirs] = kernel::pipe(0);
-    let interest = Interest::READABLE | Interest::PRIORITY;
-    let ours = AsyncFd::with_interest(File::from(ours), interest).unwrap();
-    doubted_after(&ours, || {
-        File::from(theirs).write_all(b"abc").unwrap(); // And closed.
-    });
-}
-
-/// R10. As above, for an error that is reported alone. (No stream of bytes does so that could be
-/// read; what is tried is the writing end of a pipe that nobody reads.)
-/// Catches: a short read trusted after an event with ERR.
-#[test]
-fn a_short_read_proves_nothing_once_an_error_was_reported() {
-    let _limit = limit(30);
-    let [theirs, ours] = kernel::pipe(0);
-    let ours = AsyncFd::with_interest(
-        File::from(ours),
-        Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
-    )
-    .unwrap();
-    doubted_after(&ours, || drop(theirs));
-}
-
-/// Lets `happen` happen to what is registered, and expects the word of a short read not to be taken.
-#[track_caller]
-fn doubted_after(ours: &AsyncFd<File>, happen: impl FnOnce()) {
-    let runtime = Runtime::new().unwrap();
-    let is_ready = || {
-        let ready = inside(&runtime, || ours.try_io(Interest::READABLE, |_| Ok(())));
-        ready.is_ok()
-    };
-    inside(&runtime, || {
-        let wait = std::pin::pin!(ours.readable());
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(wait.poll(&mut cx).is_pending());
-    });
-    happen();
-    runtime.turn().unwrap();
-    assert!(is_ready());
-    inside(&runtime, || ours.clear_drained());
-    assert!(is_ready(), "what came with it is stranded");
 }

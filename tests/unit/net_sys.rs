@@ -301,7 +301,7 @@ fn every_call_but_connect_is_retried_on_eintr() {
         ("bind", |fd| sys::bind(fd, &loopback(0))),
         ("listen", |fd| sys::listen(fd, 1)),
         ("accept4", |fd| sys::accept(fd).map(drop)),
-        ("recv", |fd| sys::recv(fd, &mut [0]).map(drop)),
+        ("recv", |fd| sys::recv(fd, &mut [0], 0).map(drop)),
         ("send", |fd| sys::send(fd, &[0]).map(drop)),
         ("recvmsg", |fd| {
             sys::recv_vectored(fd, &mut [IoSliceMut::new(&mut [0])]).map(drop)
@@ -383,7 +383,7 @@ fn a_connection_reset_in_the_queue_is_accepted_with_its_address() {
 
     let (server, peer) = eventually(|| sys::accept(listener.as_fd())).unwrap();
     assert_eq!(peer, from);
-    let error = eventually(|| sys::recv(server.as_fd(), &mut [0])).unwrap_err();
+    let error = eventually(|| sys::recv(server.as_fd(), &mut [0], 0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
@@ -415,10 +415,13 @@ fn peeked_bytes_stay_in_the_socket() {
     theirs.write_all(b"abc").unwrap();
     let mut buf = [0; 8];
 
-    assert_eq!(eventually(|| sys::peek(ours.as_fd(), &mut buf)).unwrap(), 3);
-    assert_eq!(sys::recv(ours.as_fd(), &mut buf).unwrap(), 3);
+    assert_eq!(
+        eventually(|| sys::recv(ours.as_fd(), &mut buf, libc::MSG_PEEK)).unwrap(),
+        3
+    );
+    assert_eq!(sys::recv(ours.as_fd(), &mut buf, 0).unwrap(), 3);
     assert_eq!(&buf[..3], b"abc");
-    let empty = sys::recv(ours.as_fd(), &mut buf).unwrap_err();
+    let empty = sys::recv(ours.as_fd(), &mut buf, 0).unwrap_err();
     assert_eq!(empty.kind(), ErrorKind::WouldBlock);
 }
 
@@ -438,8 +441,8 @@ fn nothing_waits_even_if_a_duplicate_clears_nonblock() {
         let bytes = [0; 4096];
         let mut buf = [0];
         let kinds = [
-            sys::recv(fd, &mut buf).unwrap_err().kind(),
-            sys::peek(fd, &mut buf).unwrap_err().kind(),
+            sys::recv(fd, &mut buf, 0).unwrap_err().kind(),
+            sys::recv(fd, &mut buf, libc::MSG_PEEK).unwrap_err().kind(),
             sys::recv_vectored(fd, &mut [IoSliceMut::new(&mut buf)])
                 .unwrap_err()
                 .kind(),
@@ -479,10 +482,12 @@ fn vectored_calls_take_a_thousand_buffers_of_five_thousand() {
 
     theirs.write_all(&bytes).unwrap();
     let mut room = [0; 5000];
-    eventually(|| match sys::peek(ours.as_fd(), &mut room)? {
-        5000 => Ok(()),
-        _ => Err(ErrorKind::WouldBlock.into()),
-    })
+    eventually(
+        || match sys::recv(ours.as_fd(), &mut room, libc::MSG_PEEK)? {
+            5000 => Ok(()),
+            _ => Err(ErrorKind::WouldBlock.into()),
+        },
+    )
     .unwrap();
     room.fill(255);
     let mut slices: Vec<IoSliceMut<'_>> = room.chunks_mut(1).map(IoSliceMut::new).collect();
@@ -572,7 +577,7 @@ fn shutdown_of_a_lost_connection_is_done_already() {
     assert_eq!(sys::send(ours.as_fd(), b"unread").unwrap(), 6);
     assert_eq!(theirs.peek(&mut [0; 6]).unwrap(), 6);
     drop(theirs); // With bytes unread, close sends a reset (RFC 2525, 2.17).
-    let reset = eventually(|| sys::recv(ours.as_fd(), &mut [0])).unwrap_err();
+    let reset = eventually(|| sys::recv(ours.as_fd(), &mut [0], 0)).unwrap_err();
     assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
 
     sys::shutdown(ours.as_fd(), Shutdown::Write).unwrap();
@@ -590,9 +595,12 @@ fn shutdown_ends_the_direction_it_names() {
     assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 
     theirs.write_all(b"a").unwrap(); // The other direction is still open.
-    assert_eq!(eventually(|| sys::recv(ours.as_fd(), &mut [0])).unwrap(), 1);
+    assert_eq!(
+        eventually(|| sys::recv(ours.as_fd(), &mut [0], 0)).unwrap(),
+        1
+    );
     sys::shutdown(ours.as_fd(), Shutdown::Read).unwrap();
-    assert_eq!(sys::recv(ours.as_fd(), &mut [0]).unwrap(), 0);
+    assert_eq!(sys::recv(ours.as_fd(), &mut [0], 0).unwrap(), 0);
 
     let no_socket = fs::File::open("/dev/null").unwrap();
     let error = sys::shutdown(no_socket.as_fd(), Shutdown::Both).unwrap_err();

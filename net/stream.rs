@@ -1,0 +1,258 @@
+//! The engine of byte streams: what [`TcpStream`](super::TcpStream) is thin over.
+//!
+//! Interface: [`Stream`], whose methods are those of the public type, which documents them. Each operation
+//! is written once, and serves the future, the `try_` and the `poll_` of it.
+//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*, made by
+//! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
+//! byte from it could make a read short that left something behind.
+//!
+//! It stands on the public [`AsyncFd`], and on one thing that is not public, the registration of that:
+//! whether a short read proves anything is known there, where events are.
+//!
+//! Read before: `async_fd`, `registration`. Read next: `tcp::stream`.
+
+use std::future::Future;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::sys;
+use crate::io::{AsyncFd, Interest};
+use crate::runtime::Handle;
+use crate::runtime::io::registration::Operation;
+use crate::task::coop::consume_budget;
+use crate::time::{Sleep, sleep};
+
+pub(super) struct Stream<T: AsFd> {
+    io: AsyncFd<T>,
+}
+
+impl<T: AsFd> Stream<T> {
+    /// A socket that is ours alone, or may be shared.
+    pub(super) fn new(socket: T, ours_alone: bool) -> io::Result<Stream<T>> {
+        // PRIORITY, to learn of urgent bytes: they make reads short (tcp(7)).
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        let io = AsyncFd::with_interest(socket, interest)?;
+        io.registration().set_short_reads_prove(ours_alone);
+        Ok(Stream { io })
+    }
+
+    pub(super) fn io(&self) -> &AsyncFd<T> {
+        &self.io
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.io.into_inner()
+    }
+
+    /// The socket, for a call of ours that reads nothing.
+    #[inline]
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.io.get_ref().as_fd()
+    }
+
+    /// From now on somebody else may read, peek or take urgent bytes: no short read is trusted.
+    pub(super) fn lend(&self) {
+        self.io.registration().set_short_reads_prove(false);
+    }
+
+    #[inline]
+    pub(super) fn read(&self, buf: &mut [u8]) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        registration.read(
+            buf.len(),
+            move |asked| sys::recv(socket, &mut buf[..*asked], 0),
+            move || sys::holds_bytes(socket),
+        )
+    }
+
+    pub(super) fn read_vectored(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        // A read is short of what was handed to the kernel, which is less than all if there are many.
+        let most = sys::offered(bufs);
+        let read = move |asked: &mut usize| {
+            let n = if *asked == most {
+                sys::recv_vectored(socket, bufs)?
+            } else {
+                sys::recv_vectored(socket, &mut sys::first_mut(bufs, *asked))?
+            };
+            // Where recvmsg(2) is refused, only the first buffer is read into, and full, it is not short.
+            if n == sys::first_len(bufs) {
+                *asked = n;
+            }
+            Ok(n)
+        };
+        registration.read(most, read, move || sys::holds_bytes(socket))
+    }
+
+    pub(super) async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read(&mut buf[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(filled)
+    }
+
+    pub(super) fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        let mut pause = None;
+        self.io.registration().wait().until_ready(move |wait, cx| {
+            if buf.is_empty() {
+                return nothing_read(cx);
+            }
+            loop {
+                if pause.is_some() && Handle::try_current().is_err() {
+                    // Nothing could end it.
+                    return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
+                }
+                ready!(Pause::poll(&mut pause, cx));
+                let peeked = wait.poll_io(cx, Interest::READABLE, || self.recv_peek(buf));
+                match ready!(peeked)? {
+                    Peeked::Bytes(n) => return Poll::Ready(Ok(n)),
+                    Peeked::NothingNew => Pause::begin(&mut pause),
+                }
+            }
+        })
+    }
+
+    pub(super) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return nothing_read(cx);
+        }
+        let peek = |_: &T| self.recv_peek(buf);
+        match ready!(self.io.poll_io(cx, Interest::READABLE, peek))? {
+            Peeked::Bytes(n) => Poll::Ready(Ok(n)),
+            Peeked::NothingNew if Handle::try_current().is_ok() => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Peeked::NothingNew => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+        }
+    }
+
+    #[inline]
+    pub(super) fn write(&self, buf: &[u8]) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        registration.write(buf.len(), move |n| sys::send(socket, &buf[..n]))
+    }
+
+    pub(super) fn write_vectored(
+        &self,
+        bufs: &[IoSlice<'_>],
+    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        let most = sys::offered(bufs);
+        registration.write(most, move |n| {
+            if n == most {
+                sys::send_vectored(socket, bufs)
+            } else {
+                sys::send_vectored(socket, &sys::first(bufs, n))
+            }
+        })
+    }
+
+    pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        registration.wait().until_ready(move |wait, cx| {
+            while !buf.is_empty() {
+                let send = || sys::send(socket, &buf[..registration.offer(buf.len())]);
+                let n = ready!(wait.poll_io(cx, Interest::WRITABLE, send))?;
+                buf = &buf[n..];
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    pub(super) fn try_io<R>(
+        &self,
+        interest: Interest,
+        op: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.lend();
+        self.io.try_io(interest, |_| op())
+    }
+
+    pub(super) async fn async_io<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.lend();
+        self.io.async_io(interest, |_| op()).await
+    }
+
+    /// Peeks. An EAGAIN of bytes that poll(2) sees is not believed, on no stream: SO_PEEK_OFF may have
+    /// been set on it, and then it means that nothing is behind what was peeked before. READABLE stays,
+    /// or a read would wait for bytes that are there (R10).
+    fn recv_peek(&self, buf: &mut [u8]) -> io::Result<Peeked> {
+        // A signal beside an urgent byte makes for another EAGAIN, which does not last (see `Registration::read`).
+        const TRIES: usize = 3;
+        let offered = self.io.registration().offer(buf.len());
+        for _ in 0..TRIES {
+            match sys::recv(self.socket(), &mut buf[..offered], libc::MSG_PEEK) {
+                Ok(n) => {
+                    self.io.registration().unprove_short_reads();
+                    return Ok(Peeked::Bytes(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !sys::holds_bytes(self.socket()) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Peeked::NothingNew)
+    }
+}
+
+/// A read into no room: 0, at once, as of recv(2). It counts as an operation, or a loop over it would
+/// never give way.
+fn nothing_read(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pin!(consume_budget()).poll(cx).map(|()| Ok(0))
+}
+
+/// What a peek saw.
+enum Peeked {
+    Bytes(usize),
+    /// Bytes are there, but the peek begins behind them.
+    NothingNew,
+}
+
+/// The pause of a peek that saw nothing new: there only if it ever comes to that.
+struct Pause {
+    sleep: Sleep,
+    next: Duration,
+}
+
+impl Pause {
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    fn begin(pause: &mut Option<Box<Pause>>) {
+        let pause = pause.get_or_insert_with(|| {
+            let (sleep, next) = (sleep(Duration::ZERO), Duration::from_millis(1));
+            Box::new(Pause { sleep, next })
+        });
+        pause.sleep = sleep(pause.next);
+        pause.next = Pause::LONGEST.min(pause.next * 2);
+    }
+
+    /// Pending while a pause lasts.
+    fn poll(pause: &mut Option<Box<Pause>>, cx: &mut Context<'_>) -> Poll<()> {
+        match pause {
+            Some(pause) => Pin::new(&mut pause.sleep).poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
