@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::sys;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
-use crate::runtime::io::registration::Operation;
+use crate::runtime::io::registration::Attempt;
 use crate::task::coop::consume_budget;
 use crate::time::{Sleep, sleep};
 
@@ -59,7 +59,7 @@ impl<T: AsFd> Stream<T> {
     }
 
     #[inline]
-    pub(super) fn read(&self, buf: &mut [u8]) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+    pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         registration.read(
             buf.len(),
@@ -71,7 +71,7 @@ impl<T: AsFd> Stream<T> {
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
-    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+    ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         // A read is short of what was handed to the kernel, which is less than all if there are many.
         let most = sys::offered(bufs);
@@ -142,7 +142,7 @@ impl<T: AsFd> Stream<T> {
     }
 
     #[inline]
-    pub(super) fn write(&self, buf: &[u8]) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+    pub(super) fn write(&self, buf: &[u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         registration.write(buf.len(), move |n| sys::send(socket, &buf[..n]))
     }
@@ -150,7 +150,7 @@ impl<T: AsFd> Stream<T> {
     pub(super) fn write_vectored(
         &self,
         bufs: &[IoSlice<'_>],
-    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+    ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         let most = sys::offered(bufs);
         registration.write(most, move |n| {
@@ -162,12 +162,13 @@ impl<T: AsFd> Stream<T> {
         })
     }
 
+    #[inline]
     pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         registration.wait().until_ready(move |wait, cx| {
             while !buf.is_empty() {
-                let send = || sys::send(socket, &buf[..registration.offer(buf.len())]);
-                let n = ready!(wait.poll_io(cx, Interest::WRITABLE, send))?;
+                let send = |n| sys::send(socket, &buf[..n]);
+                let n = ready!(wait.poll_write(cx, buf.len(), send))?;
                 buf = &buf[n..];
             }
             Poll::Ready(Ok(()))

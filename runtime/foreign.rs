@@ -38,7 +38,7 @@ pub(super) fn discard<T>(value: T) {
 }
 
 /// As [`discard`], of what mostly is not there.
-#[inline]
+#[inline(always)] // So that what is not there is one comparison.
 pub(super) fn discard_any<T>(value: Option<T>) {
     if let Some(value) = value {
         discard(value);

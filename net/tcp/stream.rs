@@ -22,6 +22,7 @@ use super::super::sys::{self, Connecting};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
+use crate::runtime::io::registration::Attempt;
 
 /// A TCP connection.
 ///
@@ -204,6 +205,7 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: no byte is taken but by the poll that returns it.
+    #[inline]
     pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.read(buf)
     }
@@ -258,6 +260,7 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: no byte is sent but by the poll that returns.
+    #[inline]
     pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.write(buf)
     }
@@ -281,6 +284,7 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: how much was written is lost.
+    #[inline]
     pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         self.stream.write_all(buf)
     }
@@ -323,6 +327,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; else as [`read`](TcpStream::read).
+    #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buf).try_now()
     }
@@ -339,6 +344,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// `WouldBlock` if there is none; else as [`write`](TcpStream::write).
+    #[inline]
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         self.stream.write(buf).try_now()
     }
@@ -384,6 +390,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
+    #[inline]
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.stream.read(buf).poll_once(cx)
     }
@@ -413,6 +420,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// As [`write`](TcpStream::write).
+    #[inline]
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.stream.write(buf).poll_once(cx)
     }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
 use super::interest::{Interest, Ready};
-use super::registration::Registration;
+use super::registration::{Attempt, Registration};
 use super::sources::Observed;
 use super::wait::Wait;
 use crate::runtime::name::slab::WaiterKey;
@@ -247,7 +247,7 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         op: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.registration.try_io(interest, || op(&self.inner))
+        self.registration.try_io(interest, |_| op(&self.inner))
     }
 }
 

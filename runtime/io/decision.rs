@@ -1,36 +1,39 @@
 //! May an operation be tried? A decision from plain facts, which does nothing.
 //!
-//! Interface: [`decide`]; the registration gathers the [`Facts`] and acts on the [`Decision`].
-//! Invariant: the first obstacle decides, in the order in which they stand in [`decide`]. So a child of a fork
-//! touches nothing of its parent's, whatever else is true, and an operation that no event could end is an
-//! error before it is tried.
+//! Interface: [`decide`], which asks the [`Facts`]; the registration acts on the [`Decision`].
+//! Invariant: the first obstacle decides, in the order in which they stand in [`decide`], and nothing behind
+//! it is asked. So a child of a fork touches nothing of its parent's, whatever else is true, and an operation
+//! that no event could end is an error before it is tried.
 //! Read next: `registration`.
 
-/// What is known of an operation before it is tried.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
-    /// This process is the child of one that had a runtime.
-    pub(crate) forked: bool,
-    pub(crate) standing: Standing,
-    /// Chaos has it interrupted.
-    pub(crate) interrupted: bool,
-    /// The task may make another operation in this poll.
-    pub(crate) budget_left: bool,
-    /// Some event could end a wait for this.
-    pub(crate) awaitable: bool,
+/// What can be known of an operation before it is tried.
+pub(crate) trait Facts {
+    /// True if this process is the child of one that had a runtime.
+    fn forked(&self) -> bool;
+    /// True if no runtime runs on this thread.
+    fn outside(&self) -> bool;
+    /// True if chaos has the operation interrupted. It may say otherwise the next time.
+    fn interrupted(&self) -> bool;
+    /// True if the task may make another operation in this poll.
+    fn budget_left(&self) -> bool;
+    /// True if some event could end a wait for this.
+    fn awaitable(&self) -> bool;
+    fn standing(&self) -> Standing;
 }
 
-/// Where a descriptor is registered, seen from the thread that asks.
+/// Where a descriptor is registered, seen from the thread that asks, which is not outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Wherever it is, no runtime runs on this thread.
-    Outside,
     /// With another runtime than the current one.
     Elsewhere,
     /// Nowhere yet: the current runtime would be its home.
     Unregistered,
-    /// With the current runtime, where it counts as ready or not; `None` if its source has gone.
-    Home { ready: Option<bool> },
+    /// With the current runtime, and it counts as ready.
+    Ready,
+    /// With the current runtime, and it would block.
+    NotReady,
+    /// It was with the current runtime, and its source has gone.
+    Gone,
 }
 
 /// What the operation may do.
@@ -48,34 +51,36 @@ pub(crate) enum Decision {
     GiveWay,
     /// Wait: nothing is ready.
     Wait,
-    /// Errors, before it is tried.
+    /// Fail, before it is tried: in the child of a fork.
     Forked,
+    /// Fail, before it is tried: no event could end a wait.
     NeverReported,
+    /// Fail, before it is tried: the source has gone.
     NotAtHome,
 }
 
 #[inline]
-pub(crate) fn decide(facts: Facts) -> Decision {
-    if facts.forked {
+pub(crate) fn decide(facts: &impl Facts) -> Decision {
+    if facts.forked() {
         return Decision::Forked;
     }
-    if facts.standing == Standing::Outside {
+    if facts.outside() {
         return Decision::TryElsewhere;
     }
-    if facts.interrupted {
+    if facts.interrupted() {
         return Decision::AskAgain;
     }
-    if !facts.budget_left {
+    if !facts.budget_left() {
         return Decision::GiveWay;
     }
-    if !facts.awaitable {
+    if !facts.awaitable() {
         return Decision::NeverReported;
     }
-    match facts.standing {
-        Standing::Outside | Standing::Elsewhere => Decision::TryElsewhere,
+    match facts.standing() {
+        Standing::Elsewhere => Decision::TryElsewhere,
         Standing::Unregistered => Decision::TryUnregistered,
-        Standing::Home { ready: Some(true) } => Decision::Try,
-        Standing::Home { ready: Some(false) } => Decision::Wait,
-        Standing::Home { ready: None } => Decision::NotAtHome,
+        Standing::Ready => Decision::Try,
+        Standing::NotReady => Decision::Wait,
+        Standing::Gone => Decision::NotAtHome,
     }
 }

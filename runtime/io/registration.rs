@@ -23,7 +23,7 @@ use std::task::{Context, Poll, ready};
 use super::decision::{Decision, Facts, Standing, decide};
 use super::errors;
 use super::interest::{Interest, Ready};
-use super::sources::Observed;
+use super::sources::{Observed, Sources};
 use super::wait::Wait;
 use crate::runtime::context;
 use crate::runtime::core::Core;
@@ -68,14 +68,14 @@ impl Registration {
 
     /// Tries `op`; while it would block, waits for `interest` and tries again. EINTR is retried.
     ///
-    /// `op` is foreign code, and is called with no borrow held.
+    /// `op` is foreign code, and is called with no borrow held, and with the runtime that tries it.
     #[inline]
     pub(super) fn poll_io<R>(
         &self,
         cx: &Context<'_>,
         interest: Interest,
         key: &mut WaiterKey,
-        op: &mut impl FnMut() -> io::Result<R>,
+        op: &mut impl FnMut(Option<&Core>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
             let core = match self.ask(cx, interest, key) {
@@ -85,7 +85,7 @@ impl Registration {
                 Answer::Elsewhere => return Poll::Ready(spend_on(self.try_elsewhere(op))),
                 Answer::Error(error) => return Poll::Ready(spend_on(Err(error))),
             };
-            match op() {
+            match op(Some(&core)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if let Err(error) = self.would_block(&core, interest) {
                         return Poll::Ready(spend_on(Err(error)));
@@ -122,48 +122,39 @@ impl Registration {
     /// Asks whether an operation may be tried. If not, its waker is stored or woken.
     fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
         let current = context::current();
-        let decision = decide(self.facts(current.as_deref(), interest));
-        match (decision, current) {
-            (Decision::Forked, _) => Answer::Error(sys::forked_child_error()),
-            (Decision::TryElsewhere, _) | (_, None) => Answer::Elsewhere,
-            (Decision::AskAgain, _) => Answer::Interrupted,
-            (Decision::Try, Some(core)) => {
+        let decision = decide(&Asked {
+            registration: self,
+            current: current.as_deref(),
+            interest,
+        });
+        let Some(core) = current else {
+            return match decision {
+                Decision::Forked => Answer::Error(sys::forked_child_error()),
+                _ => Answer::Elsewhere,
+            };
+        };
+        match decision {
+            Decision::Try => {
                 // The event that made it ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
                 Answer::Ready(core)
             }
-            (Decision::TryUnregistered, Some(core)) => Answer::Unregistered(core),
-            (Decision::GiveWay, Some(core)) => {
-                core.executor.budget.give_way(cx);
-                Answer::Wait
-            }
-            (Decision::Wait, Some(core)) => match self.source.get() {
+            Decision::Wait => match self.source.get() {
                 Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
                 _ => Answer::Error(errors::not_at_home()),
             },
-            (Decision::NeverReported, _) => {
+            Decision::TryUnregistered => Answer::Unregistered(core),
+            Decision::TryElsewhere => Answer::Elsewhere,
+            Decision::AskAgain => Answer::Interrupted,
+            Decision::GiveWay => {
+                core.executor.budget.give_way(cx);
+                Answer::Wait
+            }
+            Decision::Forked => Answer::Error(sys::forked_child_error()),
+            Decision::NeverReported => {
                 Answer::Error(errors::never_reported(interest, self.interest))
             }
-            (Decision::NotAtHome, _) => Answer::Error(errors::not_at_home()),
-        }
-    }
-
-    #[inline]
-    fn facts(&self, current: Option<&Core>, interest: Interest) -> Facts {
-        let standing = match (current, self.source.get()) {
-            (None, _) => Standing::Outside,
-            (Some(_), None) => Standing::Unregistered,
-            (Some(core), Some(&name)) if core.is_home_of(name) => Standing::Home {
-                ready: core.reactor.sources.is_ready(name, interest),
-            },
-            (Some(_), Some(_)) => Standing::Elsewhere,
-        };
-        Facts {
-            forked: sys::is_forked_child(),
-            standing,
-            interrupted: current.is_some_and(|core| core.chaos.says(8)),
-            budget_left: current.is_some_and(|core| core.executor.budget.is_left()),
-            awaitable: self.is_awaitable(interest),
+            Decision::NotAtHome => Answer::Error(errors::not_at_home()),
         }
     }
 
@@ -202,24 +193,27 @@ impl Registration {
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,
-        op: impl FnOnce() -> io::Result<R>,
+        op: impl FnOnce(Option<&Core>) -> io::Result<R>,
     ) -> io::Result<R> {
         sys::refuse_in_forked_child()?;
         if !self.is_awaitable(interest) {
             return Err(errors::never_reported(interest, self.interest));
         }
-        let is_ready = self.at_home(|core, name| {
+        let core = context::current();
+        // Where this is not at home, the name finds nothing (R6).
+        if let (Some(core), Some(&name)) = (&core, self.source.get()) {
             // Chaos: as if the event that reported it were still to come. Readiness is kept, so
             // the wait that follows ends at once.
-            let unheard = core.chaos.says(8);
-            Some(!unheard && core.reactor.sources.is_ready(name, interest)?)
-        });
-        if is_ready.flatten() == Some(false) {
-            return Err(io::ErrorKind::WouldBlock.into());
+            let is_ready = core.reactor.sources.is_ready(name, interest);
+            if is_ready == Some(false) || is_ready == Some(true) && core.chaos.says(8) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         }
-        let outcome = op();
+        let outcome = op(core.as_deref());
         if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            self.at_home(|core, name| core.reactor.sources.clear(name, interest));
+            self.with_sources(core.as_deref(), |sources, name| {
+                sources.clear(name, interest);
+            });
         }
         outcome
     }
@@ -233,7 +227,7 @@ impl Registration {
     /// fewer, to make it short.
     #[inline]
     pub(crate) fn offer(&self, len: usize) -> usize {
-        context::with_current(|core| core.chaos.offer(len)).unwrap_or(len)
+        offer(context::current().as_deref(), len)
     }
 
     /// From here on a short read proves that the descriptor is drained, or does not any more: the next
@@ -260,13 +254,13 @@ impl Registration {
         len: usize,
         mut op: impl FnMut(&mut usize) -> io::Result<usize>,
         holds_bytes: impl Fn() -> bool,
-    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
+    ) -> impl Attempt<Output = io::Result<usize>> {
         let interest = (len > 0).then_some(Interest::READABLE);
-        Operation::new(self, interest, move || {
+        Operation::new(self, interest, move |core: Option<&Core>| {
             if len == 0 {
                 return Ok(0);
             }
-            self.read_now(len, &mut op, &holds_bytes)
+            self.read_now(core, len, &mut op, &holds_bytes)
         })
     }
 
@@ -277,21 +271,22 @@ impl Registration {
     #[inline]
     fn read_now(
         &self,
+        core: Option<&Core>,
         len: usize,
         op: &mut impl FnMut(&mut usize) -> io::Result<usize>,
         holds_bytes: &impl Fn() -> bool,
     ) -> io::Result<usize> {
-        let mut asked = self.offer(len);
+        let mut asked = offer(core, len);
         loop {
             match op(&mut asked) {
                 Ok(n) => {
                     if n > 0 && n < asked && self.short_reads_prove() {
-                        self.clear_drained();
+                        self.clear_drained(core);
                     }
                     return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let certain = self.short_reads_prove() && !self.short_reads_are_unproved();
+                    let certain = self.short_reads_prove() && !self.short_reads_are_unproved(core);
                     if certain || !holds_bytes() {
                         return Err(error);
                     }
@@ -307,14 +302,22 @@ impl Registration {
         &self,
         len: usize,
         mut op: impl FnMut(usize) -> io::Result<usize>,
-    ) -> Operation<'_, impl FnMut() -> io::Result<usize>> {
-        Operation::new(self, Some(Interest::WRITABLE), move || op(self.offer(len)))
+    ) -> impl Attempt<Output = io::Result<usize>> {
+        Operation::new(
+            self,
+            Some(Interest::WRITABLE),
+            move |core: Option<&Core>| op(offer(core, len)),
+        )
     }
 
     /// Any operation.
     #[inline]
-    pub(crate) fn operation<F>(&self, interest: Interest, op: F) -> Operation<'_, F> {
-        Operation::new(self, Some(interest), op)
+    pub(super) fn operation<R>(
+        &self,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> impl Attempt<Output = io::Result<R>> {
+        Operation::new(self, Some(interest), move |_: Option<&Core>| op())
     }
 
     /// The waiter of a future of several steps.
@@ -327,19 +330,29 @@ impl Registration {
         self.short_reads_prove.load(Ordering::Relaxed)
     }
 
-    fn short_reads_are_unproved(&self) -> bool {
-        self.at_home(|core, name| core.reactor.sources.short_reads_are_unproved(name))
+    fn short_reads_are_unproved(&self, core: Option<&Core>) -> bool {
+        self.with_sources(core, Sources::short_reads_are_unproved)
             .unwrap_or(false)
     }
 
     /// A read was short where that proves something.
     #[inline]
-    fn clear_drained(&self) {
+    fn clear_drained(&self, core: Option<&Core>) {
         // An urgent byte may have ended it, of which epoll speaks only if asked to.
-        if !self.interest.is_priority() {
-            return;
+        if self.interest.is_priority() {
+            self.with_sources(core, Sources::clear_drained);
         }
-        self.at_home(|core, name| core.reactor.sources.clear_drained(name));
+    }
+
+    /// Asks the sources of `core`, where the name finds nothing if this is registered elsewhere (R6).
+    #[inline]
+    fn with_sources<R>(
+        &self,
+        core: Option<&Core>,
+        ask: impl FnOnce(&Sources, Name) -> R,
+    ) -> Option<R> {
+        let (core, name) = (core?, *self.source.get()?);
+        Some(ask(&core.reactor.sources, name))
     }
 
     /// True if some event could end a wait for this. Errors are reported whatever was asked for.
@@ -377,12 +390,15 @@ impl Registration {
     }
 
     /// Where it cannot wait, an operation is tried all the same.
-    fn try_elsewhere<R>(&self, op: &mut impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    fn try_elsewhere<R>(
+        &self,
+        op: &mut impl FnMut(Option<&Core>) -> io::Result<R>,
+    ) -> io::Result<R> {
         // Not for ever: it has no way to let others run.
         const TRIES: usize = 128;
         let mut tries = 1;
         loop {
-            match op() {
+            match op(None) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(self.nowhere_to_wait());
                 }
@@ -403,6 +419,56 @@ impl Registration {
     }
 }
 
+/// An operation, as [`decide`] asks about it.
+struct Asked<'a> {
+    registration: &'a Registration,
+    current: Option<&'a Core>,
+    interest: Interest,
+}
+
+impl Facts for Asked<'_> {
+    #[inline]
+    fn forked(&self) -> bool {
+        sys::is_forked_child()
+    }
+
+    #[inline]
+    fn outside(&self) -> bool {
+        self.current.is_none()
+    }
+
+    #[inline]
+    fn interrupted(&self) -> bool {
+        self.current.is_some_and(|core| core.chaos.says(8))
+    }
+
+    #[inline]
+    fn budget_left(&self) -> bool {
+        self.current
+            .is_some_and(|core| core.executor.budget.is_left())
+    }
+
+    #[inline]
+    fn awaitable(&self) -> bool {
+        self.registration.is_awaitable(self.interest)
+    }
+
+    #[inline]
+    fn standing(&self) -> Standing {
+        match (self.current, self.registration.source.get()) {
+            (_, None) => Standing::Unregistered,
+            (Some(core), Some(&name)) if core.is_home_of(name) => {
+                match core.reactor.sources.is_ready(name, self.interest) {
+                    Some(true) => Standing::Ready,
+                    Some(false) => Standing::NotReady,
+                    None => Standing::Gone,
+                }
+            }
+            _ => Standing::Elsewhere,
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         let Some(&name) = self.source.get() else {
@@ -419,8 +485,17 @@ impl Drop for Registration {
     }
 }
 
-/// An operation that is tried until it does not block: a future, a try or a poll, whichever is called.
-pub(crate) struct Operation<'a, F> {
+/// An operation in any of its three forms: await it, or call one of these.
+pub(crate) trait Attempt: Future {
+    /// Tries once, without waiting; see [`Registration::try_io`].
+    fn try_now(self) -> Self::Output;
+
+    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
+    fn poll_once(self, cx: &mut Context<'_>) -> Poll<Self::Output>;
+}
+
+/// An operation that is tried until it does not block.
+pub(super) struct Operation<'a, F> {
     wait: Wait<'a>,
     /// `None` of one that never waits.
     interest: Option<Interest>,
@@ -440,25 +515,23 @@ impl<'a, F> Operation<'a, F> {
     }
 }
 
-impl<R, F: FnMut() -> io::Result<R>> Operation<'_, F> {
-    /// Tries once, without waiting; see [`Registration::try_io`].
+impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
     #[inline]
-    pub(crate) fn try_now(mut self) -> io::Result<R> {
+    fn try_now(mut self) -> io::Result<R> {
         match self.interest {
             Some(interest) => self.wait.registration.try_io(interest, self.op),
-            None => (self.op)(),
+            None => (self.op)(None),
         }
     }
 
-    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
     #[inline]
-    pub(crate) fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         self.wait.key = WaiterKey::POLLED;
         Pin::new(&mut self).poll(cx)
     }
 }
 
-impl<R, F: FnMut() -> io::Result<R>> Future for Operation<'_, F> {
+impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
     type Output = io::Result<R>;
 
     #[inline]
@@ -468,7 +541,7 @@ impl<R, F: FnMut() -> io::Result<R>> Future for Operation<'_, F> {
         let Wait { registration, key } = &mut this.wait;
         let polled = match this.interest {
             Some(interest) => registration.poll_io(cx, interest, key, &mut this.op),
-            None => spend_at_once(cx).map(|()| (this.op)()),
+            None => spend_at_once(cx).map(|()| (this.op)(None)),
         };
         this.done = polled.is_ready();
         polled
@@ -477,6 +550,12 @@ impl<R, F: FnMut() -> io::Result<R>> Future for Operation<'_, F> {
 
 // Nothing in it is pinned: the operation is called, and never polled.
 impl<F> Unpin for Operation<'_, F> {}
+
+/// All of `len` bytes, but under chaos sometimes fewer.
+#[inline]
+pub(super) fn offer(core: Option<&Core>, len: usize) -> usize {
+    core.map_or(len, |core| core.chaos.offer(len))
+}
 
 /// What a future of an operation panics with when it is polled again: what was read or written once is not
 /// to be read or written again.

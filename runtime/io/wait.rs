@@ -9,8 +9,9 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::interest::Interest;
-use super::registration::{POLLED_AFTER_READY, Registration};
+use super::registration::{POLLED_AFTER_READY, Registration, offer};
 use super::sources::Observed;
+use crate::runtime::core::Core;
 use crate::runtime::name::slab::WaiterKey;
 
 /// The waiter of a future: it is removed when the future is dropped, wherever that is. It waits for
@@ -58,7 +59,20 @@ impl<'a> Wait<'a> {
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         self.registration
-            .poll_io(cx, interest, &mut self.key, &mut op)
+            .poll_io(cx, interest, &mut self.key, &mut |_| op())
+    }
+
+    /// See [`Registration::write`].
+    #[inline]
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        len: usize,
+        mut op: impl FnMut(usize) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut op = |core: Option<&Core>| op(offer(core, len));
+        self.registration
+            .poll_io(cx, Interest::WRITABLE, &mut self.key, &mut op)
     }
 
     /// See [`Registration::poll_ready`].
