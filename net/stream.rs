@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::sys;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
-use crate::runtime::io::registration::Attempt;
+use crate::runtime::io::operation::{self, Attempt, Wait};
 use crate::task::coop::consume_budget;
 use crate::time::{Sleep, sleep};
 
@@ -61,7 +61,8 @@ impl<T: AsFd> Stream<T> {
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        registration.read(
+        operation::read(
+            registration,
             buf.len(),
             move |asked| sys::recv(socket, &mut buf[..*asked], 0),
             move || sys::holds_bytes(socket),
@@ -87,7 +88,7 @@ impl<T: AsFd> Stream<T> {
             }
             Ok(n)
         };
-        registration.read(most, read, move || sys::holds_bytes(socket))
+        operation::read(registration, most, read, move || sys::holds_bytes(socket))
     }
 
     pub(super) async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -103,7 +104,7 @@ impl<T: AsFd> Stream<T> {
 
     pub(super) fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let mut pause = None;
-        self.io.registration().wait().until_ready(move |wait, cx| {
+        Wait::new(self.io.registration()).until_ready(move |wait, cx| {
             if buf.is_empty() {
                 return nothing_read(cx);
             }
@@ -144,7 +145,9 @@ impl<T: AsFd> Stream<T> {
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        registration.write(buf.len(), move |n| sys::send(socket, &buf[..n]))
+        operation::write(registration, buf.len(), move |n| {
+            sys::send(socket, &buf[..n])
+        })
     }
 
     pub(super) fn write_vectored(
@@ -153,7 +156,7 @@ impl<T: AsFd> Stream<T> {
     ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         let most = sys::offered(bufs);
-        registration.write(most, move |n| {
+        operation::write(registration, most, move |n| {
             if n == most {
                 sys::send_vectored(socket, bufs)
             } else {
@@ -165,7 +168,7 @@ impl<T: AsFd> Stream<T> {
     #[inline]
     pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        registration.wait().until_ready(move |wait, cx| {
+        Wait::new(registration).until_ready(move |wait, cx| {
             while !buf.is_empty() {
                 let send = |n| sys::send(socket, &buf[..n]);
                 let n = ready!(wait.poll_write(cx, buf.len(), send))?;

@@ -22,7 +22,7 @@ use super::super::sys::{self, Connecting};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
-use crate::runtime::io::registration::Attempt;
+use crate::runtime::io::operation::Attempt;
 
 /// A TCP connection.
 ///

@@ -13,9 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
 use super::interest::{Interest, Ready};
-use super::registration::{Attempt, Registration};
+use super::operation::{self, Attempt, Wait};
+use super::registration::Registration;
 use super::sources::Observed;
-use super::wait::Wait;
 use crate::runtime::name::slab::WaiterKey;
 use crate::runtime::sys;
 
@@ -207,8 +207,7 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> impl Future<Output = io::Result<R>> {
-        self.registration
-            .operation(interest, move || op(&self.inner))
+        operation::any(&self.registration, interest, move || op(&self.inner))
     }
 
     /// What the streams of `net` are made on.
@@ -229,9 +228,7 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.registration
-            .operation(interest, || op(&self.inner))
-            .poll_once(cx)
+        operation::any(&self.registration, interest, || op(&self.inner)).poll_once(cx)
     }
 
     /// Tries `op` once, without waiting, and remembers it if that would block. While it is

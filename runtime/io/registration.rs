@@ -1,30 +1,29 @@
 //! A registration: a descriptor and the name of its source, given when it first has to wait.
 //!
 //! Interface: [`Registration::poll_io`] tries an operation and waits only if it would block;
-//! [`poll_ready`](Registration::poll_ready) waits for a report; [`Wait`] owns the waiter of a
-//! future; dropping the registration deregisters.
+//! [`poll_ready`](Registration::poll_ready) waits for a report; [`read_now`](Registration::read_now) judges
+//! what a read proves; dropping the registration deregisters.
 //!
 //! Invariant: a descriptor has one home, the runtime in which it first had to wait, and a
 //! registration is plain data, so it may be sent and shared. Elsewhere its operations are tried
 //! all the same; one that would have to wait there is an error that says so. It does not migrate:
 //! two halves on two runtimes would chase each other for ever.
 //!
-//! Read before: `reactor`. Read next: `async_fd`, the public door.
+//! Over 400 lines because what an operation may do here and what it proves are one matter (R4, R10).
+//!
+//! Read before: `reactor`, `decision`. Read next: `operation`, then `async_fd`, the public door.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::decision::{Decision, Facts, Standing, decide};
 use super::errors;
 use super::interest::{Interest, Ready};
 use super::sources::{Observed, Sources};
-use super::wait::Wait;
 use crate::runtime::context;
 use crate::runtime::core::Core;
 use crate::runtime::name::place::{self, Command};
@@ -245,31 +244,14 @@ impl Registration {
         self.at_home(|core, name| core.reactor.sources.unprove_short_reads(name));
     }
 
-    /// A read by `op` into room for `len` bytes; into no room 0 bytes are read at once, without a system
-    /// call. `op` is called with the number of bytes that it should ask for, and may lower that number if it
-    /// asks for less; `holds_bytes` tells whether there is something to read.
-    #[inline]
-    pub(crate) fn read(
-        &self,
-        len: usize,
-        mut op: impl FnMut(&mut usize) -> io::Result<usize>,
-        holds_bytes: impl Fn() -> bool,
-    ) -> impl Attempt<Output = io::Result<usize>> {
-        let interest = (len > 0).then_some(Interest::READABLE);
-        Operation::new(self, interest, move |core: Option<&Core>| {
-            if len == 0 {
-                return Ok(0);
-            }
-            self.read_now(core, len, &mut op, &holds_bytes)
-        })
-    }
-
+    /// Reads once, by `op`, into room for `len` bytes; see [`read`](super::operation::read).
+    ///
     /// A short read counts as EAGAIN where it [proves](Registration::set_short_reads_prove) that nothing is
     /// left. And where it proves nothing, EAGAIN is not believed but asked about: where an urgent byte may
     /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would strand them
     /// (R10). A read of 0 bytes is the end, and the next read says so again.
     #[inline]
-    fn read_now(
+    pub(super) fn read_now(
         &self,
         core: Option<&Core>,
         len: usize,
@@ -294,36 +276,6 @@ impl Registration {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// A write by `op`, which is called with the number of bytes that it should offer.
-    #[inline]
-    pub(crate) fn write(
-        &self,
-        len: usize,
-        mut op: impl FnMut(usize) -> io::Result<usize>,
-    ) -> impl Attempt<Output = io::Result<usize>> {
-        Operation::new(
-            self,
-            Some(Interest::WRITABLE),
-            move |core: Option<&Core>| op(offer(core, len)),
-        )
-    }
-
-    /// Any operation.
-    #[inline]
-    pub(super) fn operation<R>(
-        &self,
-        interest: Interest,
-        mut op: impl FnMut() -> io::Result<R>,
-    ) -> impl Attempt<Output = io::Result<R>> {
-        Operation::new(self, Some(interest), move |_: Option<&Core>| op())
-    }
-
-    /// The waiter of a future of several steps.
-    #[inline]
-    pub(crate) fn wait(&self) -> Wait<'_> {
-        Wait::new(self)
     }
 
     fn short_reads_prove(&self) -> bool {
@@ -485,90 +437,10 @@ impl Drop for Registration {
     }
 }
 
-/// An operation in any of its three forms: await it, or call one of these.
-pub(crate) trait Attempt: Future {
-    /// Tries once, without waiting; see [`Registration::try_io`].
-    fn try_now(self) -> Self::Output;
-
-    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
-    fn poll_once(self, cx: &mut Context<'_>) -> Poll<Self::Output>;
-}
-
-/// An operation that is tried until it does not block.
-pub(super) struct Operation<'a, F> {
-    wait: Wait<'a>,
-    /// `None` of one that never waits.
-    interest: Option<Interest>,
-    op: F,
-    done: bool,
-}
-
-impl<'a, F> Operation<'a, F> {
-    #[inline]
-    fn new(registration: &'a Registration, interest: Option<Interest>, op: F) -> Operation<'a, F> {
-        Operation {
-            wait: Wait::new(registration),
-            interest,
-            op,
-            done: false,
-        }
-    }
-}
-
-impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
-    #[inline]
-    fn try_now(mut self) -> io::Result<R> {
-        match self.interest {
-            Some(interest) => self.wait.registration.try_io(interest, self.op),
-            None => (self.op)(None),
-        }
-    }
-
-    #[inline]
-    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        self.wait.key = WaiterKey::POLLED;
-        Pin::new(&mut self).poll(cx)
-    }
-}
-
-impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
-    type Output = io::Result<R>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        let this = self.get_mut();
-        assert!(!this.done, "{POLLED_AFTER_READY}");
-        let Wait { registration, key } = &mut this.wait;
-        let polled = match this.interest {
-            Some(interest) => registration.poll_io(cx, interest, key, &mut this.op),
-            None => spend_at_once(cx).map(|()| (this.op)(None)),
-        };
-        this.done = polled.is_ready();
-        polled
-    }
-}
-
-// Nothing in it is pinned: the operation is called, and never polled.
-impl<F> Unpin for Operation<'_, F> {}
-
 /// All of `len` bytes, but under chaos sometimes fewer.
 #[inline]
 pub(super) fn offer(core: Option<&Core>, len: usize) -> usize {
     core.map_or(len, |core| core.chaos.offer(len))
-}
-
-/// What a future of an operation panics with when it is polled again: what was read or written once is not
-/// to be read or written again.
-pub(super) const POLLED_AFTER_READY: &str = "a read or write was polled after it was ready";
-
-/// What does nothing counts as an operation, too, or a loop over it would never give way.
-fn spend_at_once(cx: &Context<'_>) -> Poll<()> {
-    let Some(core) = context::current() else {
-        return Poll::Ready(());
-    };
-    ready!(core.executor.budget.poll(cx));
-    core.executor.budget.spend();
-    Poll::Ready(())
 }
 
 /// What a task gets where its descriptor cannot wait spends budget, too: a server that logs an error

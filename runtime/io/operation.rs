@@ -1,0 +1,220 @@
+//! Operations as futures: of one step, in any of their three forms, or of several steps.
+//!
+//! Interface: [`read`], [`write`] and [`any`] are one step, to be awaited, tried or polled ([`Attempt`]);
+//! [`Wait`] owns the waiter of a future, and [`Wait::until_ready`] makes a future of several steps.
+//! Invariant: a future that is dropped waits no longer, wherever it is dropped.
+//! Read before: `registration`. Read next: `async_fd`.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::interest::Interest;
+use super::registration::{Registration, offer};
+use super::sources::Observed;
+use crate::runtime::context;
+use crate::runtime::core::Core;
+use crate::runtime::name::slab::WaiterKey;
+
+/// A read by `op` into room for `len` bytes; into no room 0 bytes are read at once, without a system
+/// call. `op` is called with the number of bytes that it should ask for, and may lower that number if it
+/// asks for less; `holds_bytes` tells whether there is something to read.
+#[inline]
+pub(crate) fn read(
+    registration: &Registration,
+    len: usize,
+    mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+    holds_bytes: impl Fn() -> bool,
+) -> impl Attempt<Output = io::Result<usize>> {
+    let interest = (len > 0).then_some(Interest::READABLE);
+    Operation::new(registration, interest, move |core: Option<&Core>| {
+        if len == 0 {
+            return Ok(0);
+        }
+        registration.read_now(core, len, &mut op, &holds_bytes)
+    })
+}
+
+/// A write by `op`, which is called with the number of bytes that it should offer.
+#[inline]
+pub(crate) fn write(
+    registration: &Registration,
+    len: usize,
+    mut op: impl FnMut(usize) -> io::Result<usize>,
+) -> impl Attempt<Output = io::Result<usize>> {
+    let interest = Some(Interest::WRITABLE);
+    Operation::new(registration, interest, move |core: Option<&Core>| {
+        op(offer(core, len))
+    })
+}
+
+/// Any operation.
+#[inline]
+pub(super) fn any<R>(
+    registration: &Registration,
+    interest: Interest,
+    mut op: impl FnMut() -> io::Result<R>,
+) -> impl Attempt<Output = io::Result<R>> {
+    Operation::new(registration, Some(interest), move |_: Option<&Core>| op())
+}
+
+/// An operation in any of its three forms: await it, or call one of these.
+pub(crate) trait Attempt: Future {
+    /// Tries once, without waiting; see [`Registration::try_io`].
+    fn try_now(self) -> Self::Output;
+
+    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
+    fn poll_once(self, cx: &mut Context<'_>) -> Poll<Self::Output>;
+}
+
+/// An operation that is tried until it does not block.
+struct Operation<'a, F> {
+    wait: Wait<'a>,
+    /// `None` of one that never waits.
+    interest: Option<Interest>,
+    op: F,
+    done: bool,
+}
+
+impl<'a, F> Operation<'a, F> {
+    #[inline]
+    fn new(registration: &'a Registration, interest: Option<Interest>, op: F) -> Operation<'a, F> {
+        Operation {
+            wait: Wait::new(registration),
+            interest,
+            op,
+            done: false,
+        }
+    }
+}
+
+impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
+    #[inline]
+    fn try_now(mut self) -> io::Result<R> {
+        match self.interest {
+            Some(interest) => self.wait.registration.try_io(interest, self.op),
+            None => (self.op)(None),
+        }
+    }
+
+    #[inline]
+    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.wait.key = WaiterKey::POLLED;
+        Pin::new(&mut self).poll(cx)
+    }
+}
+
+impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
+    type Output = io::Result<R>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = self.get_mut();
+        assert!(!this.done, "{POLLED_AFTER_READY}");
+        let Wait { registration, key } = &mut this.wait;
+        let polled = match this.interest {
+            Some(interest) => registration.poll_io(cx, interest, key, &mut this.op),
+            None => spend_at_once(cx).map(|()| (this.op)(None)),
+        };
+        this.done = polled.is_ready();
+        polled
+    }
+}
+
+// Nothing in it is pinned: the operation is called, and never polled.
+impl<F> Unpin for Operation<'_, F> {}
+
+/// The waiter of a future: it is removed when the future is dropped, wherever that is. It waits for
+/// one interest in all its life.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    registration: &'a Registration,
+    key: WaiterKey,
+}
+
+impl<'a> Wait<'a> {
+    pub(crate) fn new(registration: &'a Registration) -> Wait<'a> {
+        Wait {
+            registration,
+            key: WaiterKey::UNSET,
+        }
+    }
+
+    /// The future that polls `poll` until that is ready. An async fn would do the same, but it keeps
+    /// each argument twice, once as it came and once in its body.
+    ///
+    /// # Panics
+    /// When it is polled after it was ready, as an async fn does: what was read or written once is
+    /// not to be read or written again.
+    #[inline]
+    pub(crate) fn until_ready<R>(
+        mut self,
+        mut poll: impl FnMut(&mut Wait<'a>, &mut Context<'_>) -> Poll<R>,
+    ) -> impl Future<Output = R> {
+        let mut done = false;
+        poll_fn(move |cx| {
+            assert!(!done, "{POLLED_AFTER_READY}");
+            let polled = poll(&mut self, cx);
+            done = polled.is_ready();
+            polled
+        })
+    }
+
+    /// See [`Registration::poll_io`].
+    #[inline]
+    pub(crate) fn poll_io<R>(
+        &mut self,
+        cx: &Context<'_>,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.registration
+            .poll_io(cx, interest, &mut self.key, &mut |_| op())
+    }
+
+    /// See [`write`].
+    #[inline]
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &Context<'_>,
+        len: usize,
+        mut op: impl FnMut(usize) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let mut op = |core: Option<&Core>| op(offer(core, len));
+        self.registration
+            .poll_io(cx, Interest::WRITABLE, &mut self.key, &mut op)
+    }
+
+    /// See [`Registration::poll_ready`].
+    pub(super) fn poll_ready(
+        &mut self,
+        cx: &Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<Observed>> {
+        self.registration.poll_ready(cx, interest, &mut self.key)
+    }
+}
+
+impl Drop for Wait<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.key.is_owned() {
+            self.registration.forget(self.key);
+        }
+    }
+}
+
+/// What a future of an operation panics with when it is polled again: what was read or written once is not
+/// to be read or written again.
+const POLLED_AFTER_READY: &str = "a read or write was polled after it was ready";
+
+/// What does nothing counts as an operation, too, or a loop over it would never give way.
+fn spend_at_once(cx: &Context<'_>) -> Poll<()> {
+    let Some(core) = context::current() else {
+        return Poll::Ready(());
+    };
+    ready!(core.executor.budget.poll(cx));
+    core.executor.budget.spend();
+    Poll::Ready(())
+}
