@@ -21,7 +21,8 @@ use std::time::Duration;
 use super::sys;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
-use crate::runtime::io::operation::{self, Attempt, Wait};
+pub(super) use crate::runtime::io::operation::Attempt;
+use crate::runtime::io::operation::{self, Wait};
 use crate::task::coop::consume_budget;
 use crate::time::{Sleep, sleep};
 

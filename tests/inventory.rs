@@ -38,7 +38,7 @@ const EXERCISED: [(&str, &str); 41] = [
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
     (
-        "net/sys/stream.rs recv_with",
+        "net/sys/stream.rs recv",
         "peeked_bytes_stay_in_the_socket",
     ),
     (
@@ -170,17 +170,17 @@ const EXERCISED: [(&str, &str); 41] = [
         "a_listener_made_after_restore_default_hears_again",
     ),
     (
-        "runtime/task.rs TaskCell::with_stage",
+        "runtime/task/cell.rs TaskCell::with_stage",
         "a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker",
     ),
     (
-        "runtime/waker.rs waker",
+        "runtime/name/waker.rs waker",
         "a_waker_is_two_words_and_needs_no_drop",
     ),
 ];
 
 /// Who can bring about a panic in a function that is not public itself, or that says so elsewhere.
-const PANICS: [(&str, &str); 28] = [
+const PANICS: [(&str, &str); 29] = [
     (
         "net/tcp/split.rs OwnedReadHalf::reunite",
         "nobody: there are two halves, and the other is in hand",
@@ -190,66 +190,70 @@ const PANICS: [(&str, &str); 28] = [
         "documented at each public function that calls it, listed here too",
     ),
     (
-        "runtime/executor.rs Executor::adopt",
+        "runtime/task/executor.rs Executor::adopt",
         "`spawn`: documented there",
     ),
-    ("runtime/executor.rs Executor::pop", "nobody (R1)"),
-    ("runtime/interval.rs interval_at", "documented there"),
+    ("runtime/task/executor.rs Executor::pop", "nobody (R1)"),
+    ("runtime/time/interval.rs interval_at", "documented there"),
     (
-        "runtime/join_set.rs JoinNext::poll",
+        "runtime/task/join_set.rs JoinNext::poll",
         "documented at `JoinSet::join_next`",
     ),
     (
-        "runtime/join.rs is_finished",
+        "runtime/task/join.rs is_finished",
         "`JoinHandle::is_finished`: documented there",
     ),
     (
-        "runtime/join.rs JoinHandle::poll_outcome",
+        "runtime/task/join.rs JoinHandle::poll_outcome",
         "awaiting a `JoinHandle`: documented at the type",
     ),
     (
-        "runtime/mod.rs Runtime::run",
+        "runtime/run.rs Runtime::run",
         "`Runtime::block_on`: documented there",
     ),
     (
-        "runtime/mod.rs Runtime::drive",
+        "runtime/run.rs Runtime::drive",
         "nobody: the main future is there until it has given its output",
     ),
     (
-        "runtime/mod.rs Shared::run_until_main",
+        "runtime/run.rs Core::run_until_main",
         "`Runtime::block_on`: documented there",
     ),
     (
-        "runtime/mod.rs block_on_once",
+        "runtime/run.rs block_on_once",
         "`block_on` and `Builder::block_on`: documented there",
     ),
     (
-        "runtime/outcome.rs State::remove",
+        "runtime/task/outcome.rs State::remove",
         "nobody, and in debug builds only: the end of a task tells whoever waits",
     ),
     (
-        "runtime/registration.rs Wait::until_ready",
+        "runtime/io/operation.rs Operation::poll",
         "polling a future after it was ready: documented at `AsyncFd::async_io` and `TcpStream`",
     ),
     (
-        "runtime/shared.rs Shared::unhandled_panic",
+        "runtime/io/operation.rs Wait::until_ready",
+        "polling a future after it was ready: documented at `AsyncFd::async_io` and `TcpStream`",
+    ),
+    (
+        "runtime/core.rs Core::unhandled_panic",
         "`UnhandledPanic::ShutdownRuntime`: documented there",
     ),
     (
         "runtime/signal.rs expect_heard",
         "`Signal::recv`: documented there",
     ),
-    ("runtime/chunks.rs -", "nobody: while compiling"),
+    ("runtime/name/chunks.rs -", "nobody: while compiling"),
     (
-        "runtime/chunks.rs Chunks::insert",
+        "runtime/name/chunks.rs Chunks::insert",
         "nobody: a chunk that is open is there",
     ),
     (
-        "runtime/chunks.rs Chunks::vacate",
+        "runtime/name/chunks.rs Chunks::vacate",
         "nobody: whoever lives in a chunk keeps it there",
     ),
     (
-        "runtime/slab.rs Slab::insert",
+        "runtime/name/slab.rs Slab::insert",
         "`spawn`, and 2^32 sources or timers: more than memory holds descriptors or sleeps",
     ),
     (
@@ -260,21 +264,24 @@ const PANICS: [(&str, &str); 28] = [
         "runtime/sys/epoll.rs Events::room",
         "nobody: while compiling",
     ),
-    ("runtime/time.rs Advance::poll", "documented at `advance`"),
-    ("runtime/time.rs Sleep::poll", "documented at `sleep`"),
     (
-        "runtime/waiters.rs Waiters::forget",
+        "runtime/time/sleep.rs Advance::poll",
+        "documented at `advance`",
+    ),
+    ("runtime/time/sleep.rs Sleep::poll", "documented at `sleep`"),
+    (
+        "runtime/io/waiters.rs Waiters::forget",
         "nobody, and in debug builds only: a wait asks for its own key",
     ),
     (
-        "runtime/timers.rs Timers::fire",
+        "runtime/time/timers.rs Timers::fire",
         "nobody, and in debug builds only",
     ),
     (
-        "runtime/waker.rs Hint::new",
+        "runtime/name/waker.rs Hint::new",
         "nobody, and in debug builds only: `Executor::adopt` checks first",
     ),
-    ("runtime/waker.rs -", "nobody: while compiling"),
+    ("runtime/name/waker.rs -", "nobody: while compiling"),
 ];
 
 /// Public functions with `#[track_caller]` that do not panic.

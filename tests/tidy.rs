@@ -15,8 +15,8 @@ use source::{code, has_word};
 const UNSAFE_FILES: [&str; 4] = [
     "net/sys/",
     "runtime/sys/",
-    "runtime/task.rs",
-    "runtime/waker.rs",
+    "runtime/task/cell.rs",
+    "runtime/name/waker.rs",
 ];
 
 /// R1 to this one.
@@ -130,6 +130,12 @@ fn every_test_that_could_hang_has_a_limit() {
 }
 
 #[test]
+fn imports_run_downwards_and_net_stands_on_its_doors() {
+    let _limit = limit(300);
+    complain(&Tree::load(), imports::imports);
+}
+
+#[test]
 fn the_changelog_knows_the_current_version() {
     let _limit = limit(300);
     complain(&Tree::load(), |tree| {
@@ -224,7 +230,7 @@ impl Tree {
     }
 }
 
-/// A reading order is a table whose rows begin so: ``| [`runtime/slab.rs`](runtime/slab.rs) | 123 |``.
+/// A reading order is a table whose rows begin so: ``| [`runtime/name/slab.rs`](runtime/name/slab.rs) | 123 |``.
 fn readme(tree: &Tree) -> Vec<String> {
     let text = tree.get("README.md");
     let mut complaints = Vec::new();
@@ -675,6 +681,9 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 #[path = "support/limit.rs"]
 mod limit;
+
+#[path = "tidy/imports.rs"]
+mod imports;
 
 #[path = "tidy/made_up_trees.rs"]
 mod made_up_trees;

@@ -17,12 +17,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::addr::ToSocketAddrs;
-use super::super::stream::Stream;
+use super::super::stream::{Attempt, Stream};
 use super::super::sys::{self, Connecting};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
-use crate::runtime::io::operation::Attempt;
 
 /// A TCP connection.
 ///

@@ -294,7 +294,7 @@ fn unsafe_elsewhere_is_seen() {
     assert_eq!(
         unsafe_code(&tree),
         ["net/mod.rs: `unsafe` belongs in \
-          net/sys/, runtime/sys/, runtime/task.rs, runtime/waker.rs"],
+          net/sys/, runtime/sys/, runtime/task/cell.rs, runtime/name/waker.rs"],
     );
 }
 
@@ -308,7 +308,7 @@ fn unsafe_in_any_file_of_a_folder_for_it_is_fine_and_beside_the_folder_is_seen()
         "net/sys.rs",
         "net/sys_calls.rs",
         "net/tcp/sys/a.rs",
-        "runtime/task.rs/a.rs",
+        "runtime/task/cell.rs/a.rs",
     ] {
         assert_eq!(unsafe_code(&good_but(&[(path, source)])).len(), 1, "{path}");
     }
@@ -316,13 +316,19 @@ fn unsafe_in_any_file_of_a_folder_for_it_is_fine_and_beside_the_folder_is_seen()
 
 #[test]
 fn an_unsafe_impl_is_seen_even_where_unsafe_is_allowed() {
-    let plain = good_but(&[("runtime/task.rs", "//! T.\nunsafe  impl Send for T {}\n")]);
-    assert_eq!(unsafe_code(&plain), ["runtime/task.rs: `unsafe impl`"]);
+    let plain = good_but(&[(
+        "runtime/task/cell.rs",
+        "//! T.\nunsafe  impl Send for T {}\n",
+    )]);
+    assert_eq!(unsafe_code(&plain), ["runtime/task/cell.rs: `unsafe impl`"]);
     let generic = good_but(&[(
-        "runtime/task.rs",
+        "runtime/task/cell.rs",
         "//! T.\nunsafe impl<T> Send for A<T> {}\n",
     )]);
-    assert_eq!(unsafe_code(&generic), ["runtime/task.rs: `unsafe impl`"]);
+    assert_eq!(
+        unsafe_code(&generic),
+        ["runtime/task/cell.rs: `unsafe impl`"]
+    );
 }
 
 #[test]
@@ -462,5 +468,123 @@ fn a_file_without_limits_that_waits_or_is_gone_is_seen() {
     assert_eq!(
         limits(&tree),
         [format!("no file `{path}`, which needs no limit")]
+    );
+}
+
+const TWO_FLOORS: [&str; 3] = ["run", "task/cell", "sys/epoll"];
+
+fn three_files(files: &[(&str, &str)]) -> Tree {
+    let mut all = vec![
+        (
+            "runtime/mod.rs",
+            "//! Page.\nmod run;\nmod task;\nmod sys;\npub use run::Runtime;\n",
+        ),
+        ("runtime/task/mod.rs", "//! Page.\npub(crate) mod cell;\n"),
+        (
+            "runtime/sys/mod.rs",
+            "//! Page.\nmod epoll;\npub(crate) use epoll::{Epoll, Events};\n",
+        ),
+        (
+            "runtime/run.rs",
+            "use super::task::cell::Cell;\nfn run() {}\n",
+        ),
+        (
+            "runtime/task/cell.rs",
+            "use crate::runtime::sys::{Epoll, Events};\nfn cell() {}\n",
+        ),
+        ("runtime/sys/epoll.rs", "fn wait() {}\n"),
+    ];
+    for (path, text) in files {
+        all.retain(|(old, _)| old != path);
+        all.push((path, text));
+    }
+    tree(&all)
+}
+
+#[test]
+fn imports_that_run_downwards_cause_no_complaint() {
+    let _limit = limit(30);
+    assert_eq!(
+        imports::upwards(&three_files(&[]), &TWO_FLOORS, &[]),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_import_that_runs_upwards_is_seen_in_whatever_form() {
+    let _limit = limit(30);
+    for import in [
+        "use super::super::task::cell::Cell;\nfn f() {}\n",
+        "use crate::runtime::task::cell;\nfn f() {}\n",
+        "use crate::runtime::task::cell::{self, Cell};\nfn f() {}\n",
+        "fn f() { crate::runtime::task::cell::cell() }\n",
+        "impl crate::runtime::task::cell::Cell { fn f() {} }\n",
+        "use crate::runtime::{task::cell, sys};\nfn f() {}\n",
+    ] {
+        let tree = three_files(&[("runtime/sys/epoll.rs", import)]);
+        assert_eq!(
+            imports::upwards(&tree, &TWO_FLOORS, &[]),
+            ["runtime/sys/epoll.rs imports upwards, from task/cell"],
+            "{import}"
+        );
+        let table = [("sys/epoll", "task/cell", "made up")];
+        assert_eq!(imports::upwards(&tree, &TWO_FLOORS, &table), [""; 0]);
+    }
+}
+
+#[test]
+fn an_import_through_a_page_leads_to_the_file_that_the_page_has_it_from() {
+    let _limit = limit(30);
+    let import = "use crate::runtime::Runtime;\nfn f() {}\n";
+    let tree = three_files(&[("runtime/sys/epoll.rs", import)]);
+    assert_eq!(
+        imports::upwards(&tree, &TWO_FLOORS, &[]),
+        ["runtime/sys/epoll.rs imports upwards, from run"]
+    );
+}
+
+#[test]
+fn comments_and_what_only_unit_tests_see_are_no_imports() {
+    let _limit = limit(30);
+    let import = "// use crate::runtime::run::Runtime;\n#[cfg(test)]\nuse crate::runtime::run::Runtime;\nfn f() {}\n";
+    let tree = three_files(&[("runtime/sys/epoll.rs", import)]);
+    assert_eq!(imports::upwards(&tree, &TWO_FLOORS, &[]), [""; 0]);
+}
+
+#[test]
+fn an_order_or_a_table_that_is_not_of_the_tree_is_seen() {
+    let _limit = limit(30);
+    let tree = three_files(&[("runtime/task/id.rs", "fn id() {}\n")]);
+    let table = [("sys/epoll", "run", "made up")];
+    assert_eq!(
+        imports::upwards(&tree, &["run", "task/cell", "sys/epoll", "gone"], &table),
+        [
+            "runtime/task/id.rs has no place in the order of imports",
+            "runtime/gone.rs is in the order of imports, and not there",
+            "no import of sys/epoll from run runs upwards: strike it out",
+        ]
+    );
+}
+
+#[test]
+fn what_net_knows_beside_its_doors_is_seen() {
+    let _limit = limit(30);
+    let good = "use super::sys;\nuse crate::io::AsyncFd;\nuse crate::runtime::Handle;\n";
+    let inside = "use crate::runtime::io::operation::Attempt;\n";
+    let tree = tree(&[
+        ("net/tcp/stream.rs", good),
+        ("net/stream.rs", inside),
+        ("net/addr.rs", inside),
+        (
+            "net/tcp/mod.rs",
+            "pub(super) use crate::runtime::core::Core;\n",
+        ),
+    ]);
+    assert_eq!(
+        imports::doors(&tree),
+        [
+            "net/addr.rs: `crate::runtime::io::operation::Attempt` is none of the doors net/ stands on",
+            "net/tcp/mod.rs: `crate::runtime::core::Core` is none of the doors net/ stands on",
+        ]
     );
 }
