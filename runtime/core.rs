@@ -66,7 +66,7 @@ pub(super) struct Core {
 
 impl Core {
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`Builder::build`](super::Builder::build).
     pub(super) fn new(options: Options) -> io::Result<Core> {
         sys::refuse_in_forked_child()?;
         sys::watch_for_fork()?;

@@ -42,7 +42,7 @@ fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
     if is_on() { tell(event) } else { None }
 }
 
-/// As [`trace`], for what is of any level.
+/// As [`trace()`], for what is of any level.
 fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
     foreign::contain("a tracing subscriber panicked", event)
 }

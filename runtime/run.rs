@@ -73,7 +73,7 @@ impl Runtime {
     /// Makes a runtime with the default options.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`Builder::build`](super::Builder::build).
     pub fn new() -> io::Result<Runtime> {
         Runtime::with_options(Options::default())
     }
@@ -95,7 +95,7 @@ impl Runtime {
     /// - With the panic of `future`, after it was dropped.
     /// - In the child of a process that had a runtime before it forked, before anything is polled
     ///   there; and if epoll_wait(2) fails.
-    /// - As [`UnhandledPanic::ShutdownRuntime`] says.
+    /// - As [`UnhandledPanic::ShutdownRuntime`](super::UnhandledPanic::ShutdownRuntime) says.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let outcome = if const { is_big::<F>() } {
@@ -189,7 +189,7 @@ impl Runtime {
     ///
     /// # Panics
     /// Inside this runtime; inside another one it works. And as
-    /// [`UnhandledPanic::ShutdownRuntime`] says.
+    /// [`UnhandledPanic::ShutdownRuntime`](super::UnhandledPanic::ShutdownRuntime) says.
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
         let core = &self.core;

@@ -37,10 +37,7 @@ const EXERCISED: [(&str, &str); 41] = [
         "net/sys/socket.rs accept",
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
-    (
-        "net/sys/stream.rs recv",
-        "peeked_bytes_stay_in_the_socket",
-    ),
+    ("net/sys/stream.rs recv", "peeked_bytes_stay_in_the_socket"),
     (
         "net/sys/stream.rs send",
         "writing_to_a_closed_peer_is_an_error_and_not_a_signal",

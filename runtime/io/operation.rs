@@ -1,6 +1,6 @@
 //! Operations as futures: of one step, in any of their three forms, or of several steps.
 //!
-//! Interface: [`read`], [`write`] and [`any`] are one step, to be awaited, tried or polled ([`Attempt`]);
+//! Interface: [`read`], [`write()`] and [`any`] are one step, to be awaited, tried or polled ([`Attempt`]);
 //! [`Wait`] owns the waiter of a future, and [`Wait::until_ready`] makes a future of several steps.
 //! Invariant: a future that is dropped waits no longer, wherever it is dropped.
 //! Read before: `registration`. Read next: `async_fd`.
@@ -173,7 +173,7 @@ impl<'a> Wait<'a> {
             .poll_io(cx, interest, &mut self.key, &mut |_| op())
     }
 
-    /// See [`write`].
+    /// See [`write()`].
     #[inline]
     pub(crate) fn poll_write(
         &mut self,

@@ -57,7 +57,7 @@ pub(super) struct Observed {
 /// └────────────────────┴────────────────────┘
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token(pub(super) u64);
+pub(crate) struct Token(pub(super) u64);
 
 impl Token {
     /// The runtime's own eventfd: no slab has a slot of this index.
@@ -180,7 +180,7 @@ impl Sources {
         self.with_source(name, |source| source.clear(interest.mask()));
     }
 
-    /// As [`clear`](Reactor::clear), for an observation that may be old: if an event has come
+    /// As [`clear`](Sources::clear), for an observation that may be old: if an event has come
     /// since, it may be the very thing that was missing, and nothing is cleared.
     pub(super) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
         self.with_source(name, |source| {
