@@ -5,7 +5,7 @@
 //! [`async_fd`]. [`interest`] is what one may wait for, [`errors`] what is said where one cannot.
 
 pub(crate) mod async_fd;
-mod decision;
+pub(crate) mod decision;
 pub(crate) mod errors;
 pub(crate) mod interest;
 pub(crate) mod reactor;
