@@ -143,7 +143,7 @@ mod handle;
 pub(crate) mod io;
 pub(crate) mod metrics;
 pub(crate) mod name;
-mod observe;
+pub(crate) mod observe;
 pub(crate) mod options;
 pub(crate) mod run;
 pub(crate) mod signal;

@@ -53,7 +53,7 @@ fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
 pub(crate) struct TaskSpan(Option<Rc<Span>>);
 
 impl TaskSpan {
-    pub(super) const NONE: TaskSpan = TaskSpan(None);
+    pub(crate) const NONE: TaskSpan = TaskSpan(None);
 
     /// The id that the subscriber has given it.
     pub(super) fn id(&self) -> Option<u64> {

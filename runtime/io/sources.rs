@@ -42,8 +42,8 @@ struct Source {
 
 /// The readiness of a source at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Observed {
-    pub(super) ready: Ready,
+pub(crate) struct Observed {
+    pub(crate) ready: Ready,
     /// See [`Source::events`].
     events: u32,
 }
@@ -61,9 +61,9 @@ pub(crate) struct Token(pub(super) u64);
 
 impl Token {
     /// The runtime's own eventfd: no slab has a slot of this index.
-    pub(super) const BELL: Token = Token(u64::MAX);
+    pub(crate) const BELL: Token = Token(u64::MAX);
 
-    pub(super) fn new(index: u32, serial: u64) -> Token {
+    pub(crate) fn new(index: u32, serial: u64) -> Token {
         Token(serial << 32 | u64::from(index))
     }
 
@@ -77,14 +77,14 @@ impl Token {
 }
 
 impl Sources {
-    pub(super) fn new() -> Sources {
+    pub(crate) fn new() -> Sources {
         Sources {
             sources: RefCell::new(Slab::new()),
         }
     }
 
     /// Makes a source that counts as `ready` until the first event, and returns its index.
-    pub(super) fn insert(&self, serial: u64, ready: Ready) -> u32 {
+    pub(crate) fn insert(&self, serial: u64, ready: Ready) -> u32 {
         let source = Source {
             ready,
             short_reads_unproved: false,
@@ -114,7 +114,7 @@ impl Sources {
     /// True if what `interest` stands for was reported, or never tried, and is not disproved.
     /// `None`: the source has gone.
     #[inline]
-    pub(super) fn is_ready(&self, name: Name, interest: Interest) -> Option<bool> {
+    pub(crate) fn is_ready(&self, name: Name, interest: Interest) -> Option<bool> {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial)?;
         Some(source.ready.intersects(interest.mask()))
@@ -153,7 +153,7 @@ impl Sources {
     }
 
     /// What of `interest` is ready, and as of which event.
-    pub(super) fn observe(&self, name: Name, interest: Interest) -> Option<Observed> {
+    pub(crate) fn observe(&self, name: Name, interest: Interest) -> Option<Observed> {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial)?;
         Some(Observed {
@@ -176,13 +176,13 @@ impl Sources {
     /// An operation saw EAGAIN: what `interest` stands for is over until the next event, "closed"
     /// included, for a latched HUP would make every later wait end at once.
     #[inline]
-    pub(super) fn clear(&self, name: Name, interest: Interest) {
+    pub(crate) fn clear(&self, name: Name, interest: Interest) {
         self.with_source(name, |source| source.clear(interest.mask()));
     }
 
     /// As [`clear`](Sources::clear), for an observation that may be old: if an event has come
     /// since, it may be the very thing that was missing, and nothing is cleared.
-    pub(super) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
+    pub(crate) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
         self.with_source(name, |source| {
             if source.events == observed.events {
                 source.clear(ready);
@@ -192,7 +192,7 @@ impl Sources {
 
     /// A read was short: the socket is drained, unless an event gave reason to doubt it (R10).
     #[inline]
-    pub(super) fn clear_drained(&self, name: Name) {
+    pub(crate) fn clear_drained(&self, name: Name) {
         self.with_source(name, |source| {
             if !source.short_reads_unproved {
                 source.clear(Interest::READABLE.mask());
@@ -202,13 +202,13 @@ impl Sources {
 
     /// Data may remain that no event will announce (after a peek, say). Until EAGAIN, a short read does not
     /// mean "drained".
-    pub(super) fn unprove_short_reads(&self, name: Name) {
+    pub(crate) fn unprove_short_reads(&self, name: Name) {
         self.with_source(name, |source| source.short_reads_unproved = true);
     }
 
     /// True if an event, or [`unprove_short_reads`](Sources::unprove_short_reads), gave reason to doubt
     /// since the last EAGAIN.
-    pub(super) fn short_reads_are_unproved(&self, name: Name) -> bool {
+    pub(crate) fn short_reads_are_unproved(&self, name: Name) -> bool {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial);
         source.is_some_and(|source| source.short_reads_unproved)
@@ -225,7 +225,7 @@ impl Sources {
     /// under a borrow, and so runs nothing foreign (R5). Returns what is ready, and the serial of the source;
     /// `None` if it has gone: a duplicate that outlived it, or a source that a subscriber just dropped (R6).
     #[inline]
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &self,
         bits: u32,
         token: Token,

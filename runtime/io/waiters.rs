@@ -28,10 +28,10 @@ use crate::runtime::name::slab::WaiterKey;
 /// The fewest polled waiters that are too many.
 const LEAST_LIMIT: usize = 8;
 
-pub(super) struct Waiter {
-    pub(super) waker: Waker,
-    pub(super) key: WaiterKey,
-    pub(super) interest: Interest,
+pub(crate) struct Waiter {
+    pub(crate) waker: Waker,
+    pub(crate) key: WaiterKey,
+    pub(crate) interest: Interest,
 }
 
 impl Waiter {
@@ -47,7 +47,7 @@ impl Waiter {
 
 /// Whom a new waiter displaced; the caller lets go of the borrow and then of them (R5).
 #[must_use]
-pub(super) enum Displaced {
+pub(crate) enum Displaced {
     Nobody,
     /// The waiter of the same key, whose task moved on: to be dropped.
     Waker(Waker),
@@ -89,7 +89,7 @@ impl Progress {
 }
 
 /// One waiter is the rule and lies in place; more are the exception and lie in a box.
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     first: Option<Waiter>,
     more: Option<Box<More>>,
 }
@@ -135,7 +135,7 @@ fn identity(waker: &Waker) -> Identity {
 }
 
 impl Waiters {
-    pub(super) fn new() -> Waiters {
+    pub(crate) fn new() -> Waiters {
         Waiters {
             first: None,
             more: None,
@@ -145,7 +145,7 @@ impl Waiters {
     /// Adds a waiter and says whom that displaced: one of the same key, or a flushes. One that waits
     /// already, under the same key and for the same thing, displaces itself.
     #[inline]
-    pub(super) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
+    pub(crate) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
         if self.first.is_none() && self.more.is_none() {
             self.first = Some(waiter);
             return Displaced::Nobody;
@@ -196,19 +196,19 @@ impl Waiters {
 
     /// Gives the wakers of all that wait for some of `ready` to `to`.
     #[inline]
-    pub(super) fn drain_ready(&mut self, ready: Ready, to: impl FnMut(Waker)) {
+    pub(crate) fn drain_ready(&mut self, ready: Ready, to: impl FnMut(Waker)) {
         self.drain_if(|waiter| waiter.interest.mask().intersects(ready), to);
     }
 
     /// Gives all wakers to `to`.
-    pub(super) fn drain_all(&mut self, to: impl FnMut(Waker)) {
+    pub(crate) fn drain_all(&mut self, to: impl FnMut(Waker)) {
         self.drain_if(|_| true, to);
     }
 
     /// Removes the waiter that owns this key and returns its waker, to be dropped outside the
     /// borrow.
     #[inline]
-    pub(super) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
+    pub(crate) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
         debug_assert!(
             key.is_owned(),
             "polled waiters have the same key, all of them"
@@ -220,7 +220,7 @@ impl Waiters {
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let more = self.more.as_ref();
         self.first.is_none() && more.is_none_or(|more| more.waiters.is_empty())
     }

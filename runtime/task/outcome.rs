@@ -78,7 +78,7 @@ impl Executor {
 
     /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
     /// stale name gives `Ready` and leaves `into` as it is.
-    pub(super) fn poll_join(&self, name: Name, cx: &Context<'_>, into: &mut dyn Any) -> Poll<()> {
+    pub(crate) fn poll_join(&self, name: Name, cx: &Context<'_>, into: &mut dyn Any) -> Poll<()> {
         let mut clone = None;
         loop {
             let mut state = self.state.borrow_mut();
@@ -106,7 +106,7 @@ impl Executor {
     }
 
     /// Takes the outcome of a task, or forgets the main future, which has none.
-    pub(super) fn take_output(&self, name: Name, into: &mut dyn Any) {
+    pub(crate) fn take_output(&self, name: Name, into: &mut dyn Any) {
         self.take_output_of(self.state.borrow_mut(), name, into);
     }
 
@@ -146,7 +146,7 @@ impl Executor {
         foreign::discard_any(joiner);
     }
 
-    pub(super) fn is_finished(&self, name: Name) -> bool {
+    pub(crate) fn is_finished(&self, name: Name) -> bool {
         let state = self.state.borrow();
         state
             .tasks

@@ -4,18 +4,31 @@ mod addr;
 #[cfg(not(reveille_loom))]
 mod budget;
 mod chaos;
+mod decision;
+#[cfg(not(reveille_loom))]
+mod executor;
+#[cfg(not(reveille_loom))]
+#[path = "../support/foreign.rs"]
+mod foreign;
 #[path = "../support/limit.rs"]
 mod limit;
 #[cfg(not(reveille_loom))]
 mod names;
 mod net_sys;
 #[cfg(not(reveille_loom))]
+mod outcome;
+#[cfg(not(reveille_loom))]
 mod place;
 #[cfg(not(reveille_loom))]
+mod registration;
+mod roll;
+#[cfg(not(reveille_loom))]
 mod slab;
+mod sources;
 #[cfg(not(reveille_loom))]
 mod tcp;
 mod timers;
+mod waiters;
 #[cfg(not(reveille_loom))]
 mod wrapping;
 
