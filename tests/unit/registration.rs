@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use super::limit::limit;
 use crate::Runtime;
 use crate::io::{AsyncFd, Interest};
+use crate::runtime::io::operation::{self, Attempt};
 
 const EVERYTHING: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
@@ -178,7 +179,7 @@ fn a_short_read_proves_nothing_once_an_error_was_reported() {
     runtime.turn().unwrap();
     inside(&runtime, || {
         assert!(is_ready(&ours, Interest::READABLE));
-        let read = ours.registration().read(16, |_| Ok(3), || false);
+        let read = operation::read(ours.registration(), 16, |_| Ok(3), || false);
         assert_eq!(read.try_now().unwrap(), 3);
         assert!(
             is_ready(&ours, Interest::READABLE),
@@ -246,7 +247,7 @@ where
 {
     let mut buf = vec![0; room];
     let read = |asked: &mut usize| fd.get_ref().read(&mut buf[..*asked]);
-    fd.registration().read(room, read, || false).try_now()
+    operation::read(fd.registration(), room, read, || false).try_now()
 }
 
 fn tcp_pair() -> (TcpStream, TcpStream) {
