@@ -19,8 +19,10 @@
 //!     └────────────────────────────── Pending ───────────┘
 //! ```
 //!
-//! Read before: `task`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
-//! `mod`, whose loop drives this.
+//! Over 400 lines because what a task's fields may be stands beside what changes them.
+//!
+//! Read before: `cell`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
+//! `run`, the loop that drives this.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -64,17 +66,33 @@ pub(super) struct State {
     pub(super) queue: VecDeque<u32>,
 }
 
-/// What is known of a task beside its stage.
+/// What is known of a task beside its stage. Of the combinations of its fields these exist while no function
+/// of the executor runs:
+///
+/// | `life` | `queued` | `aborted` | `detached` | `joiner` | |
+/// |---|---|---|---|---|---|
+/// | `Running` | no | no | any | unless detached | waits, or is being polled |
+/// | `Running` | yes | no | any | unless detached | was woken: the next pop has it polled |
+/// | `Running` | yes | yes | any | unless detached | the next pop has its future dropped |
+/// | `Running` | no | yes | any | unless detached | was aborted before the pop that has it run just now |
+/// | `Done` | any | any | no | none | the outcome is there, for the handle |
+/// | `Done` | yes | any | yes | none | nothing will take the outcome: the next pop frees the slot |
+/// | `Taken` | yes | any | no | none | the outcome was taken: the next pop frees the slot |
+///
+/// `Done`, detached and not queued does not exist: that slot is free. The main future is `Running` until it has
+/// gone, and is neither aborted nor detached nor joined.
 pub(super) struct Task {
-    // Set by wakes, cleared by the pop (R1, R2):
+    /// The slot is in the run queue. Set by wakes, aborts and detaching, cleared by the pop (R1, R2).
     pub(super) queued: bool,
-    // Set by handles; the next pop acts on it:
+    /// Set by handles, for good; the pop acts on it.
     aborted: bool,
+    /// The handle has gone. Set by it, for good, together with taking the joiner.
     pub(super) detached: bool,
-    // Written by the run that finishes the task, and by the handle that takes the outcome:
+    /// Goes on from `Running` to `Done` by the run that finishes the task, and to `Taken` by the handle.
     pub(super) life: Life,
-    /// Who waits in a `JoinHandle`.
+    /// The waker of the task that awaits the `JoinHandle`; taken, and woken, by the end of this one.
     pub(super) joiner: Option<Waker>,
+    /// `Main` also in a slot that is about to be freed.
     pub(super) body: Body,
     pub(super) span: TaskSpan,
 }
