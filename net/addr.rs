@@ -5,6 +5,7 @@
 //!
 //! Interface: `address.addresses()?` is an iterator of `SocketAddr`; one address allocates nothing.
 //! Invariant: it yields at least one. Hence "tried them all, and none failed" cannot happen.
+//! Read next: `net::tcp`, which tries one address after the other.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -9,7 +9,7 @@
 //! It stands on the public [`AsyncFd`], and on one thing that is not public, the registration of that:
 //! whether a short read proves anything is known there, where events are.
 //!
-//! Read before: `async_fd`, `registration`. Read next: `tcp::stream`.
+//! Read before: `operation`, `net::sys::stream`. Read next: `tcp::stream`.
 
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};

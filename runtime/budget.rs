@@ -18,6 +18,7 @@
 //! What this promises: of futures that one task polls in a fixed order, those that make less than
 //! [`LEAST`] operations a poll between them all get on, beside one that makes any number. Of several
 //! that make operations without end only the first in the order is sure to get on.
+//! Read next: `coop`, for operations that are not the runtime's own.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};

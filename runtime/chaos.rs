@@ -17,6 +17,7 @@
 //! way, because readiness is what the last turn knew (R4). Whoever is refused must wait, and the
 //! wait ends at once, because the readiness stays. One who gives up instead, since he knows by other
 //! means that something is there, relies on a look that may not have been.
+//! Read next: `run`, which asks it most.
 
 use std::cell::Cell;
 

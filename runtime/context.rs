@@ -4,6 +4,7 @@
 //! [`with_current`] ask for it; [`order`] has a runtime do something, wherever it is.
 //! Invariant: the innermost runtime that runs on this thread is the current one; everything that
 //! is not inside its `block_on`, `turn` or shutdown is *elsewhere*, on this thread too.
+//! Read before: `core`, `slack`. Read next: `run`.
 
 use std::cell::RefCell;
 use std::mem::{self, ManuallyDrop};

@@ -4,7 +4,7 @@
 //! [`fire_timers`](Core::fire_timers) are two steps of the loop.
 //! Invariant (R5): what lies in a `Cell` here is taken out while foreign code may run, and put back
 //! after; what lies in a `RefCell` is borrowed for a look-up.
-//! Read before: the parts. Read next: `context`, `run`.
+//! Read before: `executor`, `reactor`, `timers`, `place`, `metrics`, `options`. Read next: `context`, `run`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

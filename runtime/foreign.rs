@@ -4,6 +4,7 @@
 //! [`forget_payload`], and [`contain`] beneath them. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
+//! Read next: `executor`, which calls most of what is user code.
 
 use std::any::Any;
 use std::mem;

@@ -3,6 +3,7 @@
 //! Interface: [`Metrics`] is a snapshot, taken by [`Handle::metrics`](super::Handle::metrics).
 //! Invariant: each of them is written by the runtime's thread alone, so adding is a load and a
 //! store, without a locked instruction, and any thread may read.
+//! Read next: `handle`, which reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

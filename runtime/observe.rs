@@ -12,6 +12,7 @@
 //! | `reveille::time` | fire |
 //! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals |
 //! | `runtime::waker` | wakes, in the words of tokio-console |
+//! Read before: `foreign`.
 
 use std::fmt::Debug;
 use std::io;

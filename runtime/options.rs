@@ -2,6 +2,7 @@
 //!
 //! Interface: the fields of [`Options`]; the [`Builder`](super::Builder) sets them, and says what they do.
 //! Invariant: the default of each is what the free `block_on` uses.
+//! Read next: `builder`.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@
 //!
 //! Over 400 lines because the loop is best read whole, with what makes and ends it.
 //!
-//! Read before: `core`, `context`. Read next: `builder`, for the options.
+//! Read before: `core`, `context`, `chaos`, `observe`. Read next: `builder`, for the options; `spawn`.
 
 use std::fmt;
 use std::future::Future;

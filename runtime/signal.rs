@@ -6,7 +6,7 @@
 //! signal-safety(7) allows. A listener keeps the count it last saw and has a duplicate of the
 //! eventfd of its own, which it registers like any other descriptor: so any number of listeners in
 //! any number of runtimes each see each signal, and none takes it from another.
-//! Read before: `async_fd`, `sys`.
+//! Read before: `async_fd`, `sys::signal`.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};

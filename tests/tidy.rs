@@ -124,6 +124,12 @@ fn every_file_has_a_header_and_a_long_one_gives_its_reason() {
 }
 
 #[test]
+fn headers_lead_a_reader_to_every_file() {
+    let _limit = limit(300);
+    complain(&Tree::load(), reading_order);
+}
+
+#[test]
 fn every_test_that_could_hang_has_a_limit() {
     let _limit = limit(300);
     complain(&Tree::load(), limits);
@@ -558,6 +564,46 @@ fn headers(tree: &Tree) -> Vec<String> {
     }
     if !tree.has("lib.rs") {
         complaints.push("no lib.rs".into());
+    }
+    complaints
+}
+
+/// A header ends with what to read before and next: every name there is that of a file, and every file of
+/// runtime/ and net/ is named by another, so that a reader comes to it.
+fn reading_order(tree: &Tree) -> Vec<String> {
+    let is_page = |text: &str| !code(text).contains("fn ");
+    let files: Vec<(&str, &str)> = tree
+        .library()
+        .filter(|(path, text)| path.contains('/') && !(path.ends_with("/mod.rs") && is_page(text)))
+        .collect();
+    // `name::slab` and `slab` are both the file runtime/name/slab.rs.
+    let is_named = |path: &str, name: &str| {
+        let module = path.trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = module.replace('/', "::");
+        module == name || module.ends_with(&format!("::{name}"))
+    };
+    let mut complaints = Vec::new();
+    let mut named = BTreeSet::new();
+    for (path, text) in tree.library() {
+        let header = header(text).collect::<Vec<_>>().join(" ");
+        let order = header.find("Read before").or(header.find("Read next"));
+        let order = order.map_or("", |at| &header[at..]);
+        if order.is_empty() && files.iter().any(|(file, _)| *file == path) {
+            complaints.push(format!("{path}: no \"Read before\" and no \"Read next\""));
+        }
+        for name in quoted(order) {
+            let mut found = files
+                .iter()
+                .filter(|(file, _)| is_named(file, name))
+                .peekable();
+            if found.peek().is_none() {
+                complaints.push(format!("{path}: no file `{name}` to read"));
+            }
+            named.extend(found.map(|(file, _)| *file).filter(|file| *file != path));
+        }
+    }
+    for (file, _) in files.iter().filter(|(file, _)| !named.contains(file)) {
+        complaints.push(format!("{file}: no header sends a reader there"));
     }
     complaints
 }

@@ -4,7 +4,7 @@
 //! [`SockAddr::as_out_parameters`] for those that write one, [`decode`] for what they wrote.
 //! Invariant: both ways are safe code, byte by byte. What the kernel is given to write into is as long as
 //! is said, and what it did not write is not read.
-//! Read next: `socket`, whose calls take them.
+//! Read before: `net::sys`. Read next: `socket`, whose calls take them.
 
 use std::io;
 use std::mem::offset_of;

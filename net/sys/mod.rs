@@ -23,7 +23,7 @@
 //! - EINTR is handled in [`retry`] alone. connect(2) does not go through it, because an
 //!   interrupted connect goes on by itself; close(2) is std's, which does not retry it either.
 //!
-//! Read next: `socket`, then `tcp`, who calls.
+//! Read next: `socket`, `net::sys::stream`, `net::sys::options`, `address`.
 
 mod address;
 mod options;

@@ -3,7 +3,7 @@
 //! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`] ask; [`set_reuse_address`],
 //! [`set_zero_linger`], [`set_quickack`] set.
 //! Invariant: an option's value has the type and the length that the kernel has for it.
-//! Read next: socket(7), tcp(7).
+//! Read next: `tcp::stream`; socket(7), tcp(7).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

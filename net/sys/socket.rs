@@ -7,7 +7,7 @@
 //! - A socket is close-on-exec and non-blocking from the call that makes it, and owned at once, by [`own`].
 //! - Nothing here waits: poll(2) is called with a timeout of 0, and connect(2) once.
 //!
-//! Read next: `net::tcp`, its listener and the connecting of a stream.
+//! Read before: `address`. Read next: `listener`.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};

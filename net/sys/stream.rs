@@ -6,7 +6,7 @@
 //! - No transfer blocks, whoever cleared O_NONBLOCK, and none raises SIGPIPE.
 //! - A read of 0 bytes into buffers with room is the end of the stream, and no artifact of empty ones.
 //!
-//! Read next: `net::tcp::stream`, who judges by these numbers whether a read was short.
+//! Read next: `net::stream`, which judges by these numbers whether a read was short.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;

@@ -3,6 +3,7 @@
 //! Interface: [`TcpListener::bind`], [`accept`](TcpListener::accept).
 //! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit the
 //! kernel has no edge to give when a descriptor comes free, so `accept` comes back on a timer.
+//! Read before: `socket`. Read next: `tcp::stream`.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
 //! TCP: a listener, a stream, and the stream's halves.
+//! Read before: `addr`. Read next: `listener`, `tcp::stream`.
 
 mod listener;
 mod split;

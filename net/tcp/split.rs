@@ -5,6 +5,7 @@
 //! to reach the stream.
 //! Invariant: dropping an owned write half shuts down writing, so that the peer sees the end,
 //! although the read half keeps the socket open.
+//! Read before: `tcp::stream`.
 
 use std::fmt;
 use std::future::Future;

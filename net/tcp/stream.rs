@@ -5,7 +5,7 @@
 //! of what somebody else may read.
 //!
 //! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
-//! Read before: `net::stream`, the engine of what reads and writes.
+//! Read before: `net::stream`, the engine of what reads and writes. Read next: `split`.
 
 use std::fmt;
 use std::future::Future;

@@ -4,7 +4,7 @@
 //! [`AsyncFd::readable`] and its kin wait for a report and hand out an [`AsyncFdReadyGuard`].
 //! Invariant (R7): the registration is dropped, and with it the descriptor leaves epoll, before
 //! the descriptor is closed: the fields stand in that order.
-//! Read before: `registration`. Read next: `net`.
+//! Read before: `registration`, `operation`. Read next: `net::stream`.
 
 use std::fmt;
 use std::future::{Future, poll_fn};

@@ -4,7 +4,7 @@
 //! Invariant: the first obstacle decides, in the order in which they stand in [`decide`], and nothing behind
 //! it is asked. So a child of a fork touches nothing of its parent's, whatever else is true, and an operation
 //! that no event could end is an error before it is tried.
-//! Read next: `registration`.
+//! Read next: `registration`, which acts.
 
 /// What can be known of an operation before it is tried.
 pub(crate) trait Facts {

@@ -2,6 +2,7 @@
 //!
 //! Interface: one function for each, and [`is_not_at_home`], by which a program tells that one from others.
 //! Invariant: each text names what to do instead.
+//! Read next: `registration`, which gives them.
 
 use std::fmt;
 use std::io;

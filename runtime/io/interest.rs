@@ -2,6 +2,7 @@
 //!
 //! Interface: [`Interest`] goes in (into epoll_ctl(2), and into a wait), [`Ready`] comes out.
 //! Invariant: every event has its bits here, in [`Ready::from_events`], and nowhere else.
+//! Read next: `sources`, which keeps the sets.
 
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};

@@ -2,7 +2,8 @@
 //!
 //! [`sources`] knows what is ready and who waits, [`waiters`] which of those an event concerns, [`reactor`]
 //! hears from epoll. On these stand [`registration`], which tries an operation and waits as [`decision`] says,
-//! [`operation`], which makes a future of that, and the door, [`async_fd`]. [`interest`] is what one may wait for, [`errors`] what is said where one cannot.
+//! [`operation`], which makes a future of that, and the door, [`async_fd`]. [`interest`] is what one may wait
+//! for, [`errors`] what is said where one cannot.
 
 pub(crate) mod async_fd;
 pub(crate) mod decision;

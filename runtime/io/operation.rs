@@ -3,7 +3,7 @@
 //! Interface: [`read`], [`write()`] and [`any`] are one step, to be awaited, tried or polled ([`Attempt`]);
 //! [`Wait`] owns the waiter of a future, and [`Wait::until_ready`] makes a future of several steps.
 //! Invariant: a future that is dropped waits no longer, wherever it is dropped.
-//! Read before: `registration`. Read next: `async_fd`.
+//! Read before: `registration`. Read next: `async_fd`, the public door, and `net::stream`.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -14,7 +14,7 @@
 //! is kept until an operation disproves it, so a task that stops reading before EAGAIN can go on
 //! later without a new edge.
 //!
-//! Read before: `sources`, `sys`. Read next: `registration`.
+//! Read before: `sources`, `epoll`. Read next: `registration`.
 
 use std::cell::Cell;
 use std::io;

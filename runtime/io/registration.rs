@@ -11,7 +11,7 @@
 //!
 //! Over 400 lines because what an operation may do here and what it proves are one matter (R4, R10).
 //!
-//! Read before: `reactor`, `decision`. Read next: `operation`, then `async_fd`, the public door.
+//! Read before: `reactor`, `decision`, `budget`, `errors`. Read next: `operation`.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -12,7 +12,7 @@
 //!
 //! Nothing here knows of epoll, of the executor or of a runtime.
 //!
-//! Read before: `slab`, `waiters`. Read next: `reactor`.
+//! Read before: `slab`, `interest`, `waiters`. Read next: `reactor`.
 
 use std::cell::RefCell;
 use std::mem;

@@ -16,6 +16,7 @@
 //!
 //! A waiter is found in O(log n), and an event walks over all there are: a hundred thousand tasks may
 //! wait on one descriptor, for the word to shut down, say.
+//! Read before: `interest`. Read next: `sources`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;

@@ -27,7 +27,7 @@
 //!
 //! Over 400 lines because the protocol is best read whole, with the table that it starts from.
 //!
-//! Read before: `slab`. Read next: `executor`.
+//! Read before: `slab`, `waker`. Read next: `bell`, which ends the wait; `handle`, for users.
 
 use std::collections::VecDeque;
 use std::future::Future;

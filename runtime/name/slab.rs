@@ -5,7 +5,8 @@
 //! [`Slab::trim`] is for after a burst.
 //! Invariant (R6): a slot's serial is compared on every look-up, and a serial is used once in the
 //! life of the process, so an exact name that went stale finds nothing.
-//! Read next: `chunks`, for what lies beyond the first slots; `waker` and `reactor`, which truncate names to hints.
+//! Read next: `chunks`, for what lies beyond the first slots; `waker`, which truncates names to hints, and
+//! `sources`, which truncates them to tokens.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`Bell`]. The handler of `signal` writes its descriptor by itself.
 //! Invariant: to ring neither blocks nor fails, whatever state the counter is in.
-//! Read next: `place`, who rings, and when a ring can be spared.
+//! Read next: `place`, which says when a write can be spared.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

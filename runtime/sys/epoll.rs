@@ -3,7 +3,7 @@
 //! Interface: [`Epoll`], which registers descriptors under tokens and waits; [`Events`], what a wait brings.
 //! Invariants: a token is handed back as it came, and nothing is made of it here; a wait that a signal
 //! interrupts is a short one, and no failure.
-//! Read next: `reactor`, who makes the tokens and waits.
+//! Read before: `runtime::sys`. Read next: `reactor`, which makes the tokens and waits.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -7,7 +7,7 @@
 //! [`refuse_in_forked_child`] wherever more than the thread is reached; [`is_forked_child_error`] for users.
 //! Invariant: in the process itself the answer is "no" for good. In its children it is "yes" where the
 //! kernel wipes a page, whatever made them; elsewhere in those that fork(3) made.
-//! Read next: `shared`, who watches; `registration` and `place`, who ask.
+//! Read next: `core`, which begins to watch; `registration` and `place`, which ask.
 
 use std::fmt;
 use std::io;

@@ -17,7 +17,7 @@
 //! - Nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
 //! - A descriptor is owned from the call that makes it: [`own`] is the one place that believes a number.
 //!
-//! Read next: `place` (who rings), `reactor` (who waits), `signal` (who listens).
+//! Read next: `epoll`, `bell`, `fork`, `sys::signal`, `slack`, in any order.
 
 mod bell;
 mod epoll;

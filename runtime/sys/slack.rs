@@ -2,7 +2,7 @@
 //!
 //! Interface: [`set_timer_slack`].
 //! Invariant: the slack is the thread's, and no runtime's; whoever sets it puts back what it was.
-//! Read next: `context`, who does both.
+//! Read next: `context`, which sets it and puts it back.
 
 use std::io;
 

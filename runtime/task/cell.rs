@@ -16,7 +16,7 @@
 //! code (R5). Whatever else is known of a task (is it queued, aborted, detached, done, who waits
 //! for it) lies beside it in the slab, and every entry point reads that first.
 //!
-//! Read before: `slab`, `waker`. Read next: `executor`.
+//! Read before: `id`, `foreign`. Read next: `executor`.
 
 use std::any::Any;
 use std::cell::RefCell;

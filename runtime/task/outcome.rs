@@ -6,7 +6,7 @@
 //! Invariant (R1, R5): a slot is freed by whoever takes or discards the outcome, unless it is
 //! queued: then by its pop. Outcomes, wakers and spans are dropped outside the borrow, and a panic
 //! of theirs is contained.
-//! Read before: `executor`. Read next: `join`, the public side.
+//! Read before: `executor`. Read next: `join`, the public side; `shutdown`.
 
 use std::any::Any;
 use std::cell::RefMut;

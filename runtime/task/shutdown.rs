@@ -3,7 +3,7 @@
 //! Interface: [`Executor::shutdown`].
 //! Invariant (R3, R5): futures are dropped unpolled, in the context of their runtime, with no
 //! borrow held, so a destructor may spawn, wake, drop sockets and ask for the current handle.
-//! Read before: `executor`.
+//! Read before: `executor`, `outcome`. Read next: `core`, which calls this.
 
 use std::mem;
 

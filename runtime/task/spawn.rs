@@ -2,7 +2,7 @@
 //!
 //! Interface: [`spawn`], [`TaskBuilder`] for a name, [`id`] of the task that runs.
 //! Invariant: one allocation a task, the cell that holds its future.
-//! Read before: `task`, `executor`.
+//! Read before: `executor`, `core`. Read next: `join`, `yield_now`.
 
 use std::future::Future;
 use std::panic::Location;

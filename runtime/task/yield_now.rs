@@ -3,6 +3,7 @@
 //! Interface: [`yield_now`].
 //! Invariant: the waker of the poll is woken, whoever's it is, so it works inside a join or a
 //! sub-executor as well.
+//! Read before: `waker`.
 
 use std::future::poll_fn;
 use std::task::Poll;

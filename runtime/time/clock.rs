@@ -5,6 +5,7 @@
 //! [`advance`](Clock::advance) are for tests.
 //! Invariant: it never goes back, and the turn's time is never later than `now`. So whoever finds
 //! a deadline reached by the turn's time is never early.
+//! Read next: `sleep`, which is judged by it.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

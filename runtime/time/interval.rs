@@ -3,7 +3,7 @@
 //! Interface: [`interval`], [`interval_at`], [`Interval::tick`].
 //! Invariant: the next deadline is computed from the one before, never from when the tick was
 //! noticed, so lateness does not add up; [`MissedTickBehavior`] says what becomes of lost ticks.
-//! Read before: `time`.
+//! Read before: `sleep`.
 
 use std::future::Future;
 use std::pin::Pin;

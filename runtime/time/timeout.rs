@@ -2,7 +2,7 @@
 //!
 //! Interface: [`timeout`], [`timeout_at`].
 //! Invariant: the future is polled first, so what is there is given, however late it is.
-//! Read before: `time`.
+//! Read before: `sleep`.
 
 use std::fmt;
 use std::future::Future;

@@ -12,7 +12,7 @@
 //! wheels went wrong. Four children a node instead of two halve the height, and they lie in two
 //! cache lines.
 //!
-//! Read before: `slab`. Read next: `time`.
+//! Read before: `slab`. Read next: `sleep`.
 
 use std::task::Waker;
 use std::time::Instant;

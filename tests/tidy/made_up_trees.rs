@@ -588,3 +588,32 @@ fn what_net_knows_beside_its_doors_is_seen() {
         ]
     );
 }
+
+#[test]
+fn headers_that_lead_nowhere_or_leave_a_file_out_are_seen() {
+    let _limit = limit(30);
+    let files = [
+        ("lib.rs", "//! Begin with `slab`.\n"),
+        (
+            "runtime/mod.rs",
+            "//! Page.\n//! Read next: `name::slab`.\nmod name;\n",
+        ),
+        (
+            "runtime/name/slab.rs",
+            "//! Slab.\n//! Read before: `wall`. Read next:\n//! `waker`, `slab`.\nfn f() {}\n",
+        ),
+        ("runtime/name/waker.rs", "//! Waker.\nfn f() {}\n"),
+        (
+            "net/stream.rs",
+            "//! Stream.\n//! Read before: `waker`.\nfn f() {}\n",
+        ),
+    ];
+    assert_eq!(
+        reading_order(&tree(&files)),
+        [
+            "runtime/name/slab.rs: no file `wall` to read",
+            "runtime/name/waker.rs: no \"Read before\" and no \"Read next\"",
+            "net/stream.rs: no header sends a reader there",
+        ]
+    );
+}
