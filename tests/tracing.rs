@@ -701,6 +701,11 @@ fn what_another_thread_wakes_when_the_thread_parks_is_polled_at_once() {
     });
 }
 
+thread_local! {
+    /// The last event that a [`Called`] heard was a spawn.
+    static SPAWNED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A subscriber that does this wherever it is called, and is told where that is.
 struct Called<F>(F);
 
@@ -710,11 +715,8 @@ impl<F: Fn(&str) + Send + Sync + 'static> Subscriber for Called<F> {
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         if metadata.target() == "runtime::waker" {
-            // The waker that a task begins with is an event of its spawn.
-            let by_spawn = metadata
-                .file()
-                .is_some_and(|file| file.ends_with("spawn.rs"));
-            (self.0)(if by_spawn {
+            // The waker that a task begins with is an event of its spawn: the next after "spawn".
+            (self.0)(if SPAWNED.replace(false) {
                 "the question whether a spawn is wanted"
             } else {
                 "the question whether a wake is wanted"
@@ -731,6 +733,7 @@ impl<F: Fn(&str) + Send + Sync + 'static> Subscriber for Called<F> {
     fn event(&self, event: &Event<'_>) {
         let mut seen = Seen::default();
         event.record(&mut seen);
+        SPAWNED.set(seen.field("message") == "spawn");
         (self.0)(seen.field("message"));
     }
     fn enter(&self, _: &Id) {
