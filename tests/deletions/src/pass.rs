@@ -30,26 +30,27 @@ const FEWER: [(&str, &str); 3] = [
 
 /// The beginning of a path, and what is run first for its sites.
 const CONCERNED: &[(&str, &[&str])] = &[
-    ("runtime/async_fd", &["async_fd", "fork"]),
+    ("runtime/io/async_fd", &["async_fd", "fork"]),
     ("runtime/chaos", &["chaos", "lib"]),
-    ("runtime/chunks", &["allocations", "lib"]),
-    ("runtime/interest", &["async_fd"]),
-    ("runtime/join", &["tasks", "tracing"]),
+    ("runtime/name/chunks", &["allocations", "lib"]),
+    ("runtime/io/interest", &["async_fd"]),
+    ("runtime/task/join", &["tasks", "tracing"]),
     (
-        "runtime/reactor",
+        "runtime/io/reactor",
         &["async_fd", "scheduling", "time", "tasks"],
     ),
-    ("runtime/registration", &["async_fd", "tcp", "fork"]),
+    ("runtime/io/registration", &["async_fd", "tcp", "fork"]),
     ("runtime/signal", &["signals"]),
-    ("runtime/slab", &["tasks", "allocations", "lib"]),
-    ("runtime/spawn", &["tasks", "tracing"]),
+    ("runtime/name/slab", &["tasks", "allocations", "lib"]),
+    ("runtime/task/spawn", &["tasks", "tracing"]),
     ("runtime/sys", &["time", "fork", "signals"]),
-    ("runtime/time", &["time", "scheduling"]),
-    ("runtime/interval", &["time"]),
-    ("runtime/clock", &["time"]),
-    ("runtime/waiters", &["async_fd"]),
-    ("runtime/waker", &["tasks", "cross_thread", "tracing"]),
-    ("runtime/place", &["cross_thread", "tasks"]),
+    ("runtime/time/interval", &["time"]),
+    ("runtime/time/clock", &["time"]),
+    ("runtime/time/", &["time", "scheduling"]),
+    ("runtime/io/waiters", &["async_fd", "lib"]),
+    ("runtime/io/", &["async_fd", "tcp", "lib"]),
+    ("runtime/name/waker", &["tasks", "cross_thread", "tracing"]),
+    ("runtime/name/place", &["cross_thread", "tasks"]),
     ("runtime/", &["scheduling", "tasks", "time", "driving"]),
     ("net/", &["tcp", "fork"]),
 ];
@@ -74,15 +75,7 @@ const OTHERS: &[&str] = &[
 
 /// Then these, for the sites of these files: they take long, and are about bytes and system calls.
 const LONG: &[&str] = &["servers", "echo", "stranded", "refusals"];
-const ABOUT_BYTES: &[&str] = &[
-    "net/",
-    "runtime/async_fd",
-    "runtime/interest",
-    "runtime/reactor",
-    "runtime/registration",
-    "runtime/sys",
-    "runtime/waiters",
-];
+const ABOUT_BYTES: &[&str] = &["net/", "runtime/io/", "runtime/sys"];
 
 fn binaries(file: &str) -> Vec<&'static str> {
     let concerned = CONCERNED
