@@ -25,31 +25,31 @@
 //!
 //! # Why not just use tokio?
 //!
-//! Do, if you need more than one thread, another system than Linux, or its ecosystem. This is for
-//! programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to
-//! know, or to learn, what runs beneath them.
+//! Use tokio if you need more than one thread, another system than Linux, or tokio's ecosystem. This crate is
+//! for programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to know,
+//! or to learn, what runs beneath them.
 //!
 //! # What is where
 //!
-//! - [`task`]: [`spawn`], and the handles of what it spawned. [`runtime`]: making one by hand,
-//!   running it from another event loop, reaching it from other threads; and the design.
+//! - [`task`]: [`spawn`], and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
+//!   from another event loop, reaching it from other threads; and the design.
 //! - [`net`]: TCP. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
-//! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and
-//!   its kin.
+//! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
+//!   signals.
 //!
-//! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel,
-//! futures-lite and futures-concurrency work on any runtime, and so on this one. They know nothing of
-//! the budget that makes tasks give way: see [`task::coop`]. What blocks there (tokio's `blocking_recv`
-//! and its kin) blocks this thread and all its tasks, and what wants tokio's timers (`send_timeout`)
-//! panics: use [`time::timeout`].
+//! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel, futures-lite and
+//! futures-concurrency work on any runtime, and so on this one. They do not spend the budget that makes a
+//! task let others run: see [`task::coop`]. Functions that block (tokio's `blocking_recv`, say) block this
+//! thread and all its tasks. Functions that need tokio's timers (`send_timeout`) panic: use
+//! [`time::timeout`].
 //!
 //! # To be read
 //!
-//! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a
-//! name) and the invariants R1 to R10. The files cite what they keep, and open with what they are,
-//! what to read before and what to read next.
+//! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a name) and the
+//! invariants R1 to R10. Each file opens with what it is for, which invariants it keeps, and what to read
+//! before and next.
 
-// The public pages link inside on purpose: the inside is there to be read, and docs.rs shows it.
+// The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -65,9 +65,9 @@ use std::future::Future;
 
 use runtime::options::Options;
 
-/// Runs `future`, and the tasks it spawns, on a runtime made for it.
+/// Runs `future`, and the tasks it spawns, on a runtime made for this call.
 ///
-/// When `future` is done the runtime ends: tasks that are not done are dropped, in the order they
+/// When `future` is done, the runtime ends: tasks that are not done are dropped, in the order in which they
 /// were spawned. The future need not be `'static` or `Send`.
 ///
 /// # Panics
@@ -92,18 +92,18 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 pub mod task {
-    //! Tasks: spawning them, awaiting them, letting them go.
+    //! Tasks: spawning, awaiting, aborting and detaching them.
     //!
     //! # Wakers
-    //! They may be cloned, woken and dropped on any thread at any time, but not in a signal handler: a wake
-    //! from elsewhere takes a lock. Write an eventfd there, or use [`signal`](crate::signal).
+    //! A waker may be cloned, woken and dropped on any thread at any time, but not in a signal handler: a
+    //! wake from elsewhere takes a lock. In a handler write an eventfd, or use [`signal`](crate::signal).
     //!
     //! # tokio-console
     //! [tokio-console](https://docs.rs/tokio-console) (seen with 0.1.14) shows the tasks: their names, which
     //! [`Builder::name`] gives, where they were spawned, polls, times and wakes. It shows neither the main
-    //! future nor, as "resources", sockets and timers. Call `console_subscriber::init()`, of console-subscriber
-    //! 0.5, at the beginning of `main`; its server runs on a thread of its own. That crate panics unless it is
-    //! told that the runtime is not tokio's:
+    //! future nor, as "resources", sockets and timers. Call `console_subscriber::init()`, of
+    //! console-subscriber 0.5, at the beginning of `main`; its server runs on a thread of its own.
+    //! console-subscriber panics unless it is told that the runtime is not tokio's:
     //! ```text
     //! RUSTFLAGS="--cfg console_without_tokio_unstable" cargo run
     //!
@@ -115,14 +115,14 @@ pub mod task {
     //! - `spawn` takes any `'static` future; it need not be `Send`, and there is no `LocalSet`.
     //!   `spawn_local` is [`spawn`]. `spawn_blocking` and `block_in_place` are not here: use a thread and a
     //!   channel.
-    //! - From another thread spawn by [`Handle::spawn`](crate::runtime::Handle::spawn), which returns nothing.
-    //! - A [`JoinHandle`] can be sent anywhere, and be awaited inside its runtime only.
-    //! - The main future is a task, too: [`id`] works there, and its panic is that of `block_on`.
+    //! - From another thread, spawn by [`Handle::spawn`](crate::runtime::Handle::spawn); it returns nothing.
+    //! - A [`JoinHandle`] can be sent anywhere, but awaited inside its runtime only.
+    //! - The main future is a task, too: [`id`] works in it, and `block_on` panics with its panic.
     //! - A future that panics is dropped after its panic was caught: in the destructors of its fields
-    //!   [`std::thread::panicking`] is false, and a mutex whose guard is a field is not poisoned. The locals of
-    //!   an async fn are dropped by the panic itself, before.
-    //! - [`JoinError`] prints "task `7` was cancelled" and "task `7` panicked: ...", where tokio prints "task 7
-    //!   was cancelled" and "task 7 panicked with message ..."; its `Debug` is tokio's.
+    //!   [`std::thread::panicking`] is false, and a mutex whose guard is a field is not poisoned. (The locals
+    //!   of an async fn are dropped earlier, by the panic itself.)
+    //! - [`JoinError`] prints "task `7` was cancelled" and "task `7` panicked: ...", where tokio prints "task
+    //!   7 was cancelled" and "task 7 panicked with message ...". Its `Debug` is tokio's.
     //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
     pub use crate::runtime::task::id::{Id, JoinError};
@@ -134,9 +134,9 @@ pub mod task {
     pub mod coop {
         //! The budget of a poll, for operations that are not the runtime's own.
         //!
-        //! A task that never waits would let no other run. So sockets, timers and handles of this
-        //! library let go after about 128 operations in one poll. Channels, locks and computations know
-        //! nothing of that: count them in by [`cooperative`] or [`consume_budget`].
+        //! A task that never waits would let no other run. So the sockets, timers and handles of this library
+        //! return `Pending` once after about 128 operations in one poll. Channels, locks and computations of
+        //! other crates do not: let them spend budget by [`cooperative`] or [`consume_budget`].
 
         pub use crate::runtime::coop::{
             Coop, Unconstrained, consume_budget, cooperative, has_budget_remaining, unconstrained,
@@ -159,16 +159,17 @@ pub mod time {
     //!     assert_eq!(time::now() - start, Duration::from_secs(3600));
     //! });
     //! ```
-    //! **[`std::time::Instant::now`] does not follow the paused clock, and nothing says so**: an `elapsed()`
+    //! **[`std::time::Instant::now`] does not follow the paused clock, and no error says so**: an `elapsed()`
     //! in the code under test measures the time of the machine. Ask [`now`] there.
     //!
     //! # Coming from tokio
     //! - `Instant` is the standard library's; `tokio::time::Instant::now` is [`now`].
-    //! - A paused clock advances by itself only if
-    //!   [`auto_advance`](crate::runtime::Builder::auto_advance) was asked for: after [`pause`] a sleep
-    //!   ends when somebody [advances](advance) the clock, and not before.
-    //! - [`Sleep`] is `Unpin`. Sleeps are exact to the kernel's timer slack, and not to a millisecond.
-    //! - `timeout` takes any future, and not `IntoFuture`.
+    //! - A paused clock advances by itself only if [`auto_advance`](crate::runtime::Builder::auto_advance) is
+    //!   set. Otherwise, after [`pause`], a sleep ends only when the program [advances](advance) or
+    //!   [resumes](resume) the clock.
+    //! - [`Sleep`] is `Unpin`. Sleeps are as exact as the kernel's timer slack; tokio's are exact to a
+    //!   millisecond.
+    //! - `timeout` takes a future, and not an `IntoFuture`.
 
     pub use crate::runtime::time::interval::{Interval, MissedTickBehavior, interval, interval_at};
     pub use std::time::Duration;
@@ -202,8 +203,8 @@ pub mod signal {
     //! Waiting for signals.
     //!
     //! # Coming from tokio
-    //! - The handler is installed again with each listener; [`unix::restore_default`] gives the former action
-    //!   back, which tokio never does.
+    //! - The handler is installed again with each listener; [`unix::restore_default`] restores the former
+    //!   action, which tokio never does.
     //! - [`unix::signal`] unblocks its signal in the calling thread; [`unix::signal_keep_mask`] does not.
     //! - There is no driver to enable: a listener is a descriptor of its own.
 

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! What to look for: the clients share a room without a lock, because all run on one thread. Each
-//! is one task that reads and writes at once, and whichever ends first ends both. A line is stored
-//! once, however many it goes to. One who reads slower than the others talk misses lines, and is
-//! told how many: nobody waits for him, and he costs bounded memory.
+//! client is one task that reads and writes at once; the end of either ends both. A line is stored
+//! once, however many clients it goes to. A client that reads more slowly than the others write
+//! misses lines, and is told how many: the others do not wait for it, and it costs bounded memory.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,8 +35,8 @@ struct Mailbox {
     reader: Option<Waker>,
 }
 
-/// Who is there, by a number that is given once. (A peer's address may come back before its
-/// predecessor has been found to be gone.)
+/// The clients, each by a number that is given once. (An address may come back before the earlier
+/// connection from it has been found closed.)
 type Room = Rc<RefCell<BTreeMap<u64, Mailbox>>>;
 
 fn main() -> io::Result<()> {
@@ -49,7 +49,8 @@ fn main() -> io::Result<()> {
         let room = Room::default();
         for me in 0.. {
             let (stream, _peer) = listener.accept().await?;
-            // Before the task first runs: whoever is accepted later is heard from the start.
+            // Before the task first runs, so that it gets every line of those that are accepted
+            // later.
             room.borrow_mut().insert(me, Mailbox::default());
             reveille::spawn(chat(stream, me, Rc::clone(&room)));
         }
@@ -57,7 +58,7 @@ fn main() -> io::Result<()> {
     })
 }
 
-/// One client, until it leaves or cannot be reached.
+/// Serves one client, until it leaves or cannot be reached.
 async fn chat(stream: TcpStream, me: u64, room: Room) -> io::Result<()> {
     let end = or(listen(&stream, me, &room), tell(&stream, me, &room)).await;
     room.borrow_mut().remove(&me);
@@ -78,7 +79,7 @@ async fn listen(stream: &TcpStream, me: u64, room: &Room) -> io::Result<()> {
         }
         buf.copy_within(start..filled, 0);
         filled -= start;
-        // A line that is too long, or that the end of the stream ends.
+        // A line that is too long, or that is ended by the end of the stream.
         if filled == LINE || (n == 0 && filled > 0) {
             say(room, me, &[&buf[..filled], b"\n"].concat());
             filled = 0;
@@ -108,7 +109,7 @@ async fn tell(stream: &TcpStream, me: u64, room: &Room) -> io::Result<()> {
     loop {
         let line = poll_fn(|cx| match room.borrow_mut().get_mut(&me) {
             Some(mailbox) => mailbox.poll_next(cx.waker()),
-            None => Poll::Pending, // The chat is over, and this is about to be dropped.
+            None => Poll::Pending, // The client has left, and this is about to be dropped.
         })
         .await;
         stream.write_all(&line).await?;

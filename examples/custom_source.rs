@@ -11,9 +11,9 @@
 //! ```
 //!
 //! What to look for: [`Ticker`] is an [`AsyncFd`] around the descriptor and one call of `async_io`,
-//! which tries read(2) and, while that would block, waits. Nothing else is needed for any other
-//! descriptor that epoll(7) can watch: an eventfd, a pidfd, inotify, a terminal, a device. The
-//! sockets of `reveille::net` are made the same way.
+//! which tries read(2) and, while that would block, waits. Any other descriptor that epoll(7) can
+//! watch needs no more: an eventfd, a pidfd, inotify, a terminal, a device. The sockets of
+//! `reveille::net` are made on `AsyncFd`, too.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
             println!("tick");
         }
 
-        // A thread that computes hears nothing meanwhile, but the kernel counts.
+        // While the thread is busy it receives no event, but the kernel counts the ticks.
         thread::sleep(3 * PERIOD);
         println!("busy for three periods");
         if ticker.tick().await? >= 3 {
@@ -65,7 +65,7 @@ impl Ticker {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: timerfd_create(2) takes two integers and no pointer.
         let fd = check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
-        // SAFETY: the call succeeded, so `fd` is open and nobody else knows its number.
+        // SAFETY: the call succeeded, so `fd` is open and nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let period = libc::timespec {
             tv_sec: libc::time_t::try_from(period.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -76,7 +76,7 @@ impl Ticker {
             it_value: period,
         };
         // SAFETY: the kernel reads `timer`, which outlives the call; a null pointer for the old
-        // setting means that nobody wants it.
+        // setting means that it is not wanted.
         check(unsafe {
             libc::timerfd_settime(fd.as_raw_fd(), 0, &raw const timer, ptr::null_mut())
         })?;

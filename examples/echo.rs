@@ -8,12 +8,12 @@
 //! hi
 //! ```
 //!
-//! Ctrl-C, or SIGTERM: no more connections are accepted but those that wait for it by then, and all
-//! that are open have five seconds to finish. A second one ends the program at once.
+//! On Ctrl-C or SIGTERM the connections that already wait are accepted, but no later ones, and all
+//! that are open have five seconds to finish. A second signal ends the program at once.
 //!
 //! What to look for: a connection that waits holds no buffer, because all share one, which a task
-//! fills and empties without awaiting in between. Only what a slow reader leaves over is copied,
-//! and nothing more is read until that has been sent. `RUST_LOG=trace` tells of every step.
+//! fills and empties without awaiting in between. Only what a slow reader leaves over is copied, and
+//! nothing more is read until that has been sent. `RUST_LOG=trace` shows every step.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -27,7 +27,7 @@ use tracing::level_filters::LevelFilter;
 
 /// The one buffer, in bytes: large, so that bulk data takes few system calls.
 const BUFFER: usize = 64 * 1024;
-/// How many connections can wait for being accepted.
+/// How many connections can wait to be accepted.
 const BACKLOG: usize = 1024;
 /// How long open connections may take to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
         loop {
             let (stream, _peer) = listener.accept().await?;
             connections.spawn(echo(stream, Rc::clone(&buffer)));
-            // Those that have ended in the meantime need not be remembered.
+            // Connections that have ended in the meantime are removed from the set.
             while connections.try_join_next().is_some() {}
         }
     };
@@ -70,8 +70,9 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     or(accept, signalled).await?;
     eprintln!("echo: ending within {GRACE:?}; a second signal ends it at once");
 
-    // Those in the backlog are connected, to their knowledge, and a close would reset them. The pause
-    // lets the runtime hear of them; a limit, for they may come faster than they are taken.
+    // For the clients, connections in the backlog are open, and a close of the listener would reset
+    // them. During the pause the runtime receives their event. The limit is there because
+    // connections may come faster than they are taken.
     sleep(Duration::from_millis(1)).await;
     for (stream, _peer) in iter::from_fn(|| listener.try_accept().ok()).take(BACKLOG) {
         connections.spawn(echo(stream, Rc::clone(&buffer)));

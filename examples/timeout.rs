@@ -9,9 +9,9 @@
 //! 127.0.0.1:41234 was closed: silent for 10s      # in the first one
 //! ```
 //!
-//! What to look for: the limit is a future around the operation, so that whatever waits can be
+//! What to look for: the limit is a future around the operation, so anything that waits can be
 //! limited, and the read inside knows nothing of it. A message disarms the timer at once: a busy
-//! connection leaves none behind. A client that takes nothing is as silent as one that says nothing.
+//! connection leaves no timers behind. A connection whose client does not read is closed, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, limit: Duration) {
 async fn echo(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     let mut buf = [0; 1024];
     loop {
-        // Two errors: the outer one is that the time was over, and becomes an `io::Error` too.
+        // Two errors: the outer one says that the time was over, and becomes an `io::Error`, too.
         let n = timeout(limit, stream.read(&mut buf)).await??;
         if n == 0 {
             return Ok(());

@@ -8,11 +8,11 @@
 //! main: polled again, and there is 42
 //! ```
 //!
-//! What to look for: [`Answer::poll`] stores the waker *under the lock* under which it found nothing;
-//! looked at first and stored later, the thread could answer in between and wake nobody. The waker
-//! goes to the other thread although the future, and every task here, stays on its own: it is only
-//! the name of a task, and owns nothing. It wakes through the runtime's inbox, and an eventfd that
-//! ends the wait of epoll_wait(2).
+//! What to look for: [`Answer::poll`] stores the waker *under the lock* under which it found no
+//! answer. If it released the lock in between, the thread could answer then, and would find no waker
+//! to wake. The waker goes to the other thread, although the future, and every task here, stays on
+//! this one: a waker only says which task to wake, and owns nothing. The wake goes through the
+//! runtime's inbox, and an eventfd that ends the wait of epoll_wait(2).
 
 use std::future::Future;
 use std::io;
@@ -29,7 +29,7 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// Becomes ready when somebody has called [`Answerer::answer`].
+/// Becomes ready when [`Answerer::answer`] has been called.
 struct Answer(Arc<Mutex<Slot>>);
 
 /// The other end, to be sent to another thread.
@@ -61,7 +61,7 @@ impl Answerer {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slot.answer = Some(answer);
         let waker = slot.waker.take();
-        // A waker may do anything, so it is woken without the lock.
+        // A waker may run any code, so it is woken without the lock.
         drop(slot);
         if let Some(waker) = waker {
             waker.wake();
@@ -74,7 +74,7 @@ fn main() -> io::Result<()> {
     // The thread waits for this, so that what is printed comes in one order.
     let (go, gone) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
-        // An error says that `go` was dropped, and is as good a sign.
+        // `recv` returns an error when `go` is dropped, and that is the sign.
         let _sign = gone.recv();
         println!("thread: here is 42, wake up");
         answerer.answer(42);

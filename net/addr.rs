@@ -1,10 +1,11 @@
 //! What a socket can be bound or connected to: an address, several, or the text of one.
 //!
-//! Idea: [`ToSocketAddrs`] is a list of types and nothing more. What it does lies in a private
-//! supertrait, which may change (to resolve names, say) without breaking anybody.
+//! Idea: [`ToSocketAddrs`] is a list of types and nothing more. The work is done in a private
+//! supertrait, which may change (to resolve names, say) without breaking any user.
 //!
 //! Interface: `address.addresses()?` is an iterator of `SocketAddr`; one address allocates nothing.
-//! Invariant: it yields at least one. Hence "tried them all, and none failed" cannot happen.
+//! Invariant: the iterator yields at least one address. Hence "all were tried, and none failed"
+//! cannot happen.
 //! Read next: `net::tcp`, which tries one address after the other.
 
 use std::io;
@@ -15,12 +16,12 @@ use sealed::{Addresses, Sealed};
 /// What `bind` and `connect` take: an address, several, or the text of one.
 ///
 /// The types are those listed below and references to them. Several addresses are tried in turn,
-/// each until it fails, and the first that works is used. Text has the address and the port as a URL has them, `127.0.0.1:80` or
-/// `[::1]:80`; in a pair the port stands apart, and the address without brackets: `("::1", 80)`.
+/// each until it fails, and the first that works is used. A text is written as in a URL, address
+/// and port: `127.0.0.1:80` or `[::1]:80`. In a pair the address has no brackets: `("::1", 80)`.
 ///
 /// Host names are **not resolved yet**: they are an error of kind
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), as are text that is no address and an empty
-/// slice. [`std::net::ToSocketAddrs`] resolves them, but blocks its thread meanwhile: call it
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), as are a text that is no address, and an empty
+/// slice. [`std::net::ToSocketAddrs`] resolves host names, but blocks its thread meanwhile: call it
 /// before the runtime starts, or on a thread of its own.
 ///
 /// The trait has no methods of its own, and no other crate can implement it.
@@ -57,7 +58,7 @@ mod sealed {
     use std::net::SocketAddr;
     use std::vec;
 
-    /// Public in a private module: every crate can see that it is needed, none can name it.
+    /// Public, but in a private module: no other crate can name it, and so none can implement it.
     pub trait Sealed {
         /// The addresses, at least one, in the order in which to try them.
         ///
@@ -66,7 +67,7 @@ mod sealed {
         fn addresses(&self) -> io::Result<Addresses>;
     }
 
-    /// At least one address, when new.
+    /// An iterator of addresses, with at least one when it is new.
     #[derive(Debug)]
     pub enum Addresses {
         One(Option<SocketAddr>),

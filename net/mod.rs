@@ -1,9 +1,10 @@
-//! Sockets. They are written on the runtime's public doors, [`AsyncFd`](crate::io::AsyncFd),
-//! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and on
-//! nothing else: whoever reads them could have written them outside.
+//! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
+//! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
+//! one thing that is not public: `stream` makes its operations by
+//! [`operation`](crate::runtime::io::operation).
 //!
-//! Every operation is tried at once; only if it would block is the socket registered and waited
-//! for. Every method takes `&self`, and any number of tasks may wait on one socket.
+//! Every operation is tried at once. If it would block, the socket is registered, and the task
+//! waits. Every method takes `&self`, and any number of tasks may wait on one socket.
 //!
 //! # Coming from tokio
 //! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`

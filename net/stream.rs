@@ -1,13 +1,13 @@
-//! The engine of byte streams: what [`TcpStream`](super::TcpStream) is thin over.
+//! The engine of byte streams: [`TcpStream`](super::TcpStream) is a thin layer over it.
 //!
-//! Interface: [`Stream`], whose methods are those of the public type, which documents them. Each operation
-//! is written once, and serves the future, the `try_` and the `poll_` of it.
-//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*, made by
-//! our accept or connect and never lent. Whoever else can read it, peek into it, or take an urgent
-//! byte from it could make a read short that left something behind.
+//! Interface: [`Stream`]. Its methods are those of the public type, which documents them. A read or write is
+//! written once and serves all three forms: the future, `try_` and `poll_`.
+//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*: made by our accept
+//! or connect, and never handed out. Other code that reads the socket, peeks into it or takes an urgent byte
+//! from it can make a read short although bytes remain.
 //!
-//! It stands on the public [`AsyncFd`], and on one thing that is not public, the registration of that:
-//! whether a short read proves anything is known there, where events are.
+//! It uses the public [`AsyncFd`], and one thing that is not public: its registration, which sees the events
+//! and decides whether a short read proves anything.
 //!
 //! Read before: `operation`, `net::sys::stream`. Read next: `tcp::stream`.
 
@@ -31,7 +31,7 @@ pub(super) struct Stream<T: AsFd> {
 }
 
 impl<T: AsFd> Stream<T> {
-    /// A socket that is ours alone, or may be shared.
+    /// Wraps a socket, which is ours alone or may be shared.
     pub(super) fn new(socket: T, ours_alone: bool) -> io::Result<Stream<T>> {
         // PRIORITY, to learn of urgent bytes: they make reads short (tcp(7)).
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
@@ -48,13 +48,13 @@ impl<T: AsFd> Stream<T> {
         self.io.into_inner()
     }
 
-    /// The socket, for a call of ours that reads nothing.
+    /// The socket, for calls by `net`. Before other code gets it, call [`lend`](Stream::lend).
     #[inline]
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.io.get_ref().as_fd()
     }
 
-    /// From now on somebody else may read, peek or take urgent bytes: no short read is trusted.
+    /// From now on other code may read, peek or take urgent bytes: no short read proves anything.
     pub(super) fn lend(&self) {
         self.io.registration().set_short_reads_prove(false);
     }
@@ -75,7 +75,7 @@ impl<T: AsFd> Stream<T> {
         bufs: &mut [IoSliceMut<'_>],
     ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        // A read is short of what was handed to the kernel, which is less than all if there are many.
+        // Short means less than was offered to the kernel, which is not all if there are many buffers.
         let most = sys::offered(bufs);
         let read = move |asked: &mut usize| {
             let n = if *asked == most {
@@ -83,7 +83,8 @@ impl<T: AsFd> Stream<T> {
             } else {
                 sys::recv_vectored(socket, &mut sys::first_mut(bufs, *asked))?
             };
-            // Where recvmsg(2) is refused, only the first buffer is read into, and full, it is not short.
+            // Where recvmsg(2) is refused, only the first buffer is read into. If it is full, the read is
+            // not short.
             if n == sys::first_len(bufs) {
                 *asked = n;
             }
@@ -111,7 +112,7 @@ impl<T: AsFd> Stream<T> {
             }
             loop {
                 if pause.is_some() && Handle::try_current().is_err() {
-                    // Nothing could end it.
+                    // Outside a runtime nothing could end the pause.
                     return Poll::Ready(Err(io::ErrorKind::WouldBlock.into()));
                 }
                 ready!(Pause::poll(&mut pause, cx));
@@ -197,11 +198,12 @@ impl<T: AsFd> Stream<T> {
         self.io.async_io(interest, |_| op()).await
     }
 
-    /// Peeks. An EAGAIN of bytes that poll(2) sees is not believed, on no stream: SO_PEEK_OFF may have
-    /// been set on it, and then it means that nothing is behind what was peeked before. READABLE stays,
-    /// or a read would wait for bytes that are there (R10).
+    /// Peeks. If poll(2) sees bytes, an EAGAIN does not clear READABLE, on any stream: SO_PEEK_OFF may be
+    /// set, and then EAGAIN means that nothing lies behind what was peeked before. Without READABLE a read
+    /// would wait for bytes that are there (R10).
     fn recv_peek(&self, buf: &mut [u8]) -> io::Result<Peeked> {
-        // A signal beside an urgent byte makes for another EAGAIN, which does not last (see `Registration::read`).
+        // Where an urgent byte stands, a pending signal causes EAGAIN, too, but that does not last (see
+        // `Registration::read_now`).
         const TRIES: usize = 3;
         let offered = self.io.registration().offer(buf.len());
         for _ in 0..TRIES {
@@ -222,20 +224,20 @@ impl<T: AsFd> Stream<T> {
     }
 }
 
-/// A read into no room: 0, at once, as of recv(2). It counts as an operation, or a loop over it would
-/// never give way.
+/// The outcome of a read into an empty buffer: 0 at once, as recv(2) gives. It spends budget; otherwise a
+/// loop over such reads would let no other task run.
 fn nothing_read(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     pin!(consume_budget()).poll(cx).map(|()| Ok(0))
 }
 
-/// What a peek saw.
+/// The outcome of a peek.
 enum Peeked {
     Bytes(usize),
     /// Bytes are there, but the peek begins behind them.
     NothingNew,
 }
 
-/// The pause of a peek that saw nothing new: there only if it ever comes to that.
+/// The pause of a peek that saw nothing new. It is made when it is first needed.
 struct Pause {
     sleep: Sleep,
     next: Duration,

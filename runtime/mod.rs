@@ -2,12 +2,12 @@
 //!
 //! # The idea: whatever leaves the runtime is a name
 //!
-//! A single-threaded runtime hands things out to four outsiders: the kernel (64 bits in each
-//! `epoll_event`), other threads (a `Waker` must be `Send + Sync`), the user's structs (a socket, a
-//! `Sleep`, a `JoinHandle`), and time (a timer may fire when its owner has gone). Hand out pointers,
-//! and each of the four can be the last to hold one, or hold one too long. So the runtime hands out *names*.
-//! Looking a name up finds the thing, or nothing; a name can go stale, be copied, outlive the runtime
-//! and cross threads.
+//! A single-threaded runtime hands things out to four outsiders: the kernel (64 bits in each `epoll_event`),
+//! other threads (a `Waker` must be `Send + Sync`), the user's structs (a socket, a `Sleep`, a `JoinHandle`),
+//! and time (a timer may be due after its owner was dropped). If the runtime handed out pointers, each of the
+//! four could own the last pointer to a thing, or use one for too long. So the runtime hands out *names*.
+//! Looking a name up finds the thing, or nothing. A name may go stale, be copied, outlive the runtime and
+//! cross threads.
 //!
 //! The folders are the boxes:
 //!
@@ -25,112 +25,123 @@
 //!                    └───────────────────────────────────────┘
 //! ```
 //!
-//! Beside the boxes: `run` is the loop, `core` the boxes together, `context` which runtime runs on this
-//! thread. Imports run downwards; `tests/tidy/imports.rs` has the order, and the one import that does not.
+//! Beside the boxes: `run` is the loop, `core` holds the boxes together, and `context` says which runtime
+//! runs on this thread. Imports run downwards; `tests/tidy/imports.rs` has the order, and its one exception.
 //!
 //! # Words
 //!
-//! - *Name*: place, index and serial of a thing ([`Name`](name::slab::Name)); exact, because serials are never
-//!   used again. *Hint*: a task's name truncated to the 64 bits of a waker ([`Hint`](name::waker::Hint));
-//!   *token*: a source's, truncated to those of an epoll event ([`Token`](io::sources::Token)). When one of these
-//!   errs, a task is woken once without a reason, a spurious wake, which `Future::poll` allows.
-//! - *Slot*: room for one task, source or timer in a [`Slab`](name::slab::Slab); *index*: which slot; *serial*:
-//!   a number that no two things of the process share.
-//! - *Place*: a runtime's entry in a table that lives as long as the process; its *inbox* is there.
-//! - *Home*: this runtime is the innermost that runs on this thread. Everything else is *elsewhere*, and goes
-//!   through the inbox.
-//! - *Source*: a registered descriptor. *Waiter*: a waker that waits for a source.
-//! - *Turn*: events from epoll, messages from the inbox, timers. *Poll*: one call of a task's `Future::poll`.
-//! - *User code*: whatever may call back or panic: futures, wakers of others, destructors, subscribers.
-//! - *Short read*: one that brings less than it has room for. Where it *proves* that the socket is drained, the
-//!   next read waits without a system call.
+//! - *Name*: place, index and serial of a thing ([`Name`](name::slab::Name)). A name is exact, because no
+//!   serial is used twice. *Hint*: a task's name, truncated to the 64 bits of a waker
+//!   ([`Hint`](name::waker::Hint)). *Token*: a source's name, truncated to the 64 bits of an epoll event
+//!   ([`Token`](io::sources::Token)). If a stale hint or token matches another thing, a task is woken for
+//!   nothing, which `Future::poll` allows.
+//! - *Slot*: room for one task, source or timer in a [`Slab`](name::slab::Slab). *Index*: the number of a
+//!   slot. *Serial*: a number that no two things of the process share.
+//! - *Place*: a runtime's entry in a table that exists as long as the process. Its *inbox* is there.
+//! - *Home* of a name: the runtime that gave it. Code is *at home* if the innermost runtime on its thread is
+//!   that one. Other code is *elsewhere*, and reaches the home through the inbox.
+//! - *Source*: a registered descriptor. *Waiter*: the waker of a task that waits for a source.
+//! - *Turn*: one round of epoll events, inbox messages and timers. *Poll*: one call of `Future::poll`.
+//! - *User code*: what may call back or panic: futures, wakers of other executors, destructors, subscribers.
+//! - *Short read*: one that brings less than it has room for. Where it *proves* that the socket is drained,
+//!   the next read waits without a system call.
 //!
 //! # The invariants
 //!
-//! - R1 A slot is in the run queue at most once: `queued` is true exactly while it is there, and no
-//!   slot is freed while it is. So the queue is never longer than there are tasks, and a wake at home never
-//!   allocates. Kept by [`task::executor`].
-//! - R2 `queued` is cleared before the poll, so that a wake during the poll queues the task again.
-//!   Kept by [`task::executor`].
-//! - R3 A future, its output and its panic payload are polled and dropped on the runtime's thread
-//!   only, until the output is handed to the joiner. Names go anywhere. Kept by [`task::cell`].
-//! - R4 Readiness is set only by the registration, of what was never tried, and inside
-//!   [`Reactor::turn`](io::reactor::Reactor::turn), and cleared only by an operation of ours that saw EAGAIN,
-//!   or proved as much; the reactor never turns while a task is being polled. So there is no gap between a try
-//!   and a wait. Kept by [`io::sources`] and [`run`].
-//! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's
-//!   clone and drop, destructors of futures and outputs, tracing subscribers. The one exception is
-//!   the stage of the task that is polled. Kept everywhere; [`foreign`] calls user code that must not panic
-//!   through.
-//! - R6 An exact name that is stale finds nothing; a hint that is stale costs one spurious wake at
-//!   most. Kept by [`name::slab`].
-//! - R7 A source leaves epoll's interest list before its descriptor is closed, because a duplicate or
-//!   a child would keep it there. Kept by [`io::registration`].
-//! - R8 A runtime is asleep by default. Before it waits it publishes that, and looks into its inbox
-//!   once more, under one lock; when it stops running it publishes the same, and `next_deadline` looks. A
-//!   wake that finds it asleep writes its eventfd. Kept by [`name::place`] and [`run`].
-//! - R9 No wake is skipped: collect the wakers, let go of every borrow, wake all, then return the
-//!   error. One that panics silences no other. (A waker of this runtime's own tasks is no user code:
-//!   its task is queued where it is found.) The end of a runtime is an event like any other, and wakes
-//!   the tasks of others that wait for its sources and timers. Kept by [`io::reactor`], [`core`] and [`foreign`].
-//! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a
-//!   waiting task, the task is runnable without further traffic. Kept by [`io::registration`] and `net`.
+//! - R1 A slot is in the run queue at most once: `queued` is true exactly while the slot is there, and no
+//!   slot is freed while it is there. So the queue is never longer than the number of tasks, and a wake at
+//!   home never allocates. Kept by [`task::executor`].
+//! - R2 `queued` is cleared before the poll, so that a wake during the poll queues the task again. Kept by
+//!   [`task::executor`].
+//! - R3 A future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
+//!   until they are handed to the joiner. Names go anywhere. Kept by [`task::cell`].
+//! - R4 Readiness is set in two places: at registration, for what was never tried, and inside
+//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is cleared only after an operation saw EAGAIN, or
+//!   proved that the next one would. The reactor never turns while a task is being polled. So there is no gap
+//!   between a try and a wait. Kept by [`io::sources`] and [`run`].
+//! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
+//!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
+//!   task that is being polled. Kept everywhere; [`foreign`] calls the user code whose panics must go no
+//!   further.
+//! - R6 A stale name finds nothing; a stale hint costs one spurious wake at most. Kept by [`name::slab`].
+//! - R7 A source leaves epoll's interest list before its descriptor is closed. Otherwise a duplicate, here or
+//!   in a child, would keep it there. Kept by [`io::registration`].
+//! - R8 A runtime counts as asleep until it says otherwise. Before it waits, it publishes that it is asleep
+//!   and checks its inbox once more, both under one lock. When it stops running, it publishes that it is
+//!   asleep, too, and [`next_deadline`](Runtime::next_deadline) checks the inbox. A wake from elsewhere that
+//!   finds it asleep writes its eventfd. Kept by [`name::place`] and [`run`].
+//! - R9 No wake is skipped: collect the wakers, release every borrow, wake all of them, and only then return
+//!   an error. A waker that panics does not keep the others from being woken. (A task of this runtime is
+//!   queued where its waker is found, which runs no user code.) The end of a runtime is an event, too: it
+//!   wakes the tasks of other runtimes and executors that wait for its sources and timers. Kept by
+//!   [`io::reactor`], [`core`] and [`foreign`].
+//! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a waiting
+//!   task, the task is runnable without further traffic. Kept by [`io::registration`] and `net`.
 //!
 //! # A wake from another thread, call by call
 //!
-//! 1. The thread calls `Waker::wake`; [`name::waker`] reads place, serial and index from 64 bits, and
-//!    [`context`] says that their runtime does not run on this thread.
-//! 2. [`Place::wake`](name::place::Place::wake) locks the inbox, sets the bit of the slot in `woken`, and puts the
-//!    index into `listed`; there was room for it before (R1).
-//! 3. Still under the lock it looks at `asleep`. False: the runtime will look into its inbox before it waits, and
-//!    nothing else is to be done. True: it sets that to false, unlocks, and writes the eventfd (R8).
-//! 4. epoll_wait(2) returns in the runtime's thread, in [`Reactor::turn`](io::reactor::Reactor::turn); the token is
-//!    the eventfd's, and concerns no source.
-//! 5. [`Core::read_inbox`](core::Core::read_inbox) moves the inbox out under the lock;
-//!    [`Executor::wake_occupant`](task::executor::Executor::wake_occupant) sets `queued` and pushes the index onto
-//!    the run queue, unless it is there.
-//! 6. [`Executor::pop`](task::executor::Executor::pop) clears `queued` (R2), and the task is polled.
+//! 1. The thread calls `Waker::wake`. [`name::waker`] reads the place from the waker's 64 bits, and
+//!    [`context`] says that the runtime at that place is not the current one of this thread.
+//! 2. [`Place::wake`](name::place::Place::wake) locks the inbox. Unless the bit of the task's slot is set in
+//!    `woken`, it sets the bit and puts the index into `listed`, where `spawn` made room: nothing is
+//!    allocated (R1). (If stale wakes have filled `listed`, it sets `unlisted` instead, and all bits are read
+//!    later.)
+//! 3. Still under the lock it notes that there are messages, and reads `asleep`. If that is false, it only
+//!    unlocks: the runtime will check its inbox before it waits. If it is true, it sets `asleep` to false,
+//!    unlocks, and writes the eventfd (R8).
+//! 4. epoll_wait(2) returns in the runtime's thread, in [`Reactor::turn`](io::reactor::Reactor::turn). The
+//!    token is that of the eventfd, and belongs to no source.
+//! 5. [`Core::read_inbox`](core::Core::read_inbox) moves the messages out under the lock. For each index,
+//!    [`Executor::wake_occupant`](task::executor::Executor::wake_occupant) sets `queued` and pushes the index
+//!    onto the run queue, unless the task is queued already or done.
+//! 6. [`Executor::pop`](task::executor::Executor::pop) clears `queued` (R2), and
+//!    [`Executor::run`](task::executor::Executor::run) polls the task.
 //!
 //! # A read that is aborted, structure by structure
 //!
-//! 1. The task waits in `stream.read(..).await`. Its name is in the `JoinHandle`; its hint in the waiter of the
-//!    source; the source's token in epoll's interest list, and its name in the registration of the stream. The
-//!    waiter has a key, which the future of the read holds.
-//! 2. `handle.abort()` marks the task `aborted` and queues it. Nothing is dropped yet.
-//! 3. The pop finds the mark, and [`RawTask::cancel`](task::cell::RawTask::cancel) drops the future: the read's
-//!    [`Wait`](io::operation::Wait) takes the waiter out of the source; the stream's registration takes the
-//!    descriptor out of epoll (R7) and frees the slot of the source; then the descriptor is closed.
-//! 4. "Cancelled" stands where the future was, the task's `life` is `Done`, and the joiner is woken. The slot is
-//!    freed when the handle takes that, or, without a handle, by a pop.
-//! 5. What is left are names. A waker that somebody kept finds another serial in the slot, or nothing (R6). An
-//!    event that was in the batch already finds no source of its serial, and is counted as stale.
+//! 1. The task waits in `stream.read(..).await`. The task's name is in the `JoinHandle`; its hint is in the
+//!    waiter of the source. The source's token is in epoll's interest list; its name is in the registration
+//!    of the stream. The waiter has a key, and the future of the read holds that key.
+//! 2. `handle.abort()`, at home, marks the task `aborted` and queues it. Nothing is dropped yet.
+//! 3. The pop finds the mark, and [`RawTask::cancel`](task::cell::RawTask::cancel) is called instead of
+//!    `poll`: it drops the future. First the read's [`Wait`](io::operation::Wait) takes the waiter out of the
+//!    source. Then the stream's registration takes the descriptor out of epoll (R7) and frees the slot of the
+//!    source. Then the descriptor is closed.
+//! 4. "Cancelled" now stands where the future was, the task's `life` is `Done`, and the joiner is woken. The
+//!    slot is freed when the handle takes the outcome. If the handle was dropped before, the slot is freed at
+//!    once; if it is dropped later, the drop queues the slot, and the pop frees it. In any case a slot that
+//!    is queued is freed by its pop (R1).
+//! 5. Only names are left. A waker that was kept finds nothing, or wakes the task that has the slot by then
+//!    for nothing (R6). An event that still has the token finds no source with that serial, and counts as
+//!    stale.
 //!
 //! # Coming from tokio
 //!
-//! - A [`Runtime`] is tokio's `current_thread` flavor, with I/O and time always enabled. There is no
-//!   `enter`: drive it by [`Runtime::block_on`] or [`Runtime::turn`], and spawn from outside by
-//!   [`Runtime::spawn`].
-//! - A [`Handle`] is a name: it keeps nothing alive, it is `Copy`, and it has no `block_on`.
-//! - Dropping a runtime inside another is allowed. It wakes the tasks of others that wait for its sockets and
-//!   timers.
-//! - A socket waits in one runtime only; elsewhere waiting is an error,
-//!   [`io::is_not_at_home`](crate::io::is_not_at_home), whose kind is `Other`.
-//! - `#[tokio::main]` is `fn main` with a call of [`block_on`](crate::block_on); `#[tokio::test]` a `#[test]`
-//!   with the same.
-//! - The budget of a poll is about 128 operations, drawn anew each time, and not tokio's exact 128.
+//! - A [`Runtime`] is tokio's `current_thread` flavor, with I/O and time always enabled. There is no `enter`:
+//!   drive it by [`Runtime::block_on`] or [`Runtime::turn`], and spawn from outside by [`Runtime::spawn`].
+//! - A [`Handle`] is plain data, as a name is: it keeps nothing alive, is `Copy`, and has no `block_on`.
+//! - A runtime may be dropped inside another one. The drop wakes the tasks of other runtimes that wait for
+//!   its sockets and timers.
+//! - A socket waits in one runtime only. To wait for it in another is an error of kind `Other`, which
+//!   [`io::is_not_at_home`](crate::io::is_not_at_home) recognizes.
+//! - `#[tokio::main]` is `fn main` with a call of [`block_on`](crate::block_on); `#[tokio::test]` is a
+//!   `#[test]` with the same.
+//! - The budget of a poll is drawn anew each time, from 121 to 128 operations; tokio's is always 128.
 //!
 //! # Reading order
 //!
-//! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to a
-//! read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
-//! [`time::timers`], [`core`], [`context`] and [`run`], the loop. The README lists every file that one echo enters.
+//! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to
+//! a read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
+//! [`time::timers`], [`core`], [`context`] and [`run`], the loop. The README lists every file that one echo
+//! enters.
 //!
 //! # Questions
 //!
-//! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection; readiness is remembered
-//! here instead of asked for again. *Why no `Arc<Task>` in the waker?* Its last owner may be any
-//! thread, and would have to drop a future that must not leave this one. *Why no io_uring?* Readiness
-//! needs no buffers while a task waits, cancels by forgetting, and runs wherever epoll does.
+//! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection: the runtime remembers readiness,
+//! and need not ask for it again. *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any
+//! thread, and would have to drop there a future that must not leave this thread. *Why no io_uring?*
+//! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
+//! does.
 
 mod budget;
 mod builder;

@@ -1,9 +1,9 @@
-//! Addresses: std's on this side, a sockaddr of the kernel's on that.
+//! Addresses: from std's to a sockaddr of the kernel's, and back.
 //!
 //! Interface: [`SockAddr::encode`] for calls that read an address; [`SockAddr::EMPTY`] and
 //! [`SockAddr::as_out_parameters`] for those that write one, [`decode`] for what they wrote.
-//! Invariant: both ways are safe code, byte by byte. What the kernel is given to write into is as long as
-//! is said, and what it did not write is not read.
+//! Invariant: both conversions are safe code, byte by byte. The kernel is told the true length of the
+//! buffer that it writes into, and bytes that it did not write are not read.
 //! Read before: `net::sys`. Read next: `socket`, whose calls take them.
 
 use std::io;
@@ -15,16 +15,17 @@ use libc::{c_int, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t};
 
 /// A sockaddr_in (ip(7)) or sockaddr_in6 (ipv6(7)), byte for byte as the kernel has it.
 ///
-/// Bytes, so that both ways are safe code: reading a field of a C struct that the kernel may have
-/// filled only in part would take a proof for each.
+/// It is kept as bytes, so that both conversions are safe code. With a C struct that the kernel may have
+/// filled only in part, each read of a field would need a proof.
 #[repr(C)]
 pub(crate) struct SockAddr {
     bytes: [u8; ROOM],
-    /// At most `ROOM`, unless the kernel had to cut an address: then its whole length (accept(2)).
+    /// At most `ROOM`, unless the kernel had to cut an address: then the whole length of that address
+    /// (accept(2)).
     len: socklen_t,
 }
 
-/// sockaddr_in6 is the longer of the two.
+/// The size of sockaddr_in6, the longer of the two.
 const ROOM: usize = size_of::<sockaddr_in6>();
 
 impl SockAddr {
@@ -74,8 +75,8 @@ impl SockAddr {
         self.bytes[at..at + N].copy_from_slice(&value);
     }
 
-    /// Good for reads of `len()` bytes of an encoded address: `encode` sets `len` to the size of a
-    /// struct that fits into `bytes`.
+    /// The pointer is good for reads of `len()` bytes of an encoded address: `encode` sets `len` to the
+    /// size of a struct that fits into `bytes`.
     pub(super) fn as_ptr(&self) -> *const sockaddr {
         ptr::from_ref(&self.bytes).cast::<sockaddr>()
     }
@@ -85,7 +86,7 @@ impl SockAddr {
         self.len
     }
 
-    /// What accept4(2) and getpeername(2) want: where to write, and the room there, which they
+    /// The arguments of accept4(2) and getpeername(2): where to write, and the room there, which they
     /// overwrite with the length of the address.
     pub(super) fn as_out_parameters(&mut self) -> (*mut sockaddr, *mut socklen_t) {
         self.len = ROOM as socklen_t;

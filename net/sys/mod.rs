@@ -1,27 +1,29 @@
 //! Every system call of `net`, each behind a safe function; no other part of `net` has `unsafe`.
 //!
-//! Idea: a call takes borrowed fds and slices, gives an `io::Result`, and never waits. What EAGAIN
-//! means is for the callers to decide. std's types serve for options and local addresses; here is
-//! what std does not do: a connect that does not block, a choice of backlog, writes that cannot
-//! raise SIGPIPE, and accept4.
+//! Idea: a call takes borrowed fds and slices, returns an `io::Result`, and never waits. The callers
+//! decide what EAGAIN means. For local addresses and some options `net` uses std's types; here is what std
+//! does not do: a connect that does not block, a choice of backlog, writes that cannot raise SIGPIPE, and
+//! accept4.
 //!
 //! Interface, file by file:
-//! - `socket`, from birth to shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
+//! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
 //!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `options`: [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //!
-//! Here is how all of them call: [`retry`] or [`checked_for`], which make an error of -1 and name the call
-//! that a sandbox may have refused; and for unit tests, errors in place of calls.
+//! This file has what all of them call: [`retry`] or [`checked_for`], which turn -1 into an error, and
+//! name the call in its text if a sandbox may have refused it. For unit tests, `faults` puts errors in
+//! place of calls.
 //!
 //! Invariants:
-//! - Every fd is born close-on-exec and non-blocking, and is owned from the line that makes it.
-//! - Bytes move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread even
-//!   if somebody clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE.
-//! - EINTR is handled in [`retry`] alone. connect(2) does not go through it, because an
-//!   interrupted connect goes on by itself; close(2) is std's, which does not retry it either.
+//! - Every fd is close-on-exec and non-blocking from the call that makes it, and is owned at once.
+//! - Bytes move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
+//!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE.
+//! - EINTR is retried in [`retry`], and in [`bind`], which needs [`checked_for`]. connect(2) is not
+//!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
+//!   either.
 //!
 //! Read next: `socket`, `net::sys::stream`, `net::sys::options`, `address`.
 
@@ -47,15 +49,17 @@ pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
 };
 
-/// Makes a system call again for as long as it says EINTR. signal(7): a handler without SA_RESTART
+/// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
-// Inline, as what it calls: the callers are in other files, and a message took 56 instructions more.
+// Inline, as are the functions it calls: the callers are in other files, and without it a message took 56
+// instructions more.
 #[inline]
 fn retry<T: PartialEq + From<i8>>(
     name: &'static str,
     mut call: impl FnMut() -> T,
 ) -> io::Result<T> {
-    // accept(2): a firewall's, and of what does not listen. The listener names them if need be.
+    // accept(2): errors of a firewall, and of a socket that does not listen. The listener names the call
+    // if need be.
     let accepting = [libc::EPERM, libc::EINVAL, libc::EOPNOTSUPP];
     let has_own_meaning = |errno| name == "accept4" && accepting.contains(&errno);
     loop {
@@ -70,10 +74,10 @@ fn retry<T: PartialEq + From<i8>>(
     }
 }
 
-/// Makes an `io::Error` of errno if a system call has just returned -1 (intro(2)). An error by which a
-/// sandbox may have refused the call gets its name, because a seccomp filter says what it likes, and
-/// "Operation not permitted" alone does not tell what to allow; but not where the errno has a meaning of
-/// its own that callers act on.
+/// Makes an `io::Error` of errno if a system call has just returned -1 (intro(2)). If a sandbox may have
+/// refused the call, the text of the error names it: a seccomp filter may return any errno, and "Operation
+/// not permitted" alone does not say what to allow. The text stays as it is where the errno has a meaning
+/// of its own, on which callers act.
 #[inline]
 fn checked<T: PartialEq + From<i8>>(
     name: &'static str,
@@ -94,13 +98,13 @@ fn checked<T: PartialEq + From<i8>>(
     Err(if named { refused(name, &error) } else { error })
 }
 
-/// Makes a system call once, whose errors may be those of its address.
+/// Makes a system call once. Some of its errors may be about `address`, and are not taken for a refusal.
 fn checked_for<T: PartialEq + From<i8>>(
     address: &SocketAddr,
     name: &'static str,
     call: impl FnOnce() -> T,
 ) -> io::Result<T> {
-    // ipv6(7): an address of a link, or of a group there, without the link.
+    // ipv6(7): a link-local or multicast address that does not say which link.
     let lacks_scope = match address {
         SocketAddr::V4(_) => false,
         SocketAddr::V6(v6) if v6.scope_id() != 0 => false,
@@ -110,7 +114,7 @@ fn checked_for<T: PartialEq + From<i8>>(
         return Err(fault);
     }
     checked(name, call(), |errno| match errno {
-        // ip(7): the ports for which it takes a privilege.
+        // ip(7): these ports need a privilege.
         libc::EACCES => name == "bind" && (1..1024).contains(&address.port()),
         libc::EINVAL => lacks_scope,
         _ => false,
@@ -123,7 +127,7 @@ fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput)
 }
 
-/// The error of a call that was refused, of the same kind, with its name and the cure.
+/// The error of a refused call: it has the same kind, and its text names the call and the cure.
 #[cold]
 pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
     let text =
@@ -133,13 +137,13 @@ pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
 
 #[cfg(not(test))]
 mod faults {
-    /// No faults but the kernel's; the compiler removes this.
+    /// Never an error in place of a call; the compiler removes this.
     pub(super) fn take(_: &'static str) -> Option<std::io::Error> {
         None
     }
 }
 
-/// Errors that a unit test wants instead of a system call, on its own thread.
+/// Errors in place of system calls, as a unit test asks for them, on its own thread.
 #[cfg(test)]
 pub(crate) mod faults {
     use std::cell::RefCell;
@@ -149,7 +153,8 @@ pub(crate) mod faults {
         static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Lets the next call of this name fail with `errno`; several for one name take turns.
+    /// Makes the next call of this name fail with `errno`. Several errors for one name come in the order
+    /// of injection.
     pub(crate) fn inject(name: &'static str, errno: i32) {
         FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
     }

@@ -1,8 +1,8 @@
-//! Options of sockets, those for which std's types do not serve.
+//! Options of sockets, where std's types do not serve.
 //!
 //! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`] ask; [`set_reuse_address`],
 //! [`set_zero_linger`], [`set_quickack`] set.
-//! Invariant: an option's value has the type and the length that the kernel has for it.
+//! Invariant: an option's value has the type and the length that the kernel expects.
 //! Read next: `tcp::stream`; socket(7), tcp(7).
 
 use std::io;
@@ -40,7 +40,7 @@ pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         // `*len` is its size; getsockopt(2) writes at most that, and to `len` itself.
         unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
     })?;
-    // The kernel takes what does not fit into an int for a great number, and not for a negative one.
+    // To the kernel a value that does not fit into an int is a large number, not a negative one.
     Ok((linger.l_onoff != 0).then_some(linger.l_linger as u32))
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn quickack(fd: BorrowedFd<'_>) -> io::Result<bool> {
     int_option_at(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|on| on != 0)
 }
 
-/// Sets whether acknowledgments are sent at once; the kernel may change its mind.
+/// Sets whether acknowledgments are sent at once; the kernel may change that later.
 pub(crate) fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
 }
@@ -74,8 +74,8 @@ fn int_option_at(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<
 
 /// Lets a listener take a port whose old connections are still in TIME_WAIT; see socket(7).
 ///
-/// To be set before `bind`, and Linux wants it of both listeners, the old one and the new. Where a
-/// sandbox refuses it, a listener does without.
+/// Call it before `bind`. Linux wants the option on both listeners, the old one and the new. Where a
+/// sandbox refuses the call, the listener works without it.
 pub(crate) fn set_reuse_address(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     match set_int_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, on.into()) {
         Err(error) if !is_refusal(&error) => Err(error),

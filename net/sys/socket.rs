@@ -1,10 +1,11 @@
-//! Sockets from their birth to their shutdown, and all that happens to one besides its bytes.
+//! Sockets from their making to their shutdown: all calls on them but those for bytes and options.
 //!
 //! Interface: [`stream_socket`], then either [`bind`], [`listen`] and [`accept`], or [`connect`] and
 //! [`finish_connect`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask what is there;
-//! [`keep_nonblocking`] undoes what somebody did to a shared flag.
+//! [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
 //! Invariants:
-//! - A socket is close-on-exec and non-blocking from the call that makes it, and owned at once, by [`own`].
+//! - A socket is close-on-exec and non-blocking from the call that makes it, and is owned at once, by
+//!   [`own`].
 //! - Nothing here waits: poll(2) is called with a timeout of 0, and connect(2) once.
 //!
 //! Read before: `address`. Read next: `listener`.
@@ -32,7 +33,7 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
     };
-    // socket(2): CLOEXEC and NONBLOCK at birth, no race with a fork in another thread.
+    // socket(2): CLOEXEC and NONBLOCK in the call that makes the fd: no race with a fork in another thread.
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     own("socket", || {
         // SAFETY: sound with any arguments, because socket(2) takes three integers by value and
@@ -41,10 +42,10 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     })
 }
 
-/// [`retry`] for a call that makes a descriptor, and for no other: hence private, to this file.
+/// [`retry`] for a call that makes a descriptor, and for no other: hence private to this file.
 fn own(name: &'static str, call: impl FnMut() -> c_int) -> io::Result<OwnedFd> {
     let fd = retry(name, call)?;
-    // SAFETY: `fd` is open and nobody else owns it, because both callers, `stream_socket` and `accept`,
+    // SAFETY: `fd` is open and nothing else owns it, because both callers, `stream_socket` and `accept`,
     // make a call that has just made it, socket(2) or accept4(2), and `retry` turned a -1 into the error
     // returned above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -82,8 +83,8 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// Starts to connect the socket.
 ///
 /// # Errors
-/// Whatever connect(2) reports, except EINPROGRESS and EINTR. EAGAIN is an error like any other
-/// here: for TCP it means a shortage in the kernel, and nothing will ever report its end.
+/// Whatever connect(2) reports, except EINPROGRESS and EINTR. EAGAIN is an error like any other here: for
+/// TCP it means a shortage in the kernel, and no event will ever report the end of that.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connecting> {
     let name = SockAddr::encode(address);
     let outcome = checked_for(address, "connect", || {
@@ -93,8 +94,8 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Co
     });
     match outcome {
         Ok(_) => Ok(Connecting::Connected),
-        // POSIX connect(): if interrupted, "the connection shall be established asynchronously".
-        // Calling it again would give EALREADY, or EISCONN for a connection that is ours.
+        // POSIX connect(): if interrupted, "the connection shall be established asynchronously". Calling
+        // connect(2) again would give EALREADY, or EISCONN for a connection that is ours.
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::InProgress),
             _ => Err(error),
@@ -102,16 +103,16 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Co
     }
 }
 
-/// Says how a connection in progress fares, once its socket was reported writable.
+/// Says what has become of a connection in progress, once its socket was reported writable.
 ///
-/// A report is only a hint, so this asks the kernel: poll(2) whether the attempt is over,
+/// A report is only a hint, so this asks the kernel: poll(2) says whether the attempt is over, and
 /// getpeername(2) how it ended. SO_ERROR alone could not tell success from "not yet": both are 0.
 ///
 /// # Errors
-/// The reason why the connection failed; ENOTCONN if somebody else has already taken the reason.
+/// The reason why the connection failed; ENOTCONN if other code has already taken the reason.
 pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
-    // connect(2), EINPROGRESS: completion is told by poll(2) for writing. Where that is refused, the
-    // report is believed.
+    // connect(2), EINPROGRESS: poll(2) for writing says whether the attempt is over. Where a sandbox
+    // refuses poll(2), the report is believed.
     match poll_now(fd, libc::POLLOUT) {
         Ok(0) => return Ok(Connecting::InProgress),
         Err(error) if !is_refusal(&error) => return Err(error),
@@ -121,28 +122,28 @@ pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
         Ok(_) => return Ok(Connecting::Connected),
         Err(error) => error,
     };
-    // In this order: the attempt is over, so having no peer means failure, whose reason was set
-    // before. Asking for the reason first would miss one that comes between the two calls.
+    // In this order: the attempt is over, so a socket without a peer has failed, and the reason was set
+    // before. If the reason were asked for first, one that comes between the two calls would be missed.
     match take_error(fd) {
         Ok(None) if is_refusal(&not_connected) => Ok(Connecting::Connected),
         Ok(reason) => Err(reason.unwrap_or(not_connected)),
-        // It is refused: nothing else can befall a socket that is open.
+        // A sandbox refused the call: on an open socket it fails for no other reason.
         Err(_) => Err(not_connected),
     }
 }
 
 /// Takes a connection out of the listener's queue, with the address of its peer.
 ///
-/// The address is the one accept4 wrote: of a connection that was reset while it was in the queue,
-/// getpeername(2) would only say ENOTCONN. That this does not block rests on the listener's
-/// O_NONBLOCK alone; accept4 has no flag like MSG_DONTWAIT.
+/// The address is the one that accept4 wrote: for a connection that was reset in the queue, getpeername(2)
+/// would return ENOTCONN. Only the listener's O_NONBLOCK keeps this from blocking; accept4 has no flag like
+/// MSG_DONTWAIT.
 ///
 /// # Errors
 /// Whatever accept(2) reports, except EINTR; `InvalidData` if the peer has no IP address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut peer = SockAddr::EMPTY;
-    // accept(2): on Linux the new fd inherits no status flags from the listener. CLOEXEC and
-    // NONBLOCK at birth, no race with a fork in another thread.
+    // accept(2): on Linux the new fd inherits no status flags from the listener. CLOEXEC and NONBLOCK in
+    // the call that makes the fd: no race with a fork in another thread.
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let accepted = own("accept4", || {
         let (name, len) = peer.as_out_parameters();
@@ -154,10 +155,10 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((accepted, decode(peer.written())?))
 }
 
-/// Puts the fd back into non-blocking mode if somebody who shares it has taken it out.
+/// Puts the fd back into non-blocking mode if a sharer has cleared O_NONBLOCK.
 ///
-/// fcntl(2): O_NONBLOCK is a flag of the open file description, which a duplicate, a child and whoever
-/// passed the descriptor share.
+/// fcntl(2): O_NONBLOCK is a flag of the open file description, which duplicates, children and the process
+/// that passed the descriptor share.
 pub(crate) fn keep_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = retry("fcntl", || {
         // SAFETY: F_GETFL takes no argument and touches no memory of ours.
@@ -174,8 +175,8 @@ pub(crate) fn keep_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Shuts down one direction or both; a socket that is not connected (any more) counts as shut down.
 ///
-/// shutdown(2) says ENOTCONN after a reset by the peer, which a caller can neither foresee nor
-/// cure, and for a second call.
+/// shutdown(2) returns ENOTCONN after a reset by the peer, which a caller can neither foresee nor cure, and
+/// in a second call.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,
@@ -194,18 +195,18 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 
 /// Says whether the fd has something to read, accept or report right now.
 ///
-/// At the fd limit accept4(2) fails with EMFILE before it looks into the queue; this tells whether
-/// anything is in there. If the kernel will not say, the answer is yes: a caller that wrongly backs
-/// off loses time, one that wrongly waits is stranded.
+/// At the fd limit accept4(2) fails with EMFILE before it looks into the queue; this says whether anything
+/// is in there. If poll(2) fails, the answer is yes: a caller that pauses wrongly loses time, but one that
+/// waits for an event wrongly is stranded.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLIN).map_or(true, |events| events != 0)
 }
 
-/// Says whether there is something to read, as poll(2) sees it.
+/// Says whether there are bytes to read, or the end of the stream, as poll(2) sees it.
 ///
-/// recv(2) may say EAGAIN although there is: where an urgent byte stood it looks for a pending signal
-/// before it goes on to what lies behind (tcp_recvmsg_locked in net/ipv4/tcp.c). Not [`is_readable`],
-/// since an entry in the error queue is POLLERR for as long as nobody takes it from there.
+/// recv(2) may return EAGAIN although bytes are there: where an urgent byte stood, it checks for a pending
+/// signal before it goes on to the bytes behind (tcp_recvmsg_locked in net/ipv4/tcp.c). Not
+/// [`is_readable`], because an entry in the error queue is POLLERR until it is taken from there.
 pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
 }
@@ -222,7 +223,7 @@ fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     Ok(peer)
 }
 
-/// Which of `events`, POLLERR and POLLHUP hold at this moment; never waits.
+/// Says which of `events`, POLLERR and POLLHUP hold at this moment; never waits.
 fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),

@@ -1,10 +1,11 @@
-//! The bytes of a stream, out of one buffer or several, and into them.
+//! The bytes of a stream: sent from one buffer or several, and received into them.
 //!
-//! Interface: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some
-//! go to the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] tell of these.
+//! Interface: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some go to
+//! the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] are about these.
 //! Invariants:
-//! - No transfer blocks, whoever cleared O_NONBLOCK, and none raises SIGPIPE.
-//! - A read of 0 bytes into buffers with room is the end of the stream, and no artifact of empty ones.
+//! - No transfer blocks, even if other code cleared O_NONBLOCK, and none raises SIGPIPE.
+//! - A read of 0 bytes into buffers with room means the end of the stream, even if some of them are
+//!   empty.
 //!
 //! Read next: `net::stream`, which judges by these numbers whether a read was short.
 
@@ -21,7 +22,7 @@ use super::{is_refusal, retry};
 /// EINVAL.
 const MOST_IOVECS: usize = 1024;
 
-/// send(2): EPIPE without the signal, EAGAIN without waiting; see the head of this file.
+/// send(2): EPIPE without the signal, EAGAIN without waiting; see the invariants above.
 const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
 /// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty). With
@@ -62,7 +63,7 @@ pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> 
     })
     .map(isize::unsigned_abs);
     match (received, bufs.first_mut()) {
-        // Into one of them is slower, and as good; but see `first_len`.
+        // To receive into the first buffer is right, too, only slower; but see `first_len`.
         (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first, 0),
         (received, _) => received,
     }
@@ -89,28 +90,28 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     }
 }
 
-/// The number of bytes that [`recv_vectored`] or [`send_vectored`] hands to the kernel of these
-/// buffers.
+/// The number of bytes, of these buffers, that [`recv_vectored`] or [`send_vectored`] offers to the
+/// kernel.
 ///
-/// A read is short if it brought less than *this*; judged by the sum of all the buffers, a full
-/// read into the first 1024 of them would pass for one that drained the socket.
+/// A read is short if it brought less than *this*. Compared with the sum of all buffers, a full read
+/// into the first 1024 of them would look like one that drained the socket.
 pub(crate) fn offered<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
     // read(2), NOTES: it and similar calls transfer at most this many bytes.
     const MOST_BYTES_A_CALL: usize = 0x7fff_f000;
-    // What is written may be the same bytes again and again, and more than can be counted.
+    // The buffers of a write may be the same memory again and again, so their sum may overflow.
     let total = bufs[window(bufs)]
         .iter()
         .fold(0_usize, |total, buf| total.saturating_add(buf.len()));
     total.min(MOST_BYTES_A_CALL)
 }
 
-/// The length of the first buffer that [`recv_vectored`] hands to the kernel. What it reads is short of
-/// all the buffers where recvmsg(2) is refused, and proves nothing if it is just this much.
+/// The length of the first buffer that [`recv_vectored`] offers to the kernel. Where recvmsg(2) is
+/// refused, only this buffer is read into; a read of exactly its length then proves nothing.
 pub(crate) fn first_len<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
     bufs[window(bufs)].first().map_or(0, |buf| buf.len())
 }
 
-/// The first `n` of the bytes that [`send_vectored`] would hand to the kernel.
+/// The first `n` of the bytes that [`send_vectored`] would offer to the kernel.
 pub(crate) fn first<'a>(bufs: &'a [IoSlice<'_>], mut n: usize) -> Vec<IoSlice<'a>> {
     let cut = |buf: &'a IoSlice<'_>| {
         let len = n.min(buf.len());
@@ -120,7 +121,7 @@ pub(crate) fn first<'a>(bufs: &'a [IoSlice<'_>], mut n: usize) -> Vec<IoSlice<'a
     bufs[window(bufs)].iter().map(cut).collect()
 }
 
-/// Room for the first `n` of the bytes for which [`recv_vectored`] would hand room to the kernel.
+/// The first `n` bytes of the room that [`recv_vectored`] would offer to the kernel.
 pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec<IoSliceMut<'a>> {
     let cut = |buf: &'a mut IoSliceMut<'_>| {
         let len = n.min(buf.len());
@@ -132,7 +133,7 @@ pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec
 }
 
 /// Which buffers go to the kernel in one call: at most [`MOST_IOVECS`], from the first that is not
-/// empty. With 1024 empty ones in front, a read would return 0, which means the end of the stream.
+/// empty. If 1024 empty ones went first, a read would return 0, which means the end of the stream.
 fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
     let start = bufs
         .iter()
@@ -143,7 +144,7 @@ fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
 
 /// A msghdr of these buffers, without address and control data.
 fn message(iovecs: *mut libc::iovec, count: usize) -> libc::msghdr {
-    // Not a literal, because some C libraries have private padding in it.
+    // Not a literal, because the msghdr of some C libraries has private padding.
     // SAFETY: all bytes zero are a value of msghdr, because it consists of integers and raw
     // pointers only (recv(2)).
     let mut message = unsafe { mem::zeroed::<libc::msghdr>() };

@@ -1,8 +1,8 @@
-//! A TCP listener: accepts, whatever the network and the descriptor limit do meanwhile.
+//! A TCP listener: it accepts in spite of broken connections and of the descriptor limit.
 //!
 //! Interface: [`TcpListener::bind`], [`accept`](TcpListener::accept).
-//! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit the
-//! kernel has no edge to give when a descriptor comes free, so `accept` comes back on a timer.
+//! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit no event
+//! announces that a descriptor was freed, so `accept` tries again on a timer.
 //! Read before: `socket`. Read next: `tcp::stream`.
 
 use std::fmt;
@@ -45,30 +45,32 @@ use crate::time::sleep;
 /// ```
 ///
 /// # Sharing
-/// A listener that was made by [`from_std`](TcpListener::from_std), or lent through
-/// [`as_fd`](AsFd::as_fd), may be shared: with the process it was inherited from (socket activation),
-/// a child, a duplicate. Whether accepting blocks is then everybody's choice, for O_NONBLOCK is a flag
-/// of what is shared, and accept4(2) has no flag of its own. So before each accept from such a listener
-/// the flag is set again where it was cleared, and the backlog is looked at; that takes two system calls
-/// more. Between the look and the accept a sharer may still clear the flag *and* take the connection,
-/// and the thread then blocks until the next one comes. Nothing prevents that but a listener of one's
-/// own: bind another with SO_REUSEPORT, or have one process accept.
+/// A listener that was made by [`from_std`](TcpListener::from_std), or handed out through
+/// [`as_fd`](AsFd::as_fd), may be shared: with the process from which it was inherited (socket
+/// activation), with a child, or through a duplicate. Then each sharer decides whether accepting blocks,
+/// because O_NONBLOCK is a flag of what is shared, and accept4(2) has no such flag for a single call. So
+/// before each accept from such a listener the flag is set again if it was cleared, and poll(2) says
+/// whether a connection waits; that takes two system calls more. Between the poll and the accept a
+/// sharer may still clear the flag *and* take the connection; then the thread blocks until the next
+/// connection comes. Only a listener of one's own prevents that: bind another with SO_REUSEPORT, or let
+/// one process accept.
 ///
-/// Streams accepted there are not taken for ours alone, since what was set on the listener (SO_PEEK_OFF,
-/// say) is theirs as well: a read that drains one costs a recv(2) and a poll(2) more.
+/// A stream inherits what was set on its listener (SO_PEEK_OFF, say). So short reads of a stream
+/// accepted from such a listener prove nothing: a read that drains it costs a recv(2) and a poll(2)
+/// more.
 pub struct TcpListener {
     io: AsyncFd<std::net::TcpListener>,
-    /// False once anybody else may have got hold of the socket.
+    /// False once other code may hold the socket.
     ours_alone: AtomicBool,
     /// When the descriptor limit was last logged.
     logged: Mutex<Option<Instant>>,
 }
 
-/// Connections that wait for `accept` at most, if net.core.somaxconn allows as many (its default
-/// is 4096): listen(2).
+/// How many connections may wait for `accept`, if net.core.somaxconn allows so many (its default is
+/// 4096): listen(2).
 const BACKLOG: u32 = 1024;
 
-/// How soon `accept` comes back at the descriptor limit, at first and at last.
+/// How long `accept` pauses at the descriptor limit: the first pause, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
 
 /// The limit is logged at most this often.
@@ -107,17 +109,17 @@ impl TcpListener {
         })
     }
 
-    /// Makes one of std's, which is put into non-blocking mode.
+    /// Makes a `TcpListener` of std's listener, which is put into non-blocking mode.
     ///
     /// # Errors
-    /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
+    /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         refuse_in_child(listener.as_fd())?;
         listener.set_nonblocking(true)?;
         TcpListener::new(listener, false)
     }
 
-    /// Gives std's back, in non-blocking mode and deregistered.
+    /// Gives back std's listener, in non-blocking mode and deregistered.
     ///
     /// # Errors
     /// None today.
@@ -125,20 +127,20 @@ impl TcpListener {
         Ok(self.io.into_inner())
     }
 
-    /// Accepts the next connection, and tells whose it is.
+    /// Accepts the next connection, and returns it with the address of its peer.
     ///
-    /// Errors that concern one connection, which the network broke before it was accepted, are
-    /// absorbed. At the limit of descriptors or memory it waits until there is room again, coming
-    /// back every 10 to 160 ms, and logs that at most once a second; the connection waits in the
-    /// backlog. To have the error instead, use [`try_accept`](TcpListener::try_accept).
+    /// Errors of a connection that the network broke before it was accepted are skipped. At the limit of
+    /// descriptors or memory `accept` waits until there is room again: it tries every 10 to 160 ms, and
+    /// logs at most once a second, while the connection stays in the backlog. To get the error instead,
+    /// use [`try_accept`](TcpListener::try_accept).
     ///
     /// # Errors
     /// What else accept(2) reports: EINVAL if the socket does not listen, EOPNOTSUPP if it is one of
-    /// datagrams; those of waiting, see [`AsyncFd::readable`]; outside a runtime, where it cannot
-    /// come back, the limit too.
+    /// datagrams; those of waiting, see [`AsyncFd::readable`]; outside a runtime, where `accept` cannot
+    /// pause, also those of the limit.
     ///
     /// # Cancel safety
-    /// Safe: a connection is taken from the backlog by the poll that returns it.
+    /// Safe: only the poll that returns a connection takes it from the backlog.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (mut back_off, longest) = BACK_OFF;
         loop {
@@ -172,40 +174,42 @@ impl TcpListener {
     /// Accepts a connection if one is waiting.
     ///
     /// # Errors
-    /// `WouldBlock` if none is; EMFILE, ENFILE, ENOBUFS, ENOMEM at the limit, where the connection
-    /// stays in the backlog and nothing will announce it again: come back later. Else as
+    /// `WouldBlock` if none is; EMFILE, ENFILE, ENOBUFS, ENOMEM at the limit, where the connection stays
+    /// in the backlog, and no event will announce it again: try again later. Else as
     /// [`accept`](TcpListener::accept).
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.io.try_io(Interest::READABLE, |_| self.accept_now())
     }
 
-    /// One connection, past all that were broken before it.
+    /// Accepts one connection, and skips those that broke before they were accepted.
     fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let listener = self.io.get_ref().as_fd();
-        // Before a connection is taken: the parent would have served it.
+        // Before a connection is taken: in a child it would be taken from the parent.
         refuse_in_child(listener)?;
         let ours_alone = self.ours_alone.load(Ordering::Relaxed);
         let mut broken = 0;
         loop {
             if !ours_alone {
-                // Where that is refused, whoever shares it must not make it block.
+                // Where a sandbox refuses this, the accept blocks if a sharer cleared the flag and took
+                // the connection.
                 let _kept = sys::keep_nonblocking(listener);
-                // What does not listen says so at once.
+                // A socket that does not listen goes on to accept4(2), which says so.
                 if !sys::is_readable(listener) && sys::is_listening(listener).unwrap_or(true) {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
             }
             match sys::accept(listener) {
                 Ok((socket, peer)) => return Ok((TcpStream::accepted(socket, ours_alone)?, peer)),
-                // More in a row than can wait concern no connection but the socket: it is none that
-                // listens (EOPNOTSUPP), or a policy forbids to accept at all (EPERM).
+                // More than BACKLOG errors in a row cannot be about single connections: the socket does
+                // not listen (EOPNOTSUPP), or accepting is forbidden (EPERM).
                 Err(error) if concerns_one_connection(&error) && broken < BACKLOG => broken += 1,
-                // At the limit accept4(2) fails even if nobody waits. Then there is nothing to
-                // come back for: the next connection brings an edge.
+                // At the limit accept4(2) fails even if no connection waits. Then no pause is needed:
+                // the next connection brings an event.
                 Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
-                // Of a socket that listens none of these can be but the word of a sandbox.
+                // On a socket that listens, each of these errors is a refusal, by a sandbox or a
+                // firewall.
                 Err(error) if is_refusal(&error) && sys::is_listening(listener).unwrap_or(true) => {
                     return Err(sys::refused("accept4", &error));
                 }
@@ -221,13 +225,13 @@ impl TcpListener {
         if due {
             *logged = Some(now);
         }
-        // The subscriber is foreign code, and the lock is not held while it runs (R5).
+        // The subscriber is user code, and the lock is not held while it runs (R5).
         drop(logged);
         if due {
             let told = catch_unwind(AssertUnwindSafe(|| {
                 warn!(%error, "cannot accept: connections wait until there is room");
             }));
-            // Its subscriber may panic, and so may the drop of what it panics with.
+            // The subscriber may panic, and so may the drop of the payload of that panic.
             if let Err(payload) = told {
                 let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
                 dropped.unwrap_or_else(mem::forget);
@@ -235,7 +239,7 @@ impl TcpListener {
         }
     }
 
-    /// The address it listens at.
+    /// The address at which it listens.
     ///
     /// # Errors
     /// As getsockname(2).
@@ -244,8 +248,8 @@ impl TcpListener {
     }
 }
 
-/// Errors that accept(2) passes on from the connection it would have returned: "treat them like
-/// EAGAIN by retrying". EPERM is a firewall's.
+/// Errors that accept(2) passes on from the connection it would have returned: "treat them like EAGAIN
+/// by retrying". EPERM comes from a firewall.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -264,7 +268,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Errors of accept(2) that a socket which listens does not give, or not for ever.
+/// Errors of accept(2) that a listening socket does not give, or not again and again.
 fn is_refusal(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
     matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP))
@@ -280,7 +284,7 @@ fn is_limit(error: &io::Error) -> bool {
 }
 
 impl AsFd for TcpListener {
-    /// Lends the socket: from then on it may be shared, see [Sharing](TcpListener#sharing).
+    /// Hands out the socket. From then on it may be shared; see [Sharing](TcpListener#sharing).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ours_alone.store(false, Ordering::Relaxed);
         self.io.as_fd()

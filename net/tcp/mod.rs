@@ -19,8 +19,9 @@ use std::os::fd::BorrowedFd;
 use super::addr::ToSocketAddrs;
 use crate::io::AsyncFd;
 
-/// Refuses in the child of a fork what would be done to a socket of the parent's. There
-/// [`AsyncFd::new`] is an error, and elsewhere it costs nothing, for it makes no system call.
+/// Asked before a socket is changed: an error in the child of a fork, because the socket is the
+/// parent's, too. [`AsyncFd::new`] is an error there; otherwise it makes no system call, and so
+/// costs nothing.
 fn refuse_in_child(socket: BorrowedFd<'_>) -> io::Result<()> {
     AsyncFd::new(socket).map(drop)
 }
@@ -28,7 +29,8 @@ fn refuse_in_child(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Tries the addresses in turn, until one works.
 ///
 /// # Errors
-/// That of the address, if there was one; else an error that lists all, of the last one's kind.
+/// The error of the address, if there was only one; else an error that lists those of all, and has
+/// the kind of the last.
 async fn first_that_works<T>(
     addresses: impl ToSocketAddrs,
     mut attempt: impl AsyncFnMut(SocketAddr) -> io::Result<T>,

@@ -1,10 +1,10 @@
 //! The halves of a stream: one task reads, another writes.
 //!
 //! Interface: [`ReadHalf`] and [`WriteHalf`] borrow the stream, [`OwnedReadHalf`] and
-//! [`OwnedWriteHalf`] share it. They are one type each, [`Reader`] and [`Writer`], over two ways
-//! to reach the stream.
-//! Invariant: dropping an owned write half shuts down writing, so that the peer sees the end,
-//! although the read half keeps the socket open.
+//! [`OwnedWriteHalf`] share it. The read halves are one type, [`Reader`], and the write halves
+//! another, [`Writer`]; each is generic over how it reaches the stream.
+//! Invariant: dropping an owned write half shuts down writing. So the peer sees the end, although
+//! the read half keeps the socket open.
 //! Read before: `tcp::stream`.
 
 use std::fmt;
@@ -207,7 +207,7 @@ impl OwnedReadHalf {
     /// Puts the stream together again.
     ///
     /// # Errors
-    /// [`ReuniteError`], with both halves, if they are of two streams.
+    /// [`ReuniteError`], with both halves, if they belong to different streams.
     pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
         if !Arc::ptr_eq(&self.stream, &write.stream.stream) {
             return Err(ReuniteError(self, write));
@@ -224,7 +224,7 @@ impl OwnedWriteHalf {
     /// Puts the stream together again; see [`OwnedReadHalf::reunite`].
     ///
     /// # Errors
-    /// [`ReuniteError`], with both halves, if they are of two streams.
+    /// [`ReuniteError`], with both halves, if they belong to different streams.
     pub fn reunite(self, read: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
         read.reunite(self)
     }
@@ -235,7 +235,7 @@ impl OwnedWriteHalf {
     }
 }
 
-/// What an owned write half holds of its stream.
+/// The stream as an owned write half holds it: dropping this shuts down writing.
 #[derive(Debug)]
 pub struct ShutdownOnDrop {
     stream: Arc<TcpStream>,
@@ -254,13 +254,15 @@ impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         // A child that drops its copy must not end the writing of its parent.
         if self.armed && !self.stream.is_inherited() {
-            // There is nobody to tell, and a connection that is gone is at its end as well.
+            // A destructor cannot return an error, and a connection that has ended is shut down
+            // already.
             let _ended = self.stream.shutdown(std::net::Shutdown::Write);
         }
     }
 }
 
-/// Two halves were to be put together that are not of one stream; they are inside.
+/// The error of [`reunite`](OwnedReadHalf::reunite): the halves, which are inside, belong to
+/// different streams.
 #[derive(Debug)]
 pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
 

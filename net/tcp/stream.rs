@@ -1,8 +1,8 @@
-//! A TCP stream: how it is made, its options, and its public face.
+//! A TCP stream: how it is made, its options, and its public methods.
 //!
 //! Interface: [`TcpStream`]; all its methods take `&self`.
-//! Invariant (R10): whatever hands the socket out lends it first, so that the engine trusts no short read
-//! of what somebody else may read.
+//! Invariant (R10): whatever hands the socket out calls [`Stream::lend`] first. From then on no short read
+//! proves anything, because other code may read, too.
 //!
 //! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
 //! Read before: `net::stream`, the engine of what reads and writes. Read next: `split`.
@@ -29,18 +29,19 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// reference.
 ///
 /// # Closing
-/// Dropping it closes the connection. Bytes already written are still sent, but only if everything that
+/// Dropping a stream closes the connection. Bytes already written are still sent, but only if everything that
 /// arrived has been read, and nothing arrives later: otherwise the kernel resets the connection and throws
-/// away what it has not sent yet (RFC 2525, 2.17). With one byte unread 113 kB of 3.9 MB arrived. A server
-/// that answers before it has read all of a request (it refuses a large upload, say) ends its writing, reads
-/// on for a while, and then closes, so that a client that writes first and reads later sees the answer:
+/// away what it has not sent yet (RFC 2525, 2.17). In a test with one byte unread, 113 kB of 3.9 MB arrived.
+/// A server that answers before it has read all of a request (it refuses a large upload, say) should end its
+/// writing, read on for a while, and then close, so that a client that writes first and reads later sees the
+/// answer:
 /// ```
 /// use std::net::Shutdown;
 /// use std::time::Duration;
 /// use reveille::net::TcpStream;
 /// use reveille::time::timeout;
 ///
-/// /// Lets the peer read what was written, although it goes on sending: for 2 s at most.
+/// /// Gives the peer up to 2 s to read what was written, even if the peer goes on sending.
 /// async fn close_gently(stream: TcpStream) -> std::io::Result<()> {
 ///     stream.shutdown(Shutdown::Write)?;
 ///     let mut unread = vec![0; 64 * 1024];
@@ -72,11 +73,11 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// # }
 /// ```
 ///
-/// A read or write of several tasks at once is not interleaved within one call, but which bytes go
-/// to whom is not defined.
+/// If several tasks read or write at once, the bytes of one `read` or `write` stay together, but the order of
+/// these calls is not defined, and `read_exact` and `write_all` may consist of several.
 ///
-/// In the child of a process that had a runtime before it forked, the connection is the parent's
-/// too, and whatever would change it is an error there.
+/// In the child of a process that had a runtime before it forked, the connection is the parent's, too, and
+/// each call that would change it is an error.
 ///
 /// A future of a read or write panics when it is polled after it was ready, as any async fn does.
 ///
@@ -104,21 +105,21 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to the first of the addresses that works, and leaves one only when it fails: an address
-    /// that never answers is waited for until the kernel gives up, whatever stands behind it.
+    /// Connects to the first of the addresses that works. The next address is tried only when the one before
+    /// has failed; an address that never answers fails when the kernel gives up.
     ///
     /// # Errors
     /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2);
-    /// `InvalidInput` for what is not an address. If several failed, the text lists all. What a firewall or a
-    /// sandbox refuses (EPERM, EACCES, EINVAL, EOPNOTSUPP, ENOSYS) has the name of the call in its text, and
-    /// no `raw_os_error`; so has it in the other operations.
+    /// `InvalidInput` for what is not an address. If several failed, the text lists all. If a firewall or a
+    /// sandbox refuses a call (EPERM, EACCES, EINVAL, EOPNOTSUPP, ENOSYS), the text of the error names the
+    /// call, and its `raw_os_error` is `None`; this holds for the other operations, too.
     ///
-    /// A connection of the socket with itself, which TCP makes if the system happens to choose the
-    /// port it connects to, counts as refused.
+    /// TCP connects a socket with itself if the system happens to choose, as its own port, the one it
+    /// connects to. Such a connection counts as refused.
     ///
     /// # Cancel safety
-    /// Safe: dropped early, it closes the socket. There is no time limit but the kernel's, of about
-    /// two minutes: put it into a [`timeout`](crate::time::timeout).
+    /// Safe: a future that is dropped early closes the socket. There is no time limit but the kernel's, of
+    /// about two minutes: wrap the future in a [`timeout`](crate::time::timeout).
     pub async fn connect(addresses: impl ToSocketAddrs) -> io::Result<TcpStream> {
         first_that_works(addresses, TcpStream::connect_to).await
     }
@@ -130,8 +131,8 @@ impl TcpStream {
         if connecting == Connecting::InProgress {
             stream.connected().await?;
         }
-        // With the address of the peer and not with the one asked for, which may be "any". Where a
-        // sandbox does not tell them, the connection is taken as it is.
+        // Compared with the address of the peer and not with the one asked for, which may be "any". Where a
+        // sandbox refuses one of these calls, the connection is taken as it is.
         match (stream.local_addr(), stream.peer_addr()) {
             (Ok(local), Ok(peer)) if local == peer => {
                 Err(io::Error::from_raw_os_error(libc::ECONNREFUSED))
@@ -140,7 +141,7 @@ impl TcpStream {
         }
     }
 
-    /// Waits until a connection that was begun is made, or has failed.
+    /// Waits until a connection that was begun is established, or has failed.
     async fn connected(&self) -> io::Result<()> {
         loop {
             // "Writable" is a hint, not yet "connected": connect(2), EINPROGRESS.
@@ -152,12 +153,12 @@ impl TcpStream {
         }
     }
 
-    /// A socket that was just made here, and that nobody else knows.
+    /// Wraps a socket that was just made here, and that no other code has.
     fn ours(socket: OwnedFd) -> io::Result<TcpStream> {
         TcpStream::new(std::net::TcpStream::from(socket), true)
     }
 
-    /// A socket that a listener gave, which is as much ours alone as that is.
+    /// Wraps a socket that a listener accepted. It is ours alone if the listener is.
     pub(super) fn accepted(socket: OwnedFd, ours_alone: bool) -> io::Result<TcpStream> {
         TcpStream::new(std::net::TcpStream::from(socket), ours_alone)
     }
@@ -167,17 +168,17 @@ impl TcpStream {
         Ok(TcpStream { stream })
     }
 
-    /// Makes one of std's, which is put into non-blocking mode.
+    /// Makes a `TcpStream` of std's stream, which is put into non-blocking mode.
     ///
     /// # Errors
-    /// As ioctl(2) of FIONBIO; in the child of a process that had a runtime before it forked.
+    /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
         refuse_in_child(stream.as_fd())?;
         stream.set_nonblocking(true)?;
         TcpStream::new(stream, false)
     }
 
-    /// Gives std's back, in non-blocking mode and deregistered.
+    /// Gives back std's stream, in non-blocking mode and deregistered.
     ///
     /// # Errors
     /// None today.
@@ -185,8 +186,8 @@ impl TcpStream {
         Ok(self.stream.into_inner())
     }
 
-    /// Another handle to the same connection, not registered anywhere: it can be used in another
-    /// runtime. Bytes that one handle reads, the other does not get.
+    /// Makes another handle to the same connection. It is not registered anywhere, so it can be used in
+    /// another runtime. Bytes that one handle reads, the other does not get.
     ///
     /// # Errors
     /// EMFILE: fcntl(2), F_DUPFD_CLOEXEC.
@@ -203,14 +204,14 @@ impl TcpStream {
     /// ETIMEDOUT; and those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
-    /// Safe: no byte is taken but by the poll that returns it.
+    /// Safe: only the poll that returns bytes takes them from the socket.
     #[inline]
     pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.read(buf)
     }
 
-    /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most
-    /// 1024 are used, from the first that is not empty on (IOV_MAX).
+    /// Reads into several buffers, one after the other; see [`read`](TcpStream::read). At most 1024 of them
+    /// are used (IOV_MAX), beginning with the first that is not empty.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
@@ -227,11 +228,11 @@ impl TcpStream {
     /// Fills `buf` and returns its length.
     ///
     /// # Errors
-    /// `UnexpectedEof` if the peer closed its write side before; else as
-    /// [`read`](TcpStream::read). How much was read by then is not told.
+    /// `UnexpectedEof` if the peer closed its write side before; else as [`read`](TcpStream::read). The error
+    /// does not say how much was read before.
     ///
     /// # Cancel safety
-    /// Not safe: bytes read so far are in `buf`, and how many is lost.
+    /// Not safe: the bytes read so far are in `buf`, but their number is lost.
     pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.read_exact(buf)
     }
@@ -239,14 +240,14 @@ impl TcpStream {
     /// As [`read`](TcpStream::read), but leaves the bytes in the socket.
     ///
     /// Where SO_PEEK_OFF is set (Linux 6.9), a peek begins behind what was peeked before, and no event
-    /// tells when there is something to see there. So it is tried again after 1 ms, and then less and
-    /// less often, up to every 100 ms.
+    /// announces bytes there. So the peek is tried again after 1 ms, and then less and less often, at last
+    /// every 100 ms.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read); `WouldBlock` outside a runtime, where nothing could end a pause.
     ///
     /// # Cancel safety
-    /// Safe: it takes nothing.
+    /// Safe: a peek takes no byte.
     pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.peek(buf)
     }
@@ -258,14 +259,14 @@ impl TcpStream {
     /// raised), ECONNRESET; and those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
-    /// Safe: no byte is sent but by the poll that returns.
+    /// Safe: only the poll that returns `Ready` sends bytes.
     #[inline]
     pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.write(buf)
     }
 
-    /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). At most
-    /// 1024 are used, from the first that is not empty on (IOV_MAX).
+    /// Writes from several buffers, one after the other; see [`write`](TcpStream::write). At most 1024 of
+    /// them are used (IOV_MAX), beginning with the first that is not empty.
     ///
     /// # Errors
     /// As [`write`](TcpStream::write).
@@ -279,16 +280,16 @@ impl TcpStream {
     /// Writes all of `buf`, waiting for room as often as need be.
     ///
     /// # Errors
-    /// As [`write`](TcpStream::write). How much was written by then is not told.
+    /// As [`write`](TcpStream::write). The error does not say how much was written before.
     ///
     /// # Cancel safety
-    /// Not safe: how much was written is lost.
+    /// Not safe: the number of bytes written so far is lost.
     #[inline]
     pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         self.stream.write_all(buf)
     }
 
-    /// Waits until a read may succeed. It is a hint; see the [contract](AsyncFd#contract).
+    /// Waits until a read may succeed. That is a hint; see the [contract](AsyncFd#contract).
     ///
     /// # Errors
     /// As [`AsyncFd::readable`].
@@ -310,7 +311,7 @@ impl TcpStream {
         self.io().writable().await.map(drop)
     }
 
-    /// Waits until something of `interest` is reported, and tells what.
+    /// Waits until something of `interest` is reported, and returns what.
     ///
     /// # Errors
     /// As [`AsyncFd::ready`].
@@ -321,8 +322,8 @@ impl TcpStream {
         Ok(self.io().ready(interest).await?.ready())
     }
 
-    /// Reads what is there, without waiting. What "is there" is what the runtime heard at its last look: of
-    /// bytes that came since, right after `connect`, say, this may say `WouldBlock`.
+    /// Reads what is there, without waiting. What "is there" is as of the runtime's last turn: for bytes that
+    /// came since then (right after `connect`, say) this may return `WouldBlock`.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; else as [`read`](TcpStream::read).
@@ -359,7 +360,7 @@ impl TcpStream {
     /// Tries an operation of the caller's on the socket, without waiting; see [`AsyncFd::try_io`].
     ///
     /// # Errors
-    /// What `op` returns; `WouldBlock` if it is known that it would.
+    /// What `op` returns; `WouldBlock` if it is known that `op` would block.
     pub fn try_io<R>(
         &self,
         interest: Interest,
@@ -384,8 +385,8 @@ impl TcpStream {
         self.stream.async_io(interest, op).await
     }
 
-    /// Polls [`read`](TcpStream::read). Wakers are kept as by [`AsyncFd::poll_read_ready`], in
-    /// this and the other `poll_` methods.
+    /// Polls [`read`](TcpStream::read). This and the other `poll_` methods keep wakers as
+    /// [`AsyncFd::poll_read_ready`] does.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
@@ -406,8 +407,9 @@ impl TcpStream {
         self.stream.read_vectored(bufs).poll_once(cx)
     }
 
-    /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set and there is nothing new to see, it wakes
-    /// the task at once, because it has nowhere to keep a pause: others run meanwhile, but the CPU is busy.
+    /// Polls [`peek`](TcpStream::peek). Where SO_PEEK_OFF is set and there is nothing new to see, this wakes
+    /// the task at once, because it has no place to keep a pause: other tasks run meanwhile, but the CPU is
+    /// busy.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
@@ -456,19 +458,19 @@ impl TcpStream {
     /// stream is closed meanwhile with bytes unread; see [Closing](TcpStream#closing).
     ///
     /// # Errors
-    /// In the child of a fork, whose connection is the parent's too. Else hardly any: that the
-    /// connection is gone already (ENOTCONN) is no error.
+    /// In the child of a fork, because the connection is the parent's, too. Else hardly any: if the
+    /// connection has ended already (ENOTCONN), that is no error.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         sys::shutdown(self.socket(), how)
     }
 
-    /// Splits it into halves that borrow it.
+    /// Splits the stream into halves that borrow it.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::split(self)
     }
 
-    /// Splits it into halves that share it. Dropping the write half shuts down writing.
+    /// Splits the stream into halves that share it. Dropping the write half shuts down writing.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split::into_split(Arc::new(self))
     }
@@ -484,12 +486,12 @@ impl TcpStream {
     /// The address of the other end.
     ///
     /// # Errors
-    /// ENOTCONN if the connection has gone: getpeername(2).
+    /// ENOTCONN if the connection has ended: getpeername(2).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.std().peer_addr()
     }
 
-    /// True if small writes are sent at once, without waiting to be gathered (TCP_NODELAY).
+    /// True if small writes are sent at once, and not gathered first (TCP_NODELAY).
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -506,7 +508,7 @@ impl TcpStream {
         self.std().set_nodelay(nodelay)
     }
 
-    /// The time to live of its packets, in hops (IP_TTL).
+    /// The time to live of the stream's packets, in hops (IP_TTL).
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -514,7 +516,7 @@ impl TcpStream {
         self.std().ttl()
     }
 
-    /// Sets the time to live of its packets, in hops.
+    /// Sets the time to live of the stream's packets, in hops.
     ///
     /// # Errors
     /// EINVAL for 0 and above 255: setsockopt(2).
@@ -523,9 +525,9 @@ impl TcpStream {
         self.std().set_ttl(ttl)
     }
 
-    /// How long the close waits for what has not been sent, if it does (SO_LINGER). There is no setter but
-    /// [`set_zero_linger`](TcpStream::set_zero_linger): with 2 s, the close of a non-blocking socket was
-    /// seen to block its thread for 2.02 s.
+    /// How long the close waits for what has not been sent; `None` if it does not wait (SO_LINGER). There is
+    /// no setter but [`set_zero_linger`](TcpStream::set_zero_linger): with a linger of 2 s, the close of a
+    /// non-blocking socket blocked its thread for 2.02 s.
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -542,8 +544,8 @@ impl TcpStream {
         sys::quickack(self.socket())
     }
 
-    /// Sets whether acknowledgments are sent at once. It does not last: the kernel turns it on and off by
-    /// itself (tcp(7)).
+    /// Sets whether acknowledgments are sent at once. The setting does not last: the kernel turns it on and
+    /// off by itself (tcp(7)).
     ///
     /// # Errors
     /// As setsockopt(2).
@@ -563,23 +565,24 @@ impl TcpStream {
         sys::set_zero_linger(self.socket())
     }
 
-    /// The error that is pending on the socket, which is cleared by this (SO_ERROR).
+    /// Takes the error that is pending on the socket, if there is one (SO_ERROR). The socket has it no
+    /// longer.
     ///
     /// # Errors
     /// As getsockopt(2).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        // It would take the error from the parent.
+        // A child would take the error from its parent.
         refuse_in_child(self.socket())?;
         self.std().take_error()
     }
 
-    /// True in the child of a fork, where the connection is the parent's too.
+    /// True in the child of a fork, where the connection is the parent's, too.
     pub(super) fn is_inherited(&self) -> bool {
         refuse_in_child(self.socket()).is_err()
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
-        // Not `self.as_fd()`, which lends it.
+        // Not `self.as_fd()`, after which no short read proves anything.
         self.stream.socket()
     }
 
@@ -593,8 +596,8 @@ impl TcpStream {
 }
 
 impl AsFd for TcpStream {
-    /// Lends the socket. From then on a read that drains it takes a recv(2) and a poll(2) more, for what
-    /// its borrower does with it cannot be known.
+    /// Hands out the socket. From then on a read that drains it costs a recv(2) and a poll(2) more: other
+    /// code may read, too, so short reads prove nothing.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.lend();
         self.socket()
