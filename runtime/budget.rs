@@ -1,34 +1,33 @@
-//! The budget: how much of one poll a task may spend on operations that are always ready.
+//! The budget: how many ready operations a task may do in one poll.
 //!
-//! Interface: an operation asks [`Budget::poll`] before it tries and calls [`Budget::spend`] when
-//! it returns `Ready`, be it a success or an error; the executor [refills](Budget::refill) before
-//! each poll.
+//! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
+//! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll.
 //!
-//! A task whose socket always has data never returns `Pending` by itself, and no other task would
-//! run. So after about 128 operations, tokio's number, the next is `Pending` once, with a wake, and
-//! the count starts anew: a task that polls many futures in one poll (a sub-executor) loses one poll
-//! of one of them and does not spin.
+//! A task whose socket always has data never returns `Pending` by itself, and no other task would run. So
+//! after about 128 operations, which is tokio's number, the next one returns `Pending` once, with a wake,
+//! and the count starts anew. A task that polls many futures in one poll (a sub-executor) loses one poll of
+//! one of them, and does not spin.
 //!
-//! Why "about"? The refusal falls on whichever operation is next. Beside a sibling that makes 128
-//! operations whenever the task is polled, a budget of exactly 128 would refuse the operation after
-//! those in every poll: a timeout that never fires. So each refill draws from [`LEAST`] to 128, and
-//! the refusals have no rhythm that a program could fall into step with; a counter has one. The draws
-//! are the same in every run, and the seed of chaos has no part in them.
+//! Why "about"? The budget refuses whichever operation comes next. If one future of a task does 128
+//! operations in every poll, a budget of exactly 128 would refuse the future after it in every poll: a
+//! timeout there would never fire. So each refill draws a number from [`LEAST`] to 128. A counter in place
+//! of the draws would have a rhythm, and a program could fall into step with it. The draws are the same in
+//! every run, and the seed of chaos does not change them.
 //!
-//! What this promises: of futures that one task polls in a fixed order, those that make less than
-//! [`LEAST`] operations a poll between them all get on, beside one that makes any number. Of several
-//! that make operations without end only the first in the order is sure to get on.
+//! The promise: of futures that one task polls in a fixed order, one may do any number of operations, and
+//! all others make progress if together they do fewer than [`LEAST`] a poll. If several do operations
+//! without end, only the first of these in the order is sure to make progress.
 //! Read next: `coop`, for operations that are not the runtime's own.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-/// The fewest ready operations in one poll; the most are 7 more.
+/// The smallest budget, in ready operations of one poll; the greatest is 7 more.
 const LEAST: u32 = 121;
 
 pub(crate) struct Budget {
     left: Cell<u32>,
-    /// What the next draw is made of.
+    /// The state of the generator: the last draw.
     draws: Cell<u64>,
 }
 
@@ -40,14 +39,15 @@ impl Budget {
         }
     }
 
-    /// Has the draws begin elsewhere.
+    /// Starts the draws from another number.
     #[cfg(test)]
     pub(super) fn seed(&self, seed: u64) {
         self.draws.set(2 * seed + 1);
     }
 
-    /// Draws from 121 to 128: the three highest bits of a congruential generator, with the multiplier of
-    /// Knuth's MMIX. Its low bits have short periods, its high ones do not, if it begins with an odd number.
+    /// Draws from 121 to 128, by the three highest bits of a congruential generator with the multiplier of
+    /// Knuth's MMIX. Its low bits have short periods; its high bits do not, if it begins with an odd
+    /// number.
     #[inline]
     pub(super) fn refill(&self) {
         let draw = self.draws.get().wrapping_mul(6_364_136_223_846_793_005);
@@ -65,7 +65,7 @@ impl Budget {
         Poll::Pending
     }
 
-    /// It is spent: the task is woken, and the count starts anew.
+    /// Called when the budget is spent: wakes the task and starts the count anew.
     pub(super) fn give_way(&self, cx: &Context<'_>) {
         self.refill();
         cx.waker().wake_by_ref();
@@ -81,12 +81,12 @@ impl Budget {
         self.left.replace(u32::MAX)
     }
 
-    /// Sets it to what [`lift`](Budget::lift) returned.
+    /// Sets the budget to what [`lift`](Budget::lift) returned.
     pub(super) fn restore(&self, left: u32) {
         self.left.set(left);
     }
 
-    /// An operation was ready. What waits spends nothing.
+    /// Counts an operation that was ready. An operation that waits spends nothing.
     #[inline]
     pub(super) fn spend(&self) {
         self.left.set(self.left.get().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! The builder: what can be chosen about a runtime.
+//! The builder: sets the options of a runtime.
 //!
 //! Interface: [`Builder::build`], or [`Builder::block_on`] for a runtime of one use.
 //! Invariant: the defaults are what the free `block_on` uses.
@@ -37,66 +37,66 @@ impl Builder {
     }
 
     /// Sets the timer slack of the thread while the runtime runs on it, in nanoseconds from 1 to
-    /// `u32::MAX`, and puts back what it was. The kernel may end a sleep this much late, to serve
-    /// several by one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and processes
-    /// that are started meanwhile inherit it.
+    /// `u32::MAX`; afterwards it is what it was before. The kernel may end a sleep this much late, to end
+    /// several with one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and
+    /// processes that are started meanwhile inherit it.
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
         self.options.timer_slack = Some(slack);
         self
     }
 
-    /// Before the thread sleeps, looks at epoll again and again for up to `duration`. What comes
-    /// in that time is served without being woken by the kernel, some microseconds earlier, at
-    /// the price of a busy CPU. Off by default.
+    /// Has the thread ask epoll again and again, for up to `duration`, before it sleeps. An event in that
+    /// time is served some microseconds earlier, because the kernel need not wake the thread; the price
+    /// is a busy CPU. Off by default.
     pub fn busy_poll(&mut self, duration: Duration) -> &mut Builder {
         self.options.busy_poll = duration;
         self
     }
 
-    /// Sets what becomes of the runtime when a detached task panics.
+    /// Sets what the runtime does when a detached task panics.
     pub fn unhandled_panic(&mut self, policy: UnhandledPanic) -> &mut Builder {
         self.options.unhandled_panic = policy;
         self
     }
 
-    /// Starts with the clock paused; see [`time::pause`](crate::time::pause), also for what does not
-    /// follow it: [`std::time::Instant::now`].
+    /// Starts with the clock paused; see [`time::pause`](crate::time::pause), also for what the pause
+    /// does not stop: [`std::time::Instant::now`].
     pub fn start_paused(&mut self, paused: bool) -> &mut Builder {
         self.options.start_paused = paused;
         self
     }
 
-    /// Lets a paused clock jump to the next deadline when nothing else can happen: no task is
-    /// queued, no mail is there, and no task waits for any source. For tests that sleep.
+    /// Lets a paused clock jump to the next deadline when nothing else can happen: no task is queued, no
+    /// message is in the inbox, and no task waits for any source. For tests that sleep.
     ///
-    /// A waker that a `poll_` method stored counts as a task that waits until the next event of its
-    /// source, because nothing tells that its task gave up. One that lost a race, say, keeps the clock
-    /// where it is: poll futures there ([`readable`](crate::io::AsyncFd::readable), `read`), which take
-    /// their waker back as they are dropped. The pauses of
-    /// [`accept`](crate::net::TcpListener::accept) at the descriptor limit, and of a peek under
-    /// SO_PEEK_OFF, are sleeps like any other.
+    /// A waker that a `poll_` method stored counts as a task that waits, until the next event of its
+    /// source, because the runtime cannot know whether the task gave up. If a `poll_` method lost a race,
+    /// say, the clock stays where it is. Poll futures instead
+    /// ([`readable`](crate::io::AsyncFd::readable), `read`), which remove their waker when they are
+    /// dropped. The pauses of [`accept`](crate::net::TcpListener::accept) at the descriptor limit, and of
+    /// a peek under SO_PEEK_OFF, are sleeps like any other.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
         self.options.auto_advance = auto_advance;
         self
     }
 
-    /// Shuffles whatever is legal to shuffle, as `seed` says, to find in tests what would else be
-    /// found on another machine on another day: which queued task is polled next, the order of
-    /// events, when the runtime looks at epoll, how many bytes a read, peek or write moves; and it
-    /// adds wakes for nothing, interruptions (EINTR), and a `WouldBlock` of a `try_` method as if
-    /// the event were still to come: wait, and try again. A program must bear all of it. First in,
-    /// first out does not hold then: a [`yield_now`](crate::task::yield_now), and the one at the end
-    /// of [`time::advance`](crate::time::advance), may let no other task run.
+    /// Shuffles, as `seed` says, whatever is legal to shuffle, so that tests find faults that would show
+    /// only on another machine or another day. `seed` decides which queued task is polled next, the order
+    /// of events, when the reactor turns, and how many bytes a read, peek or write moves. It also adds
+    /// spurious wakes, interruptions (EINTR), and a `WouldBlock` of a `try_` method as if the event were
+    /// still to come: wait, and try again. A program must bear all of it. Tasks are not polled first in,
+    /// first out then: a [`yield_now`](crate::task::yield_now), and the one at the end of
+    /// [`time::advance`](crate::time::advance), may let no other task run.
     ///
-    /// The same seed makes the same choices. A program whose every input comes from itself (its
-    /// own pipes and Unix sockets, a paused clock, no other threads) runs the same way again.
+    /// The same seed makes the same choices. A program that takes no input from outside (only its own
+    /// pipes and Unix sockets, a paused clock, no other threads) runs the same way again.
     ///
     /// # Examples
     /// ```
     /// use reveille::runtime::Builder;
     ///
     /// for seed in 0..50 {
-    ///     // Whoever wins, both must come in.
+    ///     // Whichever wins, both must come in.
     ///     let places = Builder::new().chaos(seed).block_on(async {
     ///         let mut racers = reveille::task::JoinSet::new();
     ///         racers.spawn(async { "hare" });
@@ -114,10 +114,11 @@ impl Builder {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// What epoll_create1(2), epoll_ctl(2) and eventfd(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; an error
-    /// in the child of a process that had a runtime before it forked; and what a sandbox refuses of the
-    /// calls without which nothing could wait, tried here, with the name of the call in its text. It works
-    /// without epoll_pwait2, madvise, mmap and prctl.
+    /// What epoll_create1(2), epoll_ctl(2) and eventfd(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; an
+    /// error if 65,534 runtimes exist, or in the child of a process that had a runtime before it forked;
+    /// and the refusal by a sandbox of a call without which the runtime could not wait: these calls are
+    /// tried here, and the error names the call. The runtime works without epoll_pwait2, madvise, mmap
+    /// and prctl.
     pub fn build(&self) -> io::Result<Runtime> {
         Runtime::with_options(self.options.clone())
     }

@@ -1,22 +1,24 @@
-//! Chaos: what may happen in any order, or not at all, happens as a seed says.
+//! Chaos: a seed decides what may legally happen in any order, or not at all.
 //!
-//! Interface: it is always there, and off unless [`Builder::chaos`](super::Builder::chaos) gives it a seed:
-//! then [`says`](Chaos::says) says no, [`pick`](Chaos::pick) picks nothing, and all else is left as it is.
-//! The executor, the reactor, the loop and the operations ask it where the contract leaves them a choice.
-//! Invariant: it only ever chooses among what is legal, so a program that fails under some seed is
-//! wrong, if not today then on another day. It draws from its seed and nothing else: the same seed
-//! makes the same choices.
+//! Interface: chaos is always there, and off unless [`Builder::chaos`](super::Builder::chaos) gives it a
+//! seed. While it is off, [`says`](Chaos::says) returns false, [`pick`](Chaos::pick) returns `None`, and
+//! the rest changes nothing. The executor, the reactor, the loop and the operations ask it where the
+//! contract leaves them a choice.
+//! Invariant: it chooses only among what is legal, so a program that fails under some seed is wrong, and
+//! may fail without chaos on another day. Its numbers come from the seed alone: the same seed makes the
+//! same choices.
 //!
-//! What it chooses: which queued task is next; the order of the events of a batch; how many polls
-//! until the next look; a wake for nothing, now and then; an interruption (EINTR) instead of an
-//! operation, or of a wait; how many bytes a read, peek or write is offered, into or from however
-//! many buffers; and whether a try (`try_io`, `try_read`) has heard yet that a source is ready.
+//! What it chooses: which queued task is next; the order of the events of a batch; how many polls until the
+//! next turn; spurious wakes; an interruption (EINTR) in place of an operation or of a wait; how many bytes
+//! a read, peek or write is offered, however many buffers it has; and whether a try (`try_io`, `try_read`)
+//! knows yet that a source is ready.
 //!
-//! A try that has not says `WouldBlock` of bytes that are there. That is legal of a source that is
-//! registered, and chosen of no other: bytes which came since the last turn are refused in the same
-//! way, because readiness is what the last turn knew (R4). Whoever is refused must wait, and the
-//! wait ends at once, because the readiness stays. One who gives up instead, since he knows by other
-//! means that something is there, relies on a look that may not have been.
+//! A try that does not know it yet returns `WouldBlock` although bytes are there, as if their event had not
+//! been read. That is legal, because readiness is as of the last turn (R4): without chaos, bytes that came
+//! since are refused in the same way. Only a registered source is treated so. A task that meets
+//! `WouldBlock` must wait, and the wait ends at once, because the readiness stays. A task that gives up
+//! instead, because it knows by other means that bytes are there, relies on a turn that may not have
+//! happened.
 //! Read next: `run`, which asks it most.
 
 use std::cell::Cell;
@@ -27,7 +29,7 @@ pub(crate) struct Chaos {
 }
 
 impl Chaos {
-    /// Without a seed it is off.
+    /// Chaos as the seed says; off without a seed.
     pub(crate) fn new(seed: Option<u64>) -> Chaos {
         Chaos {
             on: seed.is_some(),
@@ -35,30 +37,30 @@ impl Chaos {
         }
     }
 
-    /// True once in `n` times, on average; never if it is off.
+    /// True once in `n` times, on average; never if chaos is off.
     #[inline]
     pub(crate) fn says(&self, n: usize) -> bool {
         self.on && self.one_in(n)
     }
 
-    /// One of `n` things, by its index; none if it is off, or if there is none.
+    /// The index of one of `n` things; `None` if chaos is off or `n` is 0.
     #[inline]
     pub(crate) fn pick(&self, n: usize) -> Option<usize> {
         (self.on && n > 0).then(|| self.below(n))
     }
 
-    /// `n`, which is not 0; if it is on, a number from 1 to `n`.
+    /// `n`, which is not 0, or any number from 1 to `n` if chaos is on.
     pub(crate) fn at_most(&self, n: usize) -> usize {
         if self.on { 1 + self.below(n) } else { n }
     }
 
-    /// How many of `len` bytes to offer: all; if it is on, often all, else from 1 up. Of none, none.
+    /// How many of `len` bytes to offer: all of them, or, if chaos is on, sometimes fewer, but at least 1.
     #[inline]
     pub(crate) fn offer(&self, len: usize) -> usize {
         if self.on { self.offer_some(len) } else { len }
     }
 
-    /// Puts `items` into another order (Fisher and Yates), if it is on.
+    /// Puts `items` into another order (Fisher and Yates), if chaos is on.
     #[inline]
     pub(crate) fn shuffle<T>(&self, items: &mut [T]) {
         if self.on {
@@ -78,7 +80,7 @@ impl Chaos {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `n`, which is not 0. Slightly more often a small one, which does not matter.
+    /// A number below `n`, which is not 0. Small numbers are slightly more frequent, which does not matter.
     #[cold]
     fn below(&self, n: usize) -> usize {
         (self.next() % n as u64) as usize

@@ -1,9 +1,9 @@
 //! The current runtime of this thread: what "home" means.
 //!
 //! Interface: [`Running::enter`] makes a runtime current until the guard is dropped; [`current`] and
-//! [`with_current`] ask for it; [`order`] has a runtime do something, wherever it is.
-//! Invariant: the innermost runtime that runs on this thread is the current one; everything that
-//! is not inside its `block_on`, `turn` or shutdown is *elsewhere*, on this thread too.
+//! [`with_current`] return it; [`order`] has any runtime carry out a command.
+//! Invariant: the innermost runtime that runs on this thread is the current one. What runs outside
+//! its `block_on`, `turn` and shutdown is *elsewhere*, on this thread too.
 //! Read before: `core`, `slack`. Read next: `run`.
 
 use std::cell::RefCell;
@@ -19,8 +19,8 @@ use super::sys;
 
 thread_local! {
     // `ManuallyDrop`, so that the value needs no destructor: then the standard library registers
-    // none, and a wake from the destructor of any other thread-local still finds it, in whatever
-    // order they run. Nothing leaks: every guard puts back what it found.
+    // none, and a wake from the destructor of any other thread-local still finds the value, in
+    // whatever order they run. Nothing leaks: every guard puts back what it replaced.
     static CURRENT: RefCell<ManuallyDrop<Option<Rc<Core>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
 }
@@ -61,8 +61,8 @@ pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Core) -> R) -> Option<
     home_of(name).as_deref().map(f)
 }
 
-/// Has `command` obeyed by the runtime in which `name` was given: here and now if that is the current
-/// one, else through its inbox. A runtime that has ended has nothing left that could be meant.
+/// Has the runtime in which `name` was given carry out `command`: now if it is the current one, else
+/// through its inbox. A command for a runtime that has ended is dropped: nothing is left to do.
 #[inline]
 pub(super) fn order(name: Name, command: Command) {
     match home_of(name) {
@@ -71,7 +71,7 @@ pub(super) fn order(name: Name, command: Command) {
     }
 }
 
-/// A runtime runs on this thread, and is the current one, until this is dropped. Guards are dropped
+/// While this exists, a runtime runs on this thread and is the current one. These guards are dropped
 /// in the reverse order of their making, also when the thread unwinds.
 pub(super) struct Running {
     core: Rc<Core>,
@@ -87,7 +87,7 @@ impl Running {
         let slack = core.options.timer_slack.and_then(|slack| {
             // Zero would mean "the default" to the kernel.
             let nanos = u32::try_from(slack.as_nanos()).unwrap_or(u32::MAX).max(1);
-            // Without it the runtime works, with timers a little later.
+            // If this fails the runtime works all the same, with timers a little later.
             sys::set_timer_slack(nanos.into()).ok()
         });
         Running {
@@ -105,7 +105,7 @@ impl Drop for Running {
             let _restored = sys::set_timer_slack(slack);
         }
         self.core.trim();
-        // At rest a runtime is asleep (R8): whoever brings mail rings, and a foreign loop hears it.
+        // At rest a runtime is asleep (R8): a message writes the eventfd, which an outer loop sees.
         self.core.inbox.rest();
         self.core.running.set(false);
     }

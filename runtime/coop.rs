@@ -14,11 +14,11 @@ use pin_project_lite::pin_project;
 use super::context;
 use super::core::Core;
 
-/// Takes one operation from the budget of the task that is polled; if there is none left, lets all
-/// others run first.
+/// Takes one operation from the budget of the current task; if none is left, lets all queued tasks run
+/// first.
 ///
-/// For a loop whose operations are always ready and know of no budget: a computation in steps, or a
-/// channel that is not this library's.
+/// For a loop whose operations are always ready and spend no budget: a computation in steps, or a channel
+/// of another crate.
 ///
 /// # Cancel safety
 /// Safe: it has no effect but the delay.
@@ -48,7 +48,7 @@ pub async fn consume_budget() {
     .await;
 }
 
-/// True if the task that is polled may make another operation before it has to let others run; also
+/// True if the current task may do another operation before it must let other tasks run; always true
 /// outside a runtime.
 ///
 /// # Examples
@@ -63,11 +63,11 @@ pub fn has_budget_remaining() -> bool {
     context::with_current(|core| core.executor.budget.is_left()).unwrap_or(true)
 }
 
-/// Makes `future` one operation of the budget: it is polled only while some is left, and spends one when
-/// it is ready.
+/// Makes `future` one operation of the budget: `future` is polled only while some budget is left, and
+/// spends one operation when it is ready.
 ///
-/// Put it around each operation on a channel or lock of another crate, which has no budget here: a
-/// receiver that is faster than its senders would else let no other task run.
+/// Put it around each operation on a channel or lock of another crate, which spends no budget by itself:
+/// a receiver whose channel is never empty would otherwise let no other task run.
 ///
 /// # Cancel safety
 /// As safe as the future is.
@@ -111,8 +111,8 @@ impl<F: Future> Future for Coop<F> {
     }
 }
 
-/// Polls `future` without a budget: none of its operations is refused, and none spends what the rest of
-/// the task has. If it is always ready, no other task runs meanwhile.
+/// Polls `future` without a budget: none of its operations is refused, and none spends the budget of the
+/// rest of the task. While its operations are always ready, no other task runs.
 ///
 /// # Cancel safety
 /// As safe as the future is.
@@ -147,7 +147,7 @@ impl<F: Future> Future for Unconstrained<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        /// Gives the budget back, also if the future panics.
+        /// Restores the budget, also if the future panics.
         struct Lifted<'a>(&'a Core, u32);
         impl Drop for Lifted<'_> {
             fn drop(&mut self) {

@@ -1,9 +1,9 @@
-//! What the parts of a runtime share: the parts themselves, and how they are told of each other.
+//! The parts of a runtime, together, and the steps that concern several of them.
 //!
 //! Interface: [`Core`] is what the context hands out; [`read_inbox`](Core::read_inbox) and
 //! [`fire_timers`](Core::fire_timers) are two steps of the loop.
-//! Invariant (R5): what lies in a `Cell` here is taken out while foreign code may run, and put back
-//! after; what lies in a `RefCell` is borrowed for a look-up.
+//! Invariant (R5): a buffer in a `Cell` here is taken out while user code may run, and put back after; what
+//! is in a `RefCell` is borrowed for look-ups only.
 //! Read before: `executor`, `reactor`, `timers`, `place`, `metrics`, `options`. Read next: `context`, `run`.
 
 use std::cell::{Cell, RefCell};
@@ -35,15 +35,15 @@ use super::task::shutdown::SHUTDOWN_ROUNDS;
 use super::time::clock::Clock;
 use super::time::timers::Timers;
 
-/// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls.
-/// 61 is tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; it is
-/// prime, so it does not fall into step with a program's own periods.
+/// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls. 61 is
+/// tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; 61 is prime, so it
+/// does not fall into step with a program's own periods.
 const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// The parts of a runtime.
 pub(super) struct Core {
     pub(super) place: u16,
-    /// The first serial: a name with a smaller one was given by an earlier tenant of the place.
+    /// The first serial: a name with a smaller one was given by an earlier runtime of the place.
     pub(super) born: u64,
     pub(super) inbox: &'static Place,
     pub(super) serials: Serials,
@@ -57,10 +57,10 @@ pub(super) struct Core {
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     messages: Cell<Messages>,
-    /// The foreign wakers of timers that are due, kept for their room.
+    /// The wakers of other executors whose timers are due. Empty between turns; kept for its capacity.
     due: Cell<Vec<Waker>>,
-    /// Polls left before the next look at epoll. Here and not in the loop, which is left and
-    /// entered again whenever the main future is polled.
+    /// Polls left before the reactor must turn. Here and not in the loop, because `run_until_main` returns
+    /// for each poll of the main future.
     pub(super) polls_until_turn: Cell<usize>,
 }
 
@@ -103,7 +103,7 @@ impl Core {
         })
     }
 
-    /// Makes `future` a task, under a name.
+    /// Makes `future` a task; tracing shows it under `name`.
     pub(super) fn spawn<F>(
         &self,
         future: F,
@@ -128,7 +128,8 @@ impl Core {
             .register(self.place, serial, fd, interest, ready)
     }
 
-    /// Has the task that `cx` wakes wait for a source; see [`Sources::wait`](super::io::sources::Sources::wait).
+    /// Stores a waiter for a source, with the waker of `cx`; see
+    /// [`Sources::wait`](super::io::sources::Sources::wait).
     #[must_use]
     #[inline]
     pub(super) fn wait(
@@ -147,7 +148,7 @@ impl Core {
             .wait(name, interest, cx, key, &self.serials, progress)
     }
 
-    /// Counts anew the polls until the reactor must turn.
+    /// Starts anew the count of polls until the reactor must turn.
     pub(super) fn count_polls_anew(&self) {
         let polls = self.chaos.at_most(POLLS_BETWEEN_TURNS);
         self.polls_until_turn.set(polls);
@@ -157,7 +158,7 @@ impl Core {
     pub(crate) fn fire_timers(&self) {
         let now = self.clock.start_turn();
         let mut due = self.due.take();
-        // Those of our tasks are queued here and now, which is no foreign code (R5).
+        // A task of this runtime is queued here and now, which runs no user code (R5).
         let to = |waker| due.extend(self.executor.wake_ours(waker));
         let fired = self.timers.borrow_mut().fire(now, to);
         if fired > 0 {
@@ -183,7 +184,7 @@ impl Core {
         timers.remove(name.index(), name.serial)
     }
 
-    /// Does what the inbox asks for.
+    /// Carries out what the messages of the inbox ask for.
     #[inline]
     pub(crate) fn read_inbox(&self) {
         if self.inbox.has_messages() {
@@ -199,7 +200,7 @@ impl Core {
         for &index in &messages.wakes {
             self.executor.wake_occupant(index);
         }
-        // A subscriber is foreign code, so nobody waits for it (R9).
+        // Subscribers are user code. All tasks are queued by now, so no task waits for them (R9).
         for index in messages.wakes.drain(..) {
             observe::woken(|| self.executor.span_id_at(index));
         }
@@ -231,7 +232,7 @@ impl Core {
         }
     }
 
-    /// Gives back what a burst of tasks, sources or timers has left.
+    /// Gives back memory that a burst of tasks, sources or timers has left.
     pub(crate) fn trim(&self) {
         self.executor.trim();
         self.reactor.sources.trim();
@@ -241,15 +242,15 @@ impl Core {
     /// True if `name` was given in this runtime.
     #[inline]
     pub(super) fn is_home_of(&self, name: Name) -> bool {
-        // The place may have had other tenants; `born` tells them apart.
+        // The place may have had other runtimes before; `born` tells their names apart.
         self.place == name.place() && self.born <= name.serial
     }
 
     /// Acts on the panic of a task that no handle will report, as the options say.
     #[inline]
     pub(super) fn unhandled_panic(&self) {
-        // Read first: a flag that is written after each poll stalls the next, which reads the word it is
-        // in.
+        // Read first: if the flag were written after each poll, the next poll would stall, because it reads
+        // the word that the flag is in.
         if self.executor.unhandled_panic.get() && self.unhandled_panic_is_to_be_told() {
             panic!("{UNHANDLED}");
         }
@@ -261,9 +262,9 @@ impl Core {
             && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
     }
 
-    /// Drops the tasks, then timers and sources, wakes whoever else waits for these (R9), and drops
-    /// what they spawn or arm meanwhile. One that goes on for ever is stopped by a limit, as in the
-    /// executor's shutdown.
+    /// Drops the tasks, then timers and sources, wakes the tasks of others that wait for these (R9), and
+    /// repeats that for what was spawned or armed meanwhile. Code that spawns or arms without end is
+    /// stopped by a limit, as in the executor's shutdown.
     pub(super) fn end(&self) {
         for _round in 0..SHUTDOWN_ROUNDS {
             self.executor.shutdown(|| self.read_inbox());
@@ -281,10 +282,10 @@ impl Core {
         mem::forget(wakers);
     }
 
-    /// The timers and sources of these have gone. Whoever else waits for one (a future that another
-    /// task took along, say) is to be polled: it goes on, or says why it cannot. The tasks of this
-    /// runtime have been dropped before, and a child of a fork has no business with its parent's.
-    /// All are woken before any is dropped, so that what one destructor does keeps no other waiting.
+    /// `wakers` waited for timers and sources that are freed now. Those that are not of this runtime are
+    /// woken: a future that another task took along, say, must be polled, to go on or to say why it cannot.
+    /// The tasks of this runtime were dropped before, and a child of a fork must not wake the tasks of its
+    /// parent. All are woken before any waker is dropped, so that no destructor delays a wake.
     fn wake_others(&self, wakers: Vec<Waker>) {
         if !sys::is_forked_child() {
             for waker in wakers.iter().filter(|waker| !self.is_of_ours(waker)) {

@@ -1,7 +1,7 @@
-//! Foreign code at arm's length: wakers and destructors that may do anything, panic included.
+//! Calls of user code whose panics must not get through: wakers, destructors, tracing subscribers.
 //!
-//! Interface: [`wake`], [`wake_by_ref`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`],
-//! [`forget_payload`], and [`contain`] beneath them. The caller holds no borrow and no lock (R5).
+//! Interface: [`wake`], [`wake_by_ref`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`]
+//! and [`forget_payload`]; [`contain`] for all else. The caller holds no borrow and no lock (R5).
 //! Invariant (R9): a panic ends here. It silences no other waker, breaks no loop and aborts no
 //! process; the panic hook has printed it, and one tracing event says where it was caught.
 //! Read next: `executor`, which calls most of what is user code.
@@ -13,24 +13,24 @@ use std::task::Waker;
 
 use tracing::error;
 
-/// Wakes, whatever the waker does.
+/// Wakes; a panic of the waker ends here.
 pub(super) fn wake(waker: Waker) {
     contain("a waker panicked while it was woken", || waker.wake());
 }
 
-/// As [`wake`], without dropping it.
+/// As [`wake`], without dropping the waker.
 pub(super) fn wake_by_ref(waker: &Waker) {
     contain("a waker panicked while it was woken", || {
         waker.wake_by_ref()
     });
 }
 
-/// Wakes all of them, whatever one of them does; the vector is left empty and keeps its room.
+/// Wakes all of them, even if one panics; the vector is left empty and keeps its capacity.
 pub(super) fn wake_all(wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(wake);
 }
 
-/// Drops a waker, a span or whatever else has a destructor that is not ours.
+/// Drops a waker, a span or another value whose destructor is user code.
 #[inline]
 pub(super) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {
@@ -38,28 +38,28 @@ pub(super) fn discard<T>(value: T) {
     }
 }
 
-/// As [`discard`], of what mostly is not there.
-#[inline(always)] // So that what is not there is one comparison.
+/// As [`discard`], of a value that mostly is not there.
+#[inline(always)] // So that `None` is one comparison.
 pub(super) fn discard_any<T>(value: Option<T>) {
     if let Some(value) = value {
         discard(value);
     }
 }
 
-/// Drops them one by one: two that panic in the drop of one vector would abort the process.
+/// Drops the values one by one: two panics in the drop of one vector would abort the process.
 #[inline]
 pub(super) fn discard_all<T>(values: impl IntoIterator<Item = T>) {
     values.into_iter().for_each(discard);
 }
 
-/// Runs `f`; a panic of it ends here, and `what` is said of it.
+/// Runs `f`. A panic of `f` ends here, and a tracing event says `what`.
 #[inline]
 pub(super) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(outcome) => Some(outcome),
         Err(payload) => {
             forget_payload(payload);
-            // The subscriber may be the one who panics: then nobody can be told.
+            // The subscriber itself may be what panics: then there is no way to report it.
             if let Err(payload) = catch_unwind(|| error!("{what}")) {
                 forget_payload(payload);
             }
@@ -68,8 +68,8 @@ pub(super) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R>
     }
 }
 
-/// Drops the payload of a panic that will not be resumed. It is foreign, so its own drop may
-/// panic: the payload of that is leaked, for it could go on for ever.
+/// Drops the payload of a panic that will not be resumed. Its destructor is user code and may panic,
+/// too: the payload of that panic is leaked, because dropping it could panic again, without end.
 pub(super) fn forget_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);

@@ -67,11 +67,11 @@ impl Handle {
         handle.ok_or(TryCurrentError(()))
     }
 
-    /// Spawns a task into the runtime, from any thread. Nothing bounds how many wait to be adopted.
+    /// Spawns a task into the runtime, from any thread. Nothing limits how many tasks wait in the inbox.
     ///
-    /// It returns nothing, because the task has no name until its runtime has adopted it: send a
-    /// result through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime
-    /// has ended, or is about to, the future is dropped here.
+    /// This returns nothing, because the task has no name until its runtime has adopted it: send a result
+    /// through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime has ended, or
+    /// is ending, the future is dropped here.
     #[track_caller]
     pub fn spawn<F>(&self, future: F)
     where
@@ -86,20 +86,20 @@ impl Handle {
         location: &'static Location<'static>,
     ) -> Result<(), Command> {
         let (name, command) = (self.name(), Command::Spawn(future, location));
-        // What its own destructors spawn it adopts to the last, and drops at arm's length.
+        // From home it is always posted: a runtime that ends adopts what its own destructors spawn.
         if context::home_of(name).is_none() && !place::adopts(name) {
             return Err(command);
         }
         place::post(name, command)
     }
 
-    /// What the runtime has done so far, and what there was at its last look, from any thread; zeros if
-    /// it has ended.
+    /// What the runtime has done so far, and what there was at its last turn, from any thread; zeros if the
+    /// runtime has ended.
     pub fn metrics(&self) -> Metrics {
         place::metrics(self.name())
     }
 
-    /// The first name its runtime could have given.
+    /// A name with the runtime's first serial: it is stale exactly when the runtime has ended.
     fn name(&self) -> Name {
         Name::new(self.place, 0, self.born)
     }
@@ -125,7 +125,7 @@ impl Spawn for Handle {
 
 impl LocalSpawn for Handle {
     /// # Errors
-    /// If the runtime has ended, or is not the current one: the future cannot be sent there.
+    /// If the runtime has ended, or is not the current one: this future cannot be sent to it.
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
         let core = context::home_of(self.name()).ok_or_else(SpawnError::shutdown)?;

@@ -1,4 +1,4 @@
-//! Counters and gauges: what a runtime has done so far, and what there was at its last look.
+//! Counters and gauges: what a runtime has done so far, and what there was at its last turn.
 //!
 //! Interface: [`Metrics`] is a snapshot, taken by [`Handle::metrics`](super::Handle::metrics).
 //! Invariant: each of them is written by the runtime's thread alone, so adding is a load and a
@@ -39,7 +39,7 @@ pub(crate) struct Counters {
     pub(super) stale_events: Counter,
     pub(super) timers_fired: Counter,
     pub(super) remote_wakes: Counter,
-    // What there was at the last look:
+    // What there was at the end of the last turn:
     pub(super) tasks: Counter,
     pub(super) queued: Counter,
     pub(super) sources: Counter,
@@ -65,7 +65,7 @@ impl Counters {
     }
 }
 
-/// What a runtime has done since it was made, and what there was when it last turned at epoll; see
+/// What a runtime has done since it was made, and what there was at its last turn; see
 /// [`Handle::metrics`](super::Handle::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,25 +74,25 @@ pub struct Metrics {
     pub spawned: u64,
     /// Polls of tasks, main futures included.
     pub polls: u64,
-    /// Looks at epoll, with or without waiting.
+    /// How often the runtime took events from epoll, with or without waiting.
     pub turns: u64,
-    /// Looks that were allowed to wait, because nothing was to be done.
+    /// Turns that were allowed to wait, because no task was queued.
     pub parks: u64,
     /// Events that found their source.
     pub events: u64,
-    /// Events that did not: their source had gone, but a duplicate of its descriptor had not.
+    /// Events that did not: the source was freed, but a duplicate of its descriptor was still open.
     pub stale_events: u64,
     /// Timers that fired.
     pub timers_fired: u64,
-    /// Wakes that came through the inbox; those of one task between two polls count once.
+    /// Wakes that came through the inbox; those of one task between two readings of it count once.
     pub remote_wakes: u64,
-    /// Tasks that lived at the last look, main futures included, and those that have ended and whose
-    /// output nobody has taken.
+    /// Tasks at the end of the last turn: main futures included, and tasks that have ended and whose
+    /// output was not taken yet.
     pub tasks: u64,
-    /// Tasks that were queued at the end of the last look.
+    /// Tasks that were queued at the end of the last turn.
     pub queued: u64,
-    /// Descriptors that were registered at the last look.
+    /// Descriptors that were registered at the end of the last turn.
     pub sources: u64,
-    /// Timers that were armed at the end of the last look.
+    /// Timers that were armed at the end of the last turn.
     pub timers: u64,
 }

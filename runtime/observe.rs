@@ -1,9 +1,10 @@
-//! What a tracing subscriber hears: one function for each thing that happens to a task, a source, a timer
-//! or the loop.
+//! What a tracing subscriber receives: one function for each thing that happens to a task, a source, a
+//! timer or the loop.
 //!
-//! Interface: the functions are named by what has happened. [`TaskSpan`] is the span of a task.
+//! Interface: each function is named after what has happened. [`TaskSpan`] is the span of a task.
 //! Invariant (R5, R9): a subscriber is user code. The caller holds no borrow and no lock, and a panic of
-//! the subscriber ends here. Where nobody listens at level TRACE each function is one comparison.
+//! the subscriber ends here. If no subscriber wants level TRACE, a function of that level is one
+//! comparison.
 //!
 //! | target | what |
 //! |---|---|
@@ -11,7 +12,7 @@
 //! | `reveille::io` | register, deregister, ready |
 //! | `reveille::time` | fire |
 //! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals |
-//! | `runtime::waker` | wakes, in the words of tokio-console |
+//! | `runtime::waker` | wakes, in the form that tokio-console reads |
 //! Read before: `foreign`.
 
 use std::fmt::Debug;
@@ -28,55 +29,54 @@ const TASK: &str = "reveille::task";
 const IO: &str = "reveille::io";
 const TIME: &str = "reveille::time";
 const RUNTIME: &str = "reveille::runtime";
-/// tokio-console looks for this.
+/// The target by which tokio-console knows the events of wakers.
 const WAKER: &str = "runtime::waker";
 
-/// True if some subscriber may want events of level TRACE. This asks none of them.
+/// True if some subscriber may want events of level TRACE. This calls no subscriber.
 #[inline]
 pub(super) fn is_on() -> bool {
     tracing::level_enabled!(tracing::Level::TRACE)
 }
 
-/// Makes an event or a span of level TRACE. `None` if nobody listens, or if the subscriber panicked.
-#[inline] // So that it is one comparison where nobody listens: 60 instructions a message otherwise.
+/// Makes an event or a span of level TRACE. `None` if no subscriber wants it, or if one panicked.
+#[inline] // One comparison if no subscriber wants it; otherwise 60 instructions an echo.
 fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
     if is_on() { tell(event) } else { None }
 }
 
-/// As [`trace()`], for what is of any level.
+/// As [`trace()`], for any level.
 fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
     foreign::contain("a tracing subscriber panicked", event)
 }
 
-/// The span that tokio-console knows a task by: there only if a subscriber wants it (a `Span` is 40
-/// bytes), and shared, because cloning the `Span` itself would run the subscriber, perhaps under a borrow.
+/// The span of a task, by which tokio-console knows it. Made only if a subscriber wants it (a `Span` is 40
+/// bytes), and shared, because cloning the `Span` itself would call the subscriber, perhaps under a borrow.
 #[derive(Clone)]
 pub(crate) struct TaskSpan(Option<Rc<Span>>);
 
 impl TaskSpan {
     pub(crate) const NONE: TaskSpan = TaskSpan(None);
 
-    /// The id that the subscriber has given it.
+    /// The id that the subscriber has given the span.
     pub(super) fn id(&self) -> Option<u64> {
         self.0.as_ref()?.id().map(|id| id.into_u64())
     }
 
-    /// What happens until the guard is dropped, happens in this span. Drop it by
-    /// [`foreign::discard_any`].
+    /// Enters the span until the guard is dropped. Drop the guard by [`foreign::discard_any`].
     #[inline]
     pub(super) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
         let span = self.0.as_deref()?;
         tell(|| span.enter())
     }
 
-    /// Drops it, which may close the span.
+    /// Drops this share of the span, which may close the span.
     #[inline]
     pub(super) fn discard(self) {
         foreign::discard_any(self.0);
     }
 }
 
-/// A task is about to be adopted. A span that panics as it is made is none.
+/// A task is about to be adopted. If the subscriber panics as the span is made, the task has none.
 #[inline]
 pub(super) fn spawned(
     task: u64,
@@ -112,8 +112,8 @@ fn make_task_span(
     let span = Rc::new(span);
     tell(|| {
         trace!(target: TASK, parent: &*span, task, "spawn");
-        // The console counts the wakers of a task, and takes one without any for lost. Here it has the
-        // one that its name is.
+        // tokio-console counts the wakers of a task, and takes a task that has none for lost. This gives
+        // the task one waker, which stands for its name.
         let id = span.id().map(|id| id.into_u64());
         trace!(target: WAKER, op = "waker.clone", task.id = id);
     });
@@ -132,14 +132,14 @@ pub(super) fn cancelled(task: u64) {
     trace(|| trace!(target: TASK, task, "cancel"));
 }
 
-/// A task was woken: the event that tokio-console counts wakes by, with the id of the task's span.
+/// A task was woken. tokio-console counts wakes by this event, which has the id of the task's span.
 #[inline]
 pub(super) fn woken(span_id: impl FnOnce() -> Option<u64>) {
     trace(|| {
         let span = span_id();
-        // A waker here owns nothing, so waking by value and by reference are the same, and clones
-        // and drops are not events. Nor is it asked by `enabled!` first whether anybody wants this: to
-        // tokio-console that is neither an event nor a span of a runtime's, and it says no.
+        // A waker here owns nothing, so waking by value and by reference are the same, and clones and drops
+        // are not events. Nor is `enabled!` asked first: what it asks for is neither an event nor a span of
+        // a runtime, and tokio-console answers no.
         trace!(target: WAKER, op = "waker.wake_by_ref", task.id = span);
     });
 }
@@ -151,7 +151,7 @@ pub(super) fn future_drop_panicked(task: u64) {
     });
 }
 
-/// No handle will report the panic of this task.
+/// A task has panicked, and no handle will report it.
 pub(super) fn detached_task_panicked(task: u64) {
     tell(|| error!(target: TASK, task, "a detached task panicked"));
 }
@@ -163,13 +163,13 @@ pub(super) fn output_drop_panicked(task: u64) {
     });
 }
 
-/// A source has come into the interest list.
+/// A source was added to the interest list.
 #[inline]
 pub(super) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
     trace(|| trace!(target: IO, fd, source, ?interest, "register"));
 }
 
-/// A source has left the interest list.
+/// A source was removed from the interest list.
 #[inline]
 pub(super) fn deregistered(fd: RawFd, source: u64) {
     trace(|| trace!(target: IO, fd, source, "deregister"));
@@ -181,7 +181,7 @@ pub(super) fn ready(source: u64, ready: impl Debug) {
     trace(|| trace!(target: IO, source, ?ready, "ready"));
 }
 
-/// So many timers were due.
+/// This many timers were due, and have been disarmed.
 #[inline]
 pub(super) fn fired(timers: u64) {
     trace(|| trace!(target: TIME, timers, "fire"));
@@ -193,7 +193,7 @@ pub(super) fn parked() {
     trace(|| trace!(target: RUNTIME, "park"));
 }
 
-/// A runtime ends, and destructors of its tasks have spawned for so many rounds.
+/// A runtime ends, and the destructors of its tasks have spawned in each of `rounds` rounds.
 #[cold]
 pub(super) fn tasks_leaked(rounds: usize) {
     tell(|| {
@@ -201,7 +201,7 @@ pub(super) fn tasks_leaked(rounds: usize) {
     });
 }
 
-/// A runtime ends, and wakers have armed and registered for so many rounds.
+/// A runtime ends, and wakers have armed timers or registered sources in each of `rounds` rounds.
 #[cold]
 pub(super) fn wakers_leaked(rounds: usize) {
     tell(|| {
@@ -213,13 +213,13 @@ pub(super) fn wakers_leaked(rounds: usize) {
     });
 }
 
-/// A listener was made for a signal that this thread blocks, and goes on blocking.
+/// A listener was made for a signal that this thread blocks and could not unblock.
 #[cold]
 pub(super) fn signal_stays_blocked(signal: i32, error: &io::Error) {
     tell(|| warn!(target: RUNTIME, signal, %error, "cannot unblock a signal"));
 }
 
-/// A listener has put its handler in the place of another.
+/// A listener has replaced a handler of other code.
 #[cold]
 pub(super) fn signal_handler_replaced(signal: i32) {
     tell(|| warn!(target: RUNTIME, signal, "a handler of other code was replaced"));

@@ -1,4 +1,4 @@
-//! What can be chosen about a runtime, as its parts read it.
+//! The options of a runtime, as its parts read them.
 //!
 //! Interface: the fields of [`Options`]; the [`Builder`](super::Builder) sets them, and says what they do.
 //! Invariant: the default of each is what the free `block_on` uses.
@@ -21,7 +21,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnhandledPanic {
-    /// It goes on. The panic was printed by the panic hook, and is one tracing event.
+    /// The runtime goes on. The panic hook has printed the panic, and a tracing event reports it.
     #[default]
     Ignore,
     /// `block_on`, or `turn`, panics once the task has been cleared away. The runtime can still be

@@ -1,22 +1,22 @@
-//! The loop: a runtime, and what it does until its main future is done.
+//! The loop: what a runtime does until its main future is done.
 //!
-//! Interface: [`Runtime`] and its [`block_on`](Runtime::block_on), [`turn`](Runtime::turn) for loops of
-//! others.
-//! Invariants: R4, the reactor turns only between polls; R8, the loop publishes that it is asleep before it
-//! waits.
+//! Interface: [`Runtime`], with [`block_on`](Runtime::block_on), and [`turn`](Runtime::turn) for a
+//! program that has a loop of its own.
+//! Invariants: R4, the reactor turns only between polls; R8, the loop publishes that the runtime is
+//! asleep before it waits.
 //!
 //! ```text
-//!   ┌─▶ 1 read the inbox; poll a task from the queue, first in, first out; again, until the queue is
-//!   │     empty, 61 times at most                                              run_until_main
-//!   │   2 hear from epoll: without waiting if a task is queued; else say "asleep", look into the
-//!   │     inbox once more, and wait until the next deadline                    park, turn
-//!   │   3 read the clock once, fire the timers that are due                    turn
+//!   ┌─▶ 1 read the inbox and poll the first task of the queue; repeat until the queue is empty,
+//!   │     61 times at most                                                     run_until_main
+//!   │   2 take events from epoll: without waiting if a task is queued; else publish "asleep",
+//!   │     look into the inbox once more, and wait until the next deadline      park, turn
+//!   │   3 read the inbox again, and the clock once; fire the timers that are due turn
 //!   └───┘
 //! ```
 //!
-//! The main future is one slot among the others, so it starves nobody and nobody starves it.
+//! The main future has a slot and waits in the queue like a task, so neither can starve the other.
 //!
-//! Over 400 lines because the loop is best read whole, with what makes and ends it.
+//! Over 400 lines because the loop is best read whole, with the code that makes and ends a runtime.
 //!
 //! Read before: `core`, `context`, `chaos`, `observe`. Read next: `builder`, for the options; `spawn`.
 
@@ -47,14 +47,14 @@ use super::task::join::JoinHandle;
 
 /// A single-threaded runtime.
 ///
-/// It runs on the thread that made it, and only inside [`block_on`](Runtime::block_on) and
-/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned, and wakes
-/// the tasks of others that wait for what is registered with it.
+/// A runtime runs on the thread that made it, and only inside [`block_on`](Runtime::block_on) and
+/// [`turn`](Runtime::turn). Dropping it drops its tasks, in the order they were spawned, and wakes the
+/// tasks of other runtimes that wait for its sources and timers.
 ///
-/// # Foreign loops
-/// A program that has an event loop of its own can drive the runtime from there: wait for
-/// [`as_fd`](AsFd::as_fd) to be readable, and until [`next_deadline`](Runtime::next_deadline) at
-/// most, then call [`turn`](Runtime::turn).
+/// # Other event loops
+/// A program that has an event loop of its own can drive the runtime from there: wait until
+/// [`as_fd`](AsFd::as_fd) is readable, but not beyond [`next_deadline`](Runtime::next_deadline), then
+/// call [`turn`](Runtime::turn).
 ///
 /// # Examples
 /// ```
@@ -83,18 +83,17 @@ impl Runtime {
         Ok(Runtime { core })
     }
 
-    /// Runs `future`, and the tasks it spawns meanwhile, until `future` is done. Tasks that are
-    /// not done then stay queued for the next call, or [`turn`](Runtime::turn).
+    /// Runs `future`, and meanwhile the tasks of this runtime, until `future` is done. Tasks that are not
+    /// done then go on in the next call, or in a [`turn`](Runtime::turn).
     ///
-    /// The future need not be `'static`: it lives on this stack, and is dropped before this
-    /// returns.
+    /// The future need not be `'static`, because it is dropped before this returns.
     ///
     /// # Panics
-    /// - Inside a runtime, this one or another: the thread would stop polling the outer one's
-    ///   tasks. Await the future, or spawn it.
-    /// - With the panic of `future`, after it was dropped.
-    /// - In the child of a process that had a runtime before it forked, before anything is polled
-    ///   there; and if epoll_wait(2) fails.
+    /// - Inside a runtime, this one or another: the outer runtime could poll no task meanwhile. Await the
+    ///   future, or spawn it.
+    /// - With the panic of `future`, after `future` was dropped.
+    /// - In the child of a process that had a runtime before it forked, before anything is polled there;
+    ///   and if epoll_wait(2) fails.
     /// - As [`UnhandledPanic::ShutdownRuntime`](super::UnhandledPanic::ShutdownRuntime) says.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -137,7 +136,7 @@ impl Runtime {
             catch_unwind(AssertUnwindSafe(|| main.set(None)))
         };
         core.executor.remove_main(name);
-        // The first panic is the one to report. What it displaces may panic as it is dropped.
+        // The first panic goes on. The output, or a second panic, is dropped, which may panic again.
         match (outcome, dropped) {
             (Ok(output), Err(payload)) => {
                 foreign::discard(output);
@@ -151,12 +150,12 @@ impl Runtime {
         }
     }
 
-    /// Spawns a task, to run in the next [`block_on`](Runtime::block_on) or
-    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn). Between two turns the first makes the
-    /// runtime's descriptor readable.
+    /// Spawns a task, to be polled in the next [`block_on`](Runtime::block_on) or
+    /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn). Between two such calls, the first spawn
+    /// makes the runtime's descriptor readable.
     ///
     /// # Panics
-    /// Where 2^28 tasks live already.
+    /// If the runtime has 2^28 tasks already.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -169,7 +168,7 @@ impl Runtime {
         } else {
             core.spawn(future, None, Location::caller())
         };
-        // Whoever drives it may sleep on its descriptor by now.
+        // The loop that drives the runtime may be asleep on its descriptor by now.
         core.inbox.rouse();
         JoinHandle::new(name)
     }
@@ -179,16 +178,17 @@ impl Runtime {
         Handle::new(self.core.place, self.core.born)
     }
 
-    /// Runs what there is to run, without waiting: looks at epoll and the inbox, polls the tasks
-    /// that were queued then, once each, and looks again until the kernel has no more to tell. In
-    /// between it looks every 61 polls, as [`block_on`](Runtime::block_on) does; and where a paused
-    /// clock would advance by itself there, because nothing else can happen, it does so once here.
+    /// Does what can be done without waiting: takes events from epoll and messages from the inbox, polls
+    /// the tasks that are queued then, once each, and takes events again until the kernel has no more. As
+    /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls. If nothing is left
+    /// to do but to wait, and a paused clock would advance by itself in `block_on`, it advances once
+    /// here.
     ///
     /// # Errors
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
     ///
     /// # Panics
-    /// Inside this runtime; inside another one it works. And as
+    /// Inside this runtime (inside another one it works); and as
     /// [`UnhandledPanic::ShutdownRuntime`](super::UnhandledPanic::ShutdownRuntime) says.
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
@@ -205,7 +205,7 @@ impl Runtime {
             core.fire_timers();
         }
         for _ in 0..core.executor.queued() {
-            // As in `block_on`: a poll may have forked, others look in every 61 polls, and an order
+            // As in `block_on`: a poll may have forked, the reactor turns after 61 polls, and a command
             // from another thread takes effect before the next poll.
             sys::refuse_in_forked_child()?;
             while !core.may_poll() {
@@ -218,22 +218,22 @@ impl Runtime {
                 Next::Idle | Next::Cleared | Next::Main => {}
             }
         }
-        // To the end: an outer loop that watches edges hears nothing of what one batch left behind.
+        // Until epoll is empty: an outer loop that is edge-triggered gets no event for what a batch left.
         while core.turn(Some(Duration::ZERO))? {}
         core.unhandled_panic();
         Ok(())
     }
 
-    /// The budgets of polls are drawn from another place on.
+    /// Starts the draws of budgets from `seed`.
     #[cfg(test)]
     pub(crate) fn seed_budget(&self, seed: u64) {
         self.core.executor.budget.seed(seed);
     }
 
-    /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not
-    /// become readable before: now if a task is queued or mail is there, or if a paused clock would
-    /// advance by itself, else the next timer's deadline, else never. It is a time of the monotonic
-    /// clock, whatever the runtime's own shows; while that is paused, only a timer that is due fires.
+    /// When [`turn`](Runtime::turn) must be called at the latest, if the descriptor does not become
+    /// readable before. That is now, if a task is queued, a message is in the inbox, or a paused clock
+    /// would advance by itself; else the deadline of the next timer; else never. It is a time of the
+    /// monotonic clock; while the runtime's own clock is paused, only a timer that is due counts.
     pub fn next_deadline(&self) -> Option<Instant> {
         let core = &self.core;
         if core.executor.queued() > 0 || core.inbox.has_messages() {
@@ -247,36 +247,36 @@ impl Runtime {
     }
 }
 
-// A panic that passes through leaves nothing half-made: foreign code runs with no borrow held (R5).
+// A panic that unwinds through one leaves nothing half-made: user code runs with no borrow held (R5).
 impl UnwindSafe for Runtime {}
 impl RefUnwindSafe for Runtime {}
 
 impl AsFd for Runtime {
-    /// The epoll instance, which is readable when there is something to [`turn`](Runtime::turn)
-    /// for.
+    /// The epoll instance, which is readable when an event or a message waits for a
+    /// [`turn`](Runtime::turn).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.reactor.epoll().as_fd()
     }
 }
 
 impl Drop for Runtime {
-    /// Drops the tasks in spawn order, then the timers and sources, and wakes whoever else waits for
-    /// those: in another runtime their futures go on, or say why they cannot.
+    /// Drops the tasks in spawn order, then the timers and sources, and wakes the tasks of other runtimes
+    /// that wait for those: their futures go on, or fail and say why.
     fn drop(&mut self) {
         let core = &self.core;
         let running = Running::enter(core);
         core.inbox.leave();
         core.end();
-        // From here on its names are stale everywhere. (In the child of a fork there is no lock to
-        // be had, and this does nothing.)
+        // From here on the names of this runtime are stale everywhere. (In the child of a fork the lock
+        // must not be taken, and `close` does nothing.)
         let left = core.inbox.close();
         foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
-        // Once more, for what those commands, and the wakers before them, spawned as they were
-        // dropped: left to the drop of `core`, it would be dropped outside its runtime.
+        // Again, for what those commands, and the wakers before them, spawned as they were dropped: the
+        // drop of `core` would drop it outside its runtime.
         core.end();
         drop(running);
-        // Last, for whoever moves in must not be disturbed. A child leaves the table alone: its
-        // lock may be held by a thread that does not exist there.
+        // Last, because another runtime may take the place at once. A child of a fork leaves the table
+        // alone: its lock may be held by a thread that does not exist there.
         if !sys::is_forked_child() {
             place::release(core.place);
         }
@@ -298,7 +298,7 @@ impl Core {
     fn run_until_main(&self) {
         loop {
             while self.may_poll() {
-                // Before each poll, for the one before may have forked.
+                // Before each poll, because the poll before may have forked.
                 if let Err(error) = sys::refuse_in_forked_child() {
                     panic!("the runtime cannot go on: {error}");
                 }
@@ -312,7 +312,7 @@ impl Core {
                 self.unhandled_panic();
             }
             self.count_polls_anew();
-            // Before it is decided whether to wait: nobody sleeps while a task is queued.
+            // Before the decision to wait: the thread does not sleep while a task is queued.
             self.executor.wake_for_nothing(&self.chaos);
             let queued = self.executor.queued() > 0;
             let turned = if queued {
@@ -326,7 +326,7 @@ impl Core {
         }
     }
 
-    /// Counts a poll; false if it is time to look first.
+    /// Counts a poll; false if the reactor must turn first.
     #[inline]
     fn may_poll(&self) -> bool {
         let left = self.polls_until_turn.get();
@@ -337,8 +337,8 @@ impl Core {
         true
     }
 
-    /// One look: at epoll, at the inbox, at the clock, and at what a burst has left to give back.
-    /// Returns true if the kernel may hold more.
+    /// One turn: gives back memory that a burst has left, takes events from epoll and messages from the
+    /// inbox, and fires timers. Returns true if the kernel may hold more events.
     fn turn(&self, timeout: Option<Duration>) -> io::Result<bool> {
         sys::refuse_in_forked_child()?;
         self.counters.turns.add(1);
@@ -352,7 +352,7 @@ impl Core {
         turned
     }
 
-    /// Tells how much there is, for [`Handle::metrics`].
+    /// Stores how many tasks, sources and timers there are, for [`Handle::metrics`].
     fn gauge(&self) {
         let counters = &self.counters;
         counters.tasks.set(self.executor.tasks());
@@ -361,17 +361,17 @@ impl Core {
         counters.timers.set(self.timers.borrow().len());
     }
 
-    /// Nothing is queued: sleeps until something happens, or the next deadline.
+    /// Called when nothing is queued: sleeps until an event or a message comes, or the next deadline.
     fn park(&self) -> io::Result<bool> {
         if self.busy_poll()? {
             return Ok(false);
         }
         observe::parked();
-        // A subscriber is foreign code, and may have woken somebody just now.
+        // A subscriber is user code, and may have woken a task just now.
         if self.executor.queued() > 0 {
             return self.turn(Some(Duration::ZERO));
         }
-        // Publish, look once more, and only then wait (R8).
+        // Publish, look into the inbox once more, and only then wait (R8).
         if self.inbox.fall_asleep() == FellAsleep::InboxNotEmpty {
             return self.turn(Some(Duration::ZERO));
         }
@@ -382,7 +382,7 @@ impl Core {
         turned
     }
 
-    /// Looks again and again for as long as the options say; true if that queued a task.
+    /// Turns without waiting, again and again, for as long as the options say; true if that queued one.
     fn busy_poll(&self) -> io::Result<bool> {
         if self.options.busy_poll.is_zero() {
             return Ok(false);
@@ -397,22 +397,22 @@ impl Core {
         Ok(false)
     }
 
-    /// How long the thread may sleep: until the next deadline, or for ever.
+    /// How long the thread may sleep: until the next deadline, or for ever. May advance a paused clock.
     fn timeout(&self) -> Option<Duration> {
         let deadline = self.timers.borrow().next_deadline()?;
         let left = deadline.saturating_duration_since(self.clock.now());
         if left.is_zero() || !self.clock.is_paused() {
             return Some(left);
         }
-        // Time passes only if somebody says so, or by itself.
+        // A paused clock advances only when the program says so, or here, by itself.
         self.auto_advances(deadline).then(|| {
             self.clock.advance(left);
             Duration::ZERO
         })
     }
 
-    /// True if a paused clock may jump to this deadline, once there is nothing else to do. What may come
-    /// from outside cannot be known, hence the waiters.
+    /// True if a paused clock may jump to this deadline, once there is nothing else to do. It may not
+    /// while a task waits for a source, because what comes from outside cannot be known.
     fn auto_advances(&self, deadline: Instant) -> bool {
         self.clock.is_paused()
             && self.options.auto_advance
@@ -421,8 +421,8 @@ impl Core {
     }
 }
 
-/// The free `block_on`: a runtime of one use, ended before the panic of its future goes on, for a
-/// shutdown while the thread unwinds could abort the process.
+/// The free `block_on`: makes a runtime for one call. The runtime ends before the panic of `future` goes
+/// on, because a shutdown while the thread unwinds could abort the process.
 #[track_caller]
 pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Output {
     if context::current().is_some() {
@@ -436,10 +436,10 @@ pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Outpu
     let core = Rc::clone(&runtime.core);
     drop(runtime);
     let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
-    // That of a task whose handle went with the main future, or with another task, came to light in
-    // the shutdown.
+    // The shutdown may have found the panic of a task whose handle was dropped with the main future or
+    // with another task.
     if core.unhandled_panic_is_to_be_told() {
-        // Its drop may panic, and must not do so while the thread unwinds.
+        // The drop of the output may panic, and must not do so while the thread unwinds.
         foreign::discard(output);
         panic!("{UNHANDLED}");
     }

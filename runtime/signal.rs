@@ -1,11 +1,11 @@
 //! Signals: a count for each number, and an eventfd that says that some count has changed.
 //!
 //! Interface: [`signal`] makes a listener, [`signal_keep_mask`] one that leaves the thread's mask alone,
-//! [`ctrl_c`] waits for SIGINT, [`restore_default`] gives a signal's former action back.
+//! [`ctrl_c`] waits for SIGINT, [`restore_default`] puts a signal's former action back.
 //! Invariant: the handler only adds to a static counter and writes one eventfd, both of which
-//! signal-safety(7) allows. A listener keeps the count it last saw and has a duplicate of the
-//! eventfd of its own, which it registers like any other descriptor: so any number of listeners in
-//! any number of runtimes each see each signal, and none takes it from another.
+//! signal-safety(7) allows. A listener keeps the count that it last saw, and has a duplicate of the
+//! eventfd, which it registers like any other descriptor. So any number of listeners, in any number of
+//! runtimes, each receive each signal, and none takes it from another.
 //! Read before: `async_fd`, `sys::signal`.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl SignalKind {
         self.0
     }
 
-    /// SIGALRM: a timer of alarm(2) is over.
+    /// SIGALRM: a timer of alarm(2) has expired.
     pub const fn alarm() -> SignalKind {
         SignalKind(libc::SIGALRM)
     }
@@ -64,7 +64,7 @@ impl SignalKind {
         SignalKind(libc::SIGIO)
     }
 
-    /// SIGPIPE: something was written that nobody reads.
+    /// SIGPIPE: a write to a pipe or socket that has no reader.
     pub const fn pipe() -> SignalKind {
         SignalKind(libc::SIGPIPE)
     }
@@ -74,7 +74,7 @@ impl SignalKind {
         SignalKind(libc::SIGQUIT)
     }
 
-    /// SIGTERM: please end.
+    /// SIGTERM: a request to end.
     pub const fn terminate() -> SignalKind {
         SignalKind(libc::SIGTERM)
     }
@@ -101,10 +101,10 @@ impl From<c_int> for SignalKind {
     }
 }
 
-/// Hears one kind of signal from when it was made.
+/// Receives one kind of signal, from when it was made.
 ///
-/// Several listeners of one kind each hear each signal. Signals that arrive faster than they are
-/// received count as one, as the kernel counts them too.
+/// Several listeners of one kind each receive each signal. Signals that arrive faster than a listener
+/// receives them count as one, as the kernel counts pending ones too.
 #[derive(Debug)]
 pub struct Signal {
     bell: AsyncFd<OwnedFd>,
@@ -112,30 +112,30 @@ pub struct Signal {
     seen: u64,
 }
 
-/// Makes a listener. From the first one on, the signal's former action, by default most often the
-/// end of the process, is replaced by counting; it does not come back when the listener is
-/// dropped, but see [`restore_default`].
+/// Makes a listener. The first one for a signal replaces the signal's former action, by default most often
+/// the end of the process, by counting. Dropping the listener does not bring that action back;
+/// [`restore_default`] does.
 ///
 /// # What was there before
-/// - *Blocked*: whoever started the process may have blocked the signal, and then it would never
-///   arrive. So this unblocks it in the calling thread, and only there; threads and programs that
-///   are started from there inherit that (pthread_sigmask(3)). [`signal_keep_mask`] does not.
-/// - *Ignored*: a signal that was ignored, as nohup(1) ignores SIGHUP and a shell SIGINT of what it
-///   runs in the background, is caught from here on. The example shows how to ask first.
-/// - *Another's handler*, installed before the listener or since an earlier one, is replaced and not
-///   called, and a tracing event of level WARN says so. Code that installs its own after this takes
-///   the signal away from all listeners, until the next one is made. Of two copies of this library
-///   in one process (two versions, say) the last to make a listener hears.
+/// - *Blocked*: the program that started this process may have blocked the signal, and then it would never
+///   arrive. So this unblocks it in the calling thread, and only there; threads and programs that are
+///   started from there inherit that (pthread_sigmask(3)). [`signal_keep_mask`] unblocks nothing.
+/// - *Ignored*: a signal that was ignored is caught from here on. For example, nohup(1) ignores SIGHUP, and
+///   a shell ignores SIGINT in what it runs in the background. The second example asks before it listens.
+/// - *A handler of other code*, installed before the listener or since an earlier one, is replaced and not
+///   called, and a tracing event of level WARN says so. Code that installs its own after this takes the
+///   signal away from all listeners, until the next one is made. If two copies of this library (two
+///   versions, say) are in one process, the copy that made the last listener receives the signal.
 ///
-/// No other signal interrupts the handler, so any number of kinds may be pending at once. Handlers
-/// of other code that run on the alternate stack (SA_ONSTACK) may still be stacked there by the
-/// kernel, with each other and this one: a small `sa_mask` of theirs is for them to mend.
+/// No other signal interrupts the handler, so pending signals of many kinds cannot overflow the alternate
+/// stack. But a handler of other code that runs there (SA_ONSTACK) with a small `sa_mask` may be
+/// interrupted by other handlers, this one included; only that code can enlarge its `sa_mask`.
 ///
 /// # Errors
-/// EINVAL for SIGKILL, SIGSTOP and what is no signal; `InvalidInput` for those that report a fault
-/// of the program (SIGSEGV, SIGBUS, SIGFPE, SIGILL), after which there is nothing to go on with;
-/// EMFILE, for each listener holds one descriptor; an error in the child of a process that had a
-/// runtime before it forked.
+/// EINVAL for SIGKILL, SIGSTOP and numbers that are no signal; `InvalidInput` for signals that report a
+/// fault of the program (SIGSEGV, SIGBUS, SIGFPE, SIGILL), after which it cannot go on; EMFILE, because
+/// each listener holds a descriptor; an error in the child of a process that had a runtime before it
+/// forked.
 ///
 /// # Examples
 /// ```no_run
@@ -151,7 +151,7 @@ pub struct Signal {
 /// })
 /// # }
 /// ```
-/// A program that is to survive its terminal if it was started by nohup(1), and only then:
+/// A program that outlives its terminal if nohup(1) started it, and only then:
 /// ```
 /// use reveille::signal::unix::{SignalKind, signal};
 ///
@@ -174,17 +174,17 @@ pub struct Signal {
 /// ```
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let listener = signal_keep_mask(kind)?;
-    // After the handler is there: what was pending is delivered at once. A sandbox that refuses this
-    // leaves the mask as it is, and the signal is heard unless it was blocked.
+    // After the handler is installed, because a pending signal is delivered at once. If a sandbox refuses
+    // this, the mask stays as it is, and the signal arrives unless it was blocked.
     if let Err(error) = sys::unblock_signal(kind.0) {
         observe::signal_stays_blocked(kind.0, &error);
     }
     Ok(listener)
 }
 
-/// As [`signal`], but a signal that is blocked in the calling thread stays so: for a program that
-/// chooses by masks which of its threads is interrupted. It must be unblocked in some thread, or
-/// nothing is heard.
+/// As [`signal`], but a signal that is blocked in the calling thread stays blocked: for a program that
+/// chooses by masks which of its threads is interrupted. The signal must be unblocked in some thread, or
+/// the listener receives nothing.
 ///
 /// # Errors
 /// As [`signal`].
@@ -196,21 +196,21 @@ pub fn signal_keep_mask(kind: SignalKind) -> io::Result<Signal> {
         let text = "this signal reports a fault of the program and cannot be awaited";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    // First, for without a descriptor the signal's action stays what it was.
+    // First, because without a descriptor the signal must keep its action.
     let bell = sys::signal_bell().map_err(|error| sys::name_refusal("fcntl", error))?;
     let bell = AsyncFd::with_interest(bell, Interest::READABLE)?;
-    // Before the handler: a signal that came between the two would neither end the process nor be
-    // heard by anybody.
+    // Before the handler is installed: a signal that came between the two would neither end the process nor
+    // be received.
     let seen = sys::signal_count(kind.0);
     catch(kind)?;
     Ok(Signal { bell, kind, seen })
 }
 
 impl Signal {
-    /// Waits for the next signal; `None` is never returned.
+    /// Waits for the next signal; never returns `None`.
     ///
     /// # Panics
-    /// If the listener waited in another runtime before, or outside any, or in a forked child.
+    /// If the listener waited in another runtime before, or must wait outside any, or in a forked child.
     ///
     /// # Cancel safety
     /// Safe: a signal is consumed when this returns, and not before.
@@ -233,7 +233,7 @@ impl Signal {
 }
 
 pin_project! {
-    /// The future of [`Signal::recv`]; by hand, so that its panic tells the line of the `.await`.
+    /// The future of [`Signal::recv`]; written by hand, so that its panic shows the line of the `.await`.
     struct Recv<F> {
         #[pin]
         arrived: F,
@@ -250,7 +250,7 @@ impl<F: Future<Output = io::Result<()>>> Future for Recv<F> {
     }
 }
 
-/// `WouldBlock` until the count is another than the one `seen`: an operation like any other.
+/// Returns `WouldBlock` until the count differs from `seen`: an operation like any other.
 fn take_new(kind: SignalKind, seen: &mut u64) -> io::Result<()> {
     let count = sys::signal_count(kind.0);
     if count == *seen {
@@ -268,7 +268,7 @@ fn expect_heard(arrived: io::Result<()>) -> Option<()> {
     }
 }
 
-/// Waits for Ctrl-C: SIGINT. Each call hears signals from when it was first polled.
+/// Waits for Ctrl-C: SIGINT. Each call receives signals from its first poll on.
 ///
 /// After the first call, Ctrl-C no longer ends the process by itself; see [`restore_default`].
 ///
@@ -276,7 +276,7 @@ fn expect_heard(arrived: io::Result<()>) -> Option<()> {
 /// As [`signal`].
 ///
 /// # Cancel safety
-/// Safe, but a signal between one call and the next is heard by neither: to miss none, keep a
+/// Safe, but a signal between one call and the next is received by neither: to miss none, keep a
 /// [`Signal`].
 ///
 /// # Examples
@@ -292,21 +292,21 @@ pub async fn ctrl_c() -> io::Result<()> {
     Ok(())
 }
 
-/// What was done on each signal before its first listener, to be given back.
+/// The action of each signal before its first listener, for [`restore_default`].
 static REPLACED: Mutex<BTreeMap<c_int, SignalAction>> = Mutex::new(BTreeMap::new());
 
-/// Installs the handler, for each listener anew: another may have come in between. The other is
-/// never called from ours, because two copies of this library would call each other without end.
+/// Installs the handler, for each listener anew, because other code may have installed its own meanwhile.
+/// That one is never called from ours: two copies of this library would call each other without end.
 fn catch(kind: SignalKind) -> io::Result<()> {
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
     let before = sys::catch_signal(kind.0).map_err(|error| name_refusal(kind, error))?;
     if before.is_ours() {
         return Ok(());
     }
-    // What was there first is what is given back. Were it what was there last, two copies that
-    // listen in turn would keep each other's handlers, and the default action would be gone.
+    // The first action is kept, not the last. Otherwise two copies of this library that listen in turn
+    // would keep each other's handlers, and the default action would be lost.
     replaced.entry(kind.0).or_insert(before);
-    // A subscriber is foreign code, and the lock is not held while it runs (R5).
+    // A subscriber is user code: the lock is not held while it runs (R5).
     drop(replaced);
     if before.is_handler() {
         observe::signal_handler_replaced(kind.0);
@@ -314,9 +314,9 @@ fn catch(kind: SignalKind) -> io::Result<()> {
     Ok(())
 }
 
-/// EINVAL says that the signal cannot be caught, of those that can be it is the word of a sandbox.
+/// Names the call if the signal can be caught, because then a sandbox refused it.
 fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
-    // Those between are the C library's own.
+    // The numbers from 32 to SIGRTMIN - 1 are the C library's own.
     let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
     let exists = (1..32).contains(&kind.0) || real_time.contains(&kind.0);
     if exists && !matches!(kind.0, libc::SIGKILL | libc::SIGSTOP) {
@@ -326,10 +326,10 @@ fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
     }
 }
 
-/// Gives a signal the action back that it had before the first listener: for SIGINT and SIGTERM,
-/// by default, the end of the process. Its listeners hear nothing more, unless another is made. If
-/// other code has installed a handler since, that one is left where it is, and the action is kept for
-/// when ours is back.
+/// Puts back the action that a signal had before its first listener: for SIGINT and SIGTERM, by default,
+/// the end of the process. The signal's listeners receive nothing more until another is made. If other code
+/// has installed a handler since, this changes nothing: that handler stays, and the action is kept for a
+/// later call.
 ///
 /// A program that ends gracefully on the first Ctrl-C calls this then, so that the second one ends
 /// it at once.
@@ -338,7 +338,7 @@ fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
 /// What sigaction(2) reports; in the child of a process that had a runtime before it forked, an
 /// error that says so (exec restores all actions by itself).
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
-    // Before the lock, which a thread may hold that does not exist in the child.
+    // Before the lock, which may be held by a thread that does not exist in the child.
     sys::refuse_in_forked_child()?;
     let mut replaced = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(action) = replaced.get(&kind.0) {
@@ -349,7 +349,7 @@ pub fn restore_default(kind: SignalKind) -> io::Result<()> {
         if displaced.is_ours() {
             replaced.remove(&kind.0);
         } else {
-            // It was installed since the look.
+            // Other code has installed it since the check above.
             sys::set_signal_action(kind.0, displaced)?;
         }
     }

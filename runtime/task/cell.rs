@@ -1,9 +1,9 @@
 //! A task's cell: its future, then its output, in one allocation.
 //!
-//! Interface: [`RawTask`] is what the executor polls, cancels and takes from, whatever the future's
-//! type; [`TaskCell`] is the one that implements it.
-//! Invariant (R3): the future, its output and its panic payload live in the cell, and the cell in
-//! the executor's slab, on whose thread they are polled and dropped.
+//! Interface: [`RawTask`] is what the executor does with a task, whatever the type of its future;
+//! [`TaskCell`] implements it.
+//! Invariant (R3): the future, its output and its panic payload are in the cell, and the cell is in
+//! the executor's slab. They are polled and dropped on the thread of that runtime.
 //!
 //! ```text
 //!              poll: Pending
@@ -12,9 +12,9 @@
 //!  spawn ──▶ Running ────┴────────────────────────────────▶ Done ─────────────▶ Done, emptied
 //! ```
 //!
-//! The cell's `RefCell` is borrowed while the future runs, the one borrow there is across foreign
-//! code (R5). Whatever else is known of a task (is it queued, aborted, detached, done, who waits
-//! for it) lies beside it in the slab, and every entry point reads that first.
+//! The cell's `RefCell` is borrowed while the future is polled or dropped: no other borrow is held
+//! while user code runs (R5). The rest of a task's state (queued, aborted, detached, done, the
+//! joiner) is beside the cell in the slab, and the executor reads that before it enters the cell.
 //!
 //! Read before: `id`, `foreign`. Read next: `executor`.
 
@@ -31,33 +31,33 @@ use pin_project_lite::pin_project;
 use super::id::{Id, JoinError};
 use crate::runtime::foreign::forget_payload;
 
-/// What the executor does with a task, whatever its future. No method lets a panic through: it is
-/// either in the outcome or returned.
+/// What the executor does with a task, whatever the type of its future. No method panics: a panic
+/// of the future or of a destructor is in the outcome, or is reported by the [`Finished`] returned.
 pub(crate) trait RawTask {
-    /// Polls the future. `Ready` means that the stage is `Done` now and the future dropped.
+    /// Polls the future. `Ready` means that the stage is `Done` and the future has been dropped.
     fn poll(self: Pin<&Self>, id: Id, cx: &mut Context<'_>) -> Poll<Finished>;
 
-    /// Drops the future unpolled; its outcome is "cancelled", or the panic of that drop.
+    /// Drops the future without polling it; the outcome is "cancelled", or the panic of that drop.
     fn cancel(self: Pin<&Self>, id: Id) -> Finished;
 
     /// Moves the outcome into `into`, which is an `Option<Result<T, JoinError>>`.
     fn take_output(self: Pin<&Self>, into: &mut dyn Any);
 
-    /// Drops the outcome, which nobody will take; `Panicked` if it was a panic.
+    /// Drops the outcome, which no handle will take; returns `Panicked` if it was a panic.
     fn discard(self: Pin<&Self>) -> Finished;
 }
 
-/// How a task came to its end, for who would report a panic that no handle will.
+/// How a task ended. The executor reports a panic that no handle will report.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
     Quietly,
     Panicked,
-    /// It finished, but the drop of its future, or of its outcome, panicked.
+    /// The task finished, but the drop of its future, or of its outcome, panicked.
     DropPanicked,
 }
 
-/// A future's cell. It is pinned from birth, in an `Rc` that the executor's slab holds.
+/// The cell of one future, pinned from the start in an `Rc` that the executor's slab holds.
 pub(crate) struct TaskCell<F: Future> {
     stage: RefCell<Stage<F>>,
 }
@@ -77,19 +77,19 @@ impl<F: Future> TaskCell<F> {
         }
     }
 
-    /// Runs `f` on the stage, pinned.
+    /// Calls `f` with the stage, pinned.
     #[inline]
     fn with_stage<R>(self: Pin<&Self>, f: impl FnOnce(Pin<&mut Stage<F>>) -> R) -> R {
         let mut stage = self.get_ref().stage.borrow_mut();
-        // SAFETY: the stage is structurally pinned because (1) the cell is, as `self` says, (2)
-        // this is the only way to reach the stage, so no one is ever handed a `&mut Stage` to
-        // move the future out of, and (3) `TaskCell` has no `Drop` and is not packed. It is
-        // `Unpin` only where the stage is, for the compiler sees through the `RefCell`.
+        // SAFETY: the stage is structurally pinned: (1) the cell is pinned, as the type of `self`
+        // says; (2) the stage is reached only here, so no caller gets a `&mut Stage` to move the
+        // future out of; (3) `TaskCell` has no `Drop` and is not packed; (4) it is `Unpin` only if
+        // the stage is, because the compiler derives `Unpin` through the `RefCell`.
         let stage = unsafe { Pin::new_unchecked(&mut *stage) };
         f(stage)
     }
 
-    /// Drops the future of a task that gave no output, then puts the outcome where it was.
+    /// Drops the future of a task that gave no output, then stores the outcome in its stead.
     fn finish(self: Pin<&Self>, id: Id, outcome: Result<F::Output, JoinError>) -> Finished {
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             self.with_stage(|mut stage| stage.set(Stage::Done { outcome: None }));
@@ -99,7 +99,7 @@ impl<F: Future> TaskCell<F> {
             (Err(error), Err(payload)) if error.is_cancelled() => {
                 (Err(JoinError::panicked(id, payload)), Finished::Panicked)
             }
-            // The panic of the poll came first: that is what the handle gets.
+            // The poll panicked first: the handle gets that panic.
             (outcome, Err(payload)) => {
                 forget_payload(payload);
                 (outcome, Finished::DropPanicked)
@@ -128,8 +128,8 @@ where
                 };
                 let output = ready!(future.poll(cx));
                 gave_output = true;
-                // Drops the future, and then the output stands where it was. Should the drop panic
-                // it does so all the same: an assignment that unwinds still writes its value.
+                // Drops the future, then writes the output in its stead, even if that drop panics:
+                // an assignment that unwinds still writes its value.
                 let outcome = Some(Ok(output));
                 stage.set(Stage::Done { outcome });
                 Poll::Ready(())
@@ -137,13 +137,13 @@ where
         }));
         match polled {
             Ok(polled) => polled.map(|()| Finished::Quietly),
-            // The output came first: that is what the handle gets.
+            // The output came before the panic: the handle gets the output.
             Err(payload) if gave_output => {
                 forget_payload(payload);
                 Poll::Ready(Finished::DropPanicked)
             }
             Err(payload) => {
-                // The first panic is the one to report; what the drop adds has been printed.
+                // The handle gets the first panic; a second one, of the drop, was only printed.
                 let _second = self.finish(id, Err(JoinError::panicked(id, payload)));
                 Poll::Ready(Finished::Panicked)
             }
@@ -160,7 +160,7 @@ where
                 stage.project(),
                 into.downcast_mut::<Option<Result<F::Output, JoinError>>>(),
             ) {
-                mem::swap(into, outcome); // It is `None`, and need not be dropped.
+                mem::swap(into, outcome); // A swap, for `into` is `None`: nothing is dropped.
             }
         });
     }
@@ -184,13 +184,13 @@ where
     }
 }
 
-/// Futures of more bytes are boxed before anything else is done with them: moved by value through
-/// several functions, a big one overflows a small stack (tokio#8093).
+/// A future of more bytes than this is boxed first: spawning moves it by value through several
+/// functions, and a big one would overflow a small stack (tokio#8093).
 const BOX_ABOVE: usize = 16 * 1024;
 
-/// True if `F` is to be boxed. Each function that users call asks this first, and in a `const`, so
-/// that the code of one branch does not take stack for the other's copies, which without
-/// optimization are all laid out beside each other.
+/// True if `F` is to be boxed. Each public function asks this first, in a `const` block, so that
+/// only one branch is compiled: without optimization, both branches would reserve stack for their
+/// moves of the future, side by side.
 pub(crate) const fn is_big<F>() -> bool {
     size_of::<F>() > BOX_ABOVE
 }

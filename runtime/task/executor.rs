@@ -1,15 +1,15 @@
-//! The executor: who is polled next.
+//! The executor: which task is polled next.
 //!
 //! Interface: [`Executor::adopt`] takes a task in, [`wake`](Executor::wake) queues a task,
 //! [`pop`](Executor::pop) says what the loop does next and [`run`](Executor::run) does it.
 //!
 //! Invariants:
-//! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is
-//!   there. A slot is never freed while it is queued; the pop frees it. So the queue is never
-//!   longer than there are tasks, `spawn` reserves for both, and a wake at home never allocates.
+//! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is there.
+//!   A queued slot is never freed; its pop frees it. So the queue is never longer than there are
+//!   tasks, `adopt` reserves room for them, and a wake at home never allocates.
 //! - R2. `queued` is cleared before the poll, so that a wake during the poll queues the task again.
-//! - R5. `state` is borrowed for a look-up and never across foreign code: whatever has a
-//!   destructor, a waker or a span of the user's is carried out of the borrow first.
+//! - R5. `state` is borrowed for look-ups, and never while user code runs: wakers, spans and
+//!   whatever else has a destructor of the user's are moved out, and dropped after the borrow.
 //!
 //! ```text
 //!            spawn, wake                  pop (R2)
@@ -19,7 +19,7 @@
 //!     └────────────────────────────── Pending ───────────┘
 //! ```
 //!
-//! Over 400 lines because what a task's fields may be stands beside what changes them.
+//! Over 400 lines because the table of a task's states is beside the code that changes them.
 //!
 //! Read before: `cell`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
 //! `run`, the loop that drives this.
@@ -43,21 +43,21 @@ use crate::runtime::name::slab::{Name, Slab};
 use crate::runtime::name::waker::{self, Hint};
 use crate::runtime::observe::{self, TaskSpan};
 
-/// A cell of any future's type, pinned.
+/// The pinned cell of a task, whatever the type of its future.
 pub(crate) type TaskRef = Pin<Rc<dyn RawTask>>;
 
 pub(crate) struct Executor {
     place: u16,
     inbox: &'static Place,
-    /// What the inbox has room for, and the run queue.
+    /// The slots and tasks that the inbox and the run queue have room for.
     room: Cell<Room>,
     pub(crate) budget: Budget,
     counters: Arc<Counters>,
     pub(super) state: RefCell<State>,
     /// The serial of the task that is being polled or dropped, 0 if none is.
     current: Cell<u64>,
-    /// Set when the panic of a task came to light that no handle will report; what to do about it
-    /// is the loop's decision.
+    /// Set when a task has panicked and no handle will report the panic. The loop decides what
+    /// follows from it.
     pub(crate) unhandled_panic: Cell<bool>,
 }
 
@@ -66,33 +66,34 @@ pub(super) struct State {
     pub(super) queue: VecDeque<u32>,
 }
 
-/// What is known of a task beside its stage. Of the combinations of its fields these exist while no function
-/// of the executor runs:
+/// The state of a task, except the stage of its cell. Between two calls of the executor, and while
+/// a future is polled or dropped, the fields have one of these combinations:
 ///
 /// | `life` | `queued` | `aborted` | `detached` | `joiner` | |
 /// |---|---|---|---|---|---|
 /// | `Running` | no | no | any | unless detached | waits, or is being polled |
 /// | `Running` | yes | no | any | unless detached | was woken: the next pop has it polled |
 /// | `Running` | yes | yes | any | unless detached | the next pop has its future dropped |
-/// | `Running` | no | yes | any | unless detached | was aborted before the pop that has it run just now |
+/// | `Running` | no | yes | any | unless detached | was aborted: its future is being dropped |
 /// | `Done` | any | any | no | none | the outcome is there, for the handle |
 /// | `Done` | yes | any | yes | none | nothing will take the outcome: the next pop frees the slot |
 /// | `Taken` | yes | any | no | none | the outcome was taken: the next pop frees the slot |
 ///
-/// `Done`, detached and not queued does not exist: that slot is free. The main future is `Running` until it has
-/// gone, and is neither aborted nor detached nor joined.
+/// `Done`, detached and not queued does not exist: that slot is free. The main future is `Running`
+/// until `block_on` has dropped it, and is neither aborted nor detached nor joined.
 pub(super) struct Task {
-    /// The slot is in the run queue. Set by wakes, aborts and detaching, cleared by the pop (R1, R2).
+    /// The slot is in the run queue (R1). Set by adopting, wakes, aborts and detaching; cleared by
+    /// the pop (R2) and the shutdown.
     pub(super) queued: bool,
-    /// Set by handles, for good; the pop acts on it.
+    /// Set by handles and never cleared; the next pop drops the future.
     aborted: bool,
-    /// The handle has gone. Set by it, for good, together with taking the joiner.
+    /// The handle was dropped. Set by `detach`, which also takes the joiner; never cleared.
     pub(super) detached: bool,
-    /// Goes on from `Running` to `Done` by the run that finishes the task, and to `Taken` by the handle.
+    /// Set to `Done` by `end`, and to `Taken` by the handle if the slot is still queued.
     pub(super) life: Life,
-    /// The waker of the task that awaits the `JoinHandle`; taken, and woken, by the end of this one.
+    /// The waker of the task that awaits the `JoinHandle`; `end` takes and wakes it.
     pub(super) joiner: Option<Waker>,
-    /// `Main` also in a slot that is about to be freed.
+    /// `Main` also in a slot that is being freed.
     pub(super) body: Body,
     pub(super) span: TaskSpan,
 }
@@ -103,7 +104,7 @@ pub(super) enum Life {
     Running,
     /// The outcome is there.
     Done,
-    /// Nothing is there: the slot waits for its pop to be freed.
+    /// Neither is there: the slot is queued, and its pop frees it.
     Taken,
 }
 
@@ -121,9 +122,9 @@ pub(crate) enum Next {
     Idle,
     /// Poll the main future.
     Main,
-    /// [`Executor::run`] this.
+    /// Pass this to [`Executor::run`].
     Run(Popped),
-    /// A finished task was in the queue: it has been cleared away, look again.
+    /// The queue held a finished task, which has been taken out: pop again.
     Cleared,
 }
 
@@ -154,7 +155,7 @@ impl Executor {
         }
     }
 
-    /// Gives the main future its slot.
+    /// Gives the main future a slot and queues it.
     pub(crate) fn insert_main(&self, serial: u64) -> Name {
         self.adopt(serial, Body::Main, TaskSpan::NONE)
     }
@@ -164,7 +165,7 @@ impl Executor {
         let (queued, aborted, detached) = (true, false, false);
         let (life, joiner) = (Life::Running, None);
         let state = &mut *self.state.borrow_mut();
-        // Before the slot is taken: below the limit one is vacant, or the next one can be named.
+        // Before the insert: below the limit a slot is vacant, or a new one's index fits a hint.
         assert!(
             state.tasks.len() < Hint::INDEX_LIMIT as usize,
             "2^28 tasks live in this runtime, and more cannot be named"
@@ -182,13 +183,13 @@ impl Executor {
         if state.tasks.len() > self.room.get().tasks {
             self.make_room(state);
         }
-        // The slab grows only when it is full, so there are more slots only with more tasks.
+        // The slab grows only when it is full, so slots exceed the room only if tasks do.
         debug_assert!(state.tasks.slots() <= self.room.get().slots);
         state.queue.push_back(index);
         Name::new(self.place, index, serial)
     }
 
-    /// Queues the task that `hint` names, unless it is queued already or has gone.
+    /// Queues the task that `hint` names, unless the task is queued already or has ended.
     #[inline]
     pub(crate) fn wake(&self, hint: Hint) {
         let state = &mut *self.state.borrow_mut();
@@ -199,10 +200,10 @@ impl Executor {
         }
     }
 
-    /// Queues the task that `waker` names, if it is one of this runtime's; else gives the waker
-    /// back. This runs no foreign code, so it may be done while something is borrowed (R5), and
-    /// spares the way through the vtable and the context. Where a subscriber may hear of the wake,
-    /// which is foreign, the waker goes that way all the same.
+    /// Queues the task that `waker` names, if the waker is one of this runtime; else returns the
+    /// waker. This runs no user code, so the caller may hold a borrow (R5), and it saves the call
+    /// through the vtable and the look-up of the current runtime. If a subscriber may want the
+    /// event of the wake, which is user code, the waker is returned as well.
     #[inline]
     pub(crate) fn wake_ours(&self, waker: Waker) -> Option<Waker> {
         match Hint::of(&waker) {
@@ -214,8 +215,8 @@ impl Executor {
         }
     }
 
-    /// Queues whoever lives at `index`: a wake that came through the inbox, where hints are kept
-    /// as bits of an index, so that a stale one can never stand in the way of a fresh one (R6).
+    /// Queues the task in the slot `index`, for a wake from the inbox. The inbox keeps a bit for
+    /// each slot, not a hint, so that a stale wake can never keep out a fresh one (R6).
     pub(crate) fn wake_occupant(&self, index: u32) {
         let state = &mut *self.state.borrow_mut();
         if let Some((_, task)) = state.tasks.occupant(index) {
@@ -223,19 +224,19 @@ impl Executor {
         }
     }
 
-    /// Wakes some task without a reason, now and then: `Future::poll` allows spurious wakes.
+    /// Wakes some task without a reason, if chaos says so: `Future::poll` allows spurious wakes.
     pub(crate) fn wake_for_nothing(&self, chaos: &Chaos) {
         if !chaos.says(4) {
             return;
         }
         let slots = self.state.borrow().tasks.slots();
         if let Some(index) = chaos.pick(slots) {
-            // It fits, for every index of the slab does.
+            // Nothing is lost: every index of the slab is a `u32`.
             self.wake_occupant(index as u32);
         }
     }
 
-    /// Takes the first slot off the queue and says what to do with it.
+    /// Takes a slot off the queue, the first unless chaos picks one, and says what to do with it.
     #[inline]
     pub(crate) fn pop(&self, chaos: &Chaos) -> Next {
         let mut state = self.state.borrow_mut();
@@ -269,7 +270,7 @@ impl Executor {
         }
     }
 
-    /// Polls a popped task, or drops its future if it was aborted, in the context of its runtime.
+    /// Polls a popped task, or drops its future if it was aborted; the task is current meanwhile.
     #[inline]
     pub(crate) fn run(&self, popped: Popped) {
         let Popped {
@@ -279,7 +280,7 @@ impl Executor {
             span,
             aborted,
         } = popped;
-        // Until the end, so that what the task leaves behind is dropped in its name as well.
+        // To the end of this function: the task is current also while its remains are dropped.
         let _current = self.set_current(serial);
         let entered = span.enter();
         let cell = cell.as_ref();
@@ -300,7 +301,7 @@ impl Executor {
         span.discard();
     }
 
-    /// Marks and queues; the pop drops the future. A task that is done is not queued, and keeps its outcome.
+    /// Marks the task and queues it; the pop drops the future. A done task keeps its outcome.
     pub(crate) fn abort(&self, name: Name) {
         let state = &mut *self.state.borrow_mut();
         if let Some(task) = state.tasks.get_mut(name.index(), name.serial) {
@@ -309,13 +310,13 @@ impl Executor {
         }
     }
 
-    /// Tasks that are in the run queue.
+    /// How many tasks are in the run queue.
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.state.borrow().queue.len()
     }
 
-    /// Tasks that live, the main future included.
+    /// How many tasks have a slot, with the main future and those whose outcome was not taken.
     pub(crate) fn tasks(&self) -> usize {
         self.state.borrow().tasks.len()
     }
@@ -327,9 +328,9 @@ impl Executor {
             .map(Id)
     }
 
-    /// Gives back the room that a burst of tasks has left, in the slab, the queue and the inbox (R1):
-    /// there only when half of what remains is spare, so that one task which comes and goes resizes
-    /// nothing.
+    /// Gives back memory that a burst of tasks has left. The queue and the inbox shrink when at
+    /// most a quarter of their room is used, and keep room for twice of that (R1), so that one task
+    /// that comes and goes resizes nothing.
     pub(crate) fn trim(&self) {
         const LEAST: usize = 64;
         let state = &mut *self.state.borrow_mut();
@@ -351,7 +352,7 @@ impl Executor {
         }
     }
 
-    /// Makes room for every task there can be until here again (R1), in the queue and in the inbox.
+    /// Makes room for the tasks in the queue and the inbox, up to a power of two, at least 64 (R1).
     #[cold]
     fn make_room(&self, state: &mut State) {
         let tasks = state.tasks.len().next_power_of_two().max(64);
@@ -374,7 +375,7 @@ impl Executor {
         task.span.id().filter(|_| hint.matches(serial))
     }
 
-    /// The id of the span of whoever lives at `index`.
+    /// The id of the span of the task in the slot `index`, if it has one.
     pub(crate) fn span_id_at(&self, index: u32) -> Option<u64> {
         let mut state = self.state.borrow_mut();
         let (_, task) = state.tasks.occupant(index)?;
@@ -390,13 +391,13 @@ impl Executor {
         future.poll(&mut Context::from_waker(&waker))
     }
 
-    /// The main future has been dropped: its slot goes, now or with its pop.
+    /// The main future has been dropped: frees its slot, now or, if it is queued, by its pop.
     pub(crate) fn remove_main(&self, name: Name) {
         let mut nothing = ();
         self.take_output(name, &mut nothing);
     }
 
-    /// From here on `serial` is the task that runs, until the guard is dropped.
+    /// Makes `serial` the current task until the guard is dropped.
     #[inline]
     pub(crate) fn set_current(&self, serial: u64) -> CurrentTask<'_> {
         CurrentTask {
@@ -419,7 +420,7 @@ impl Drop for CurrentTask<'_> {
     }
 }
 
-/// Puts a running task into the queue, once (R1).
+/// Puts a task that is not done into the queue, unless it is there (R1).
 #[inline]
 fn enqueue(queue: &mut VecDeque<u32>, index: u32, task: &mut Task) {
     if !task.queued && task.life == Life::Running {

@@ -23,8 +23,8 @@ impl fmt::Display for Id {
 /// Why a task gave no output: it panicked, or it was cancelled.
 pub struct JoinError {
     id: Id,
-    /// What it panicked with; `None` if it was cancelled. Boxed, because an error is as rare as it
-    /// is big, and there is room for one in each task.
+    /// What the task panicked with; `None` if it was cancelled. Boxed, because each task has room
+    /// for an error, and errors are rare and big.
     panic: Option<Box<Panic>>,
 }
 
@@ -41,7 +41,7 @@ impl JoinError {
         JoinError { id, panic }
     }
 
-    /// True if the task was aborted, or its runtime ended before it did.
+    /// True if the task was aborted, or its runtime ended before the task did.
     pub fn is_cancelled(&self) -> bool {
         self.panic.is_none()
     }
@@ -61,7 +61,7 @@ impl JoinError {
             .expect("`into_panic` called on the error of a cancelled task")
     }
 
-    /// What the task panicked with, or the error again if it was cancelled.
+    /// What the task panicked with, or this error again if the task was cancelled.
     ///
     /// # Errors
     /// The error itself, if the task was cancelled.
@@ -77,7 +77,7 @@ impl JoinError {
         self.id
     }
 
-    /// The text of the panic, if it is one: what `panic!` was given.
+    /// Calls `f` with the text of the panic, if there is one: what `panic!` was given.
     fn with_text<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
         let Some(payload) = &self.panic else {
             return f(None);
@@ -106,7 +106,7 @@ impl fmt::Debug for JoinError {
         let id = self.id;
         match &self.panic {
             None => write!(f, "JoinError::Cancelled({id:?})"),
-            // As tokio's, for those who search logs for it.
+            // As tokio's, for users who search logs for it.
             Some(_) => self.with_text(|text| match text {
                 Some(text) => write!(f, "JoinError::Panic({id:?}, {text:?}, ...)"),
                 None => write!(f, "JoinError::Panic({id:?}, ...)"),

@@ -1,8 +1,8 @@
-//! The handles of a task: await it, abort it, let it go.
+//! The handles of a task: await it, abort it, detach it.
 //!
 //! Interface: [`JoinHandle`] awaits, aborts or detaches; [`AbortHandle`] aborts.
-//! Invariant (R3): a handle is a name. It can be sent anywhere whatever the task's output is, for
-//! the output leaves the runtime only through a poll of the handle at home.
+//! Invariant (R3): a handle is a name. It can be sent anywhere, whatever the type of the output is,
+//! because the output leaves the runtime only through a poll of the handle at home.
 //! Read before: `id`, `outcome`. Read next: `join_set`.
 
 use std::fmt;
@@ -19,18 +19,18 @@ use crate::runtime::name::slab::Name;
 
 /// Awaits the output of a spawned task.
 ///
-/// It is a name: `Send + Sync` whatever `T` is, though the task and its output stay on the
-/// runtime's thread until a poll of this handle takes the output there. Dropping it detaches the
+/// The handle is a name, and so `Send + Sync` whatever `T` is. The task and its output stay on the
+/// runtime's thread; a poll of the handle takes the output there. Dropping the handle detaches the
 /// task, which goes on; see [`abort_on_drop`](JoinHandle::abort_on_drop).
 ///
-/// It resolves after the task's future has been dropped.
+/// The handle resolves after the task's future has been dropped.
 ///
 /// # Errors
 /// [`JoinError`]: the task panicked, or it was cancelled by an abort or by its runtime's end.
 ///
 /// # Panics
-/// Polling it panics outside the task's runtime while that lives (send the result through a
-/// channel instead), and after it gave its output.
+/// Polling the handle panics outside the task's runtime while that runtime exists (send the result
+/// through a channel instead), and after it gave its output.
 ///
 /// # Cancel safety
 /// Polling `&mut handle` is cancel safe: the output stays in the task until it is taken.
@@ -45,8 +45,8 @@ use crate::runtime::name::slab::Name;
 pub struct JoinHandle<T> {
     name: Name,
     on_drop: OnDrop,
-    /// Invariant in `T`: by covariance a `JoinHandle<&'static U>` could become one of a shorter
-    /// life, and the downcast, which sees no lifetimes, would find another type than was stored.
+    /// Invariant in `T`: by covariance a `JoinHandle<for<'a> fn(&'a u8)>` could become one of
+    /// `fn(&'static u8)`, a type with another `TypeId`, and the downcast would not find the output.
     output: PhantomData<fn(T) -> T>,
 }
 
@@ -55,7 +55,7 @@ pub struct JoinHandle<T> {
 enum OnDrop {
     Detach,
     Abort,
-    /// The output was taken: the name is of no use any more.
+    /// The output was taken: nothing is left to detach or abort.
     Nothing,
 }
 
@@ -69,23 +69,23 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// The task's name, until its output was taken.
+    /// The task's name; `None` once the output was taken.
     #[inline]
     fn name(&self) -> Option<Name> {
         (self.on_drop != OnDrop::Nothing).then_some(self.name)
     }
 
-    /// Marks the task aborted, from any thread: its future is dropped, on its own thread, before
-    /// the task would be polled again. One that is being polled right now finishes if that poll
-    /// returns `Ready`; one that has finished keeps its output.
+    /// Marks the task aborted, from any thread: its future is dropped, on the runtime's thread,
+    /// before the task would be polled again. A task that is being polled right now finishes if
+    /// that poll returns `Ready`; a task that has finished keeps its output.
     pub fn abort(&self) {
         if let Some(name) = self.name() {
             abort(name);
         }
     }
 
-    /// Lets the task go on without this handle, as dropping it does, unless that
-    /// [aborts](JoinHandle::abort_on_drop).
+    /// Drops this handle and lets the task go on, even if the drop would
+    /// [abort](JoinHandle::abort_on_drop) it.
     pub fn detach(mut self) {
         self.on_drop = OnDrop::Detach;
     }
@@ -98,16 +98,16 @@ impl<T> JoinHandle<T> {
         self
     }
 
-    /// A handle that can only abort; it may outlive this one.
+    /// A handle that can abort the task, but not take its output; it may outlive this one.
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle { name: self.name }
     }
 
-    /// True if awaiting would give the outcome at once; also after it did, and after the
-    /// runtime's end.
+    /// True if awaiting the handle would give the outcome at once; also after the handle gave it,
+    /// and after the runtime's end.
     ///
     /// # Panics
-    /// Outside the task's runtime while that lives.
+    /// Outside the task's runtime while that runtime exists.
     #[track_caller]
     pub fn is_finished(&self) -> bool {
         match self.name() {
@@ -131,14 +131,14 @@ fn is_finished(name: Name) -> bool {
     }
 }
 
-/// Why a handle cannot be asked here.
+/// The panic of a handle that is polled elsewhere, or asked there whether its task has finished.
 const NOT_AT_HOME: &str = "a `JoinHandle` can be polled only inside the runtime its task runs in: \
                            send the result through a channel";
 
 impl<T: 'static> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
-    // The caller of a poll is the line of the `.await`.
+    // So that a panic shows the line of the `.await`.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let home = self.name().and_then(context::home_of);
@@ -154,10 +154,10 @@ impl<T: 'static> Future for JoinHandle<T> {
 }
 
 impl<T: 'static> JoinHandle<T> {
-    /// The outcome, if it is there. Waits for nothing, so the budget has no say.
+    /// The outcome, if it is there. This never waits, so the budget is neither asked nor spent.
     #[track_caller]
     pub(super) fn try_take(&mut self) -> Option<Result<T, JoinError>> {
-        // Asked first, for below a waker that waits would give way to one that does nothing.
+        // Checked first: `poll_join` would replace the waker of a task that waits by the no-op one.
         if !self.is_finished() {
             return None;
         }
@@ -211,7 +211,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping it does nothing.
+/// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping this handle does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
     name: Name,

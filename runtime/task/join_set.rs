@@ -1,8 +1,8 @@
 //! A set of tasks, awaited in the order they finish.
 //!
 //! Interface: [`JoinSet`].
-//! Invariant: each task of the set announces its end exactly once, when its future is dropped, so
-//! [`join_next`](JoinSet::join_next) polls the handles of those who did and no others.
+//! Invariant: each task of the set reports its end exactly once, when its future is dropped, so
+//! [`join_next`](JoinSet::join_next) polls only the handles of tasks that have ended.
 //! Read before: `join`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,8 +22,8 @@ use crate::runtime::run::Runtime;
 
 /// A set of tasks with outputs of one type.
 ///
-/// Dropping it aborts all of them; see [`detach_all`](JoinSet::detach_all). It is `Send` as its
-/// handles are, but tasks are spawned and joined inside their runtime only.
+/// Dropping the set aborts its tasks; see [`detach_all`](JoinSet::detach_all). The set is `Send`, as its
+/// handles are, but its tasks are joined inside their runtime only.
 ///
 /// # Examples
 /// ```
@@ -47,12 +47,12 @@ pub struct JoinSet<T> {
     ended: Arc<Mutex<Ended>>,
 }
 
-/// What the tasks tell the set. A mutex, so that the set can be sent; nobody ever waits for it.
+/// What the tasks report to the set. In a mutex, so that the set is `Send`; it is hardly ever contended.
 #[derive(Default)]
 struct Ended {
-    /// Those whose future has been dropped, and whose output nobody took yet.
+    /// Tasks whose future was dropped and whose output was not taken yet, in the order of their ends.
     ids: VecDeque<Id>,
-    /// Who waits for the next one.
+    /// The waker of the task that waits for the next end.
     waker: Option<Waker>,
 }
 
@@ -108,11 +108,11 @@ impl<T: 'static> JoinSet<T> {
     /// Waits for the next task to end and takes its output; `None` if the set is empty.
     ///
     /// # Errors
-    /// Inside: the [`JoinError`] of the task.
+    /// Inside the `Option`: the [`JoinError`] of the task.
     ///
     /// # Panics
-    /// Outside the tasks' runtime while that lives, if a task has ended; when the future is polled after
-    /// it was ready.
+    /// Outside the tasks' runtime while that runtime exists, if a task has ended; and if the future is
+    /// polled after it was ready.
     ///
     /// # Cancel safety
     /// Safe: a task leaves the set when its output is returned, and not before.
@@ -159,14 +159,14 @@ impl<T: 'static> JoinSet<T> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
-        // Before the look, and outside the lock (R5).
+        // Before `first_ended`, so that no end is missed; cloned and dropped outside the lock (R5).
         let waker = cx.waker().clone();
         let before = lock(&self.ended).waker.replace(waker);
         drop(before);
         let Some((id, task)) = self.first_ended() else {
             return Poll::Pending;
         };
-        // Pending if it is at its end but not past it, or the budget is spent: the handle wakes.
+        // Pending if the future is dropped but the task not done, or the budget spent: the handle wakes.
         let output = ready!(Pin::new(task).poll(cx));
         self.remove(id);
         Poll::Ready(Some((id, output)))
@@ -175,7 +175,7 @@ impl<T: 'static> JoinSet<T> {
     /// Takes the output of a task that has ended, if there is one.
     ///
     /// # Errors
-    /// Inside: the [`JoinError`] of the task.
+    /// Inside the `Option`: the [`JoinError`] of the task.
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
@@ -188,7 +188,7 @@ impl<T: 'static> JoinSet<T> {
     /// As [`try_join_next`](JoinSet::try_join_next), with the task's id.
     ///
     /// # Errors
-    /// Inside: the [`JoinError`] of the task.
+    /// Inside the `Option`: the [`JoinError`] of the task.
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
@@ -200,7 +200,7 @@ impl<T: 'static> JoinSet<T> {
         Some((id, output))
     }
 
-    /// The task that ended first, of those in the set.
+    /// The task of the set that ended first.
     fn first_ended(&mut self) -> Option<(Id, &mut JoinHandle<T>)> {
         let id = *lock(&self.ended).ids.front()?;
         Some((id, self.tasks.get_mut(&id)?))
@@ -211,7 +211,7 @@ impl<T: 'static> JoinSet<T> {
         let mut ended = lock(&self.ended);
         ended.ids.pop_front();
         if ended.ids.is_empty() {
-            ended.ids.shrink_to(64); // After a burst; below that it keeps its room.
+            ended.ids.shrink_to(64); // After a burst; room for 64 is kept.
         }
         drop(ended);
         self.tasks.remove(&id);
@@ -220,7 +220,7 @@ impl<T: 'static> JoinSet<T> {
     /// Waits for all tasks and returns their outputs in the order they ended.
     ///
     /// # Panics
-    /// With the panic of a task, or if one was cancelled; the others are aborted. Else as
+    /// With the panic of a task, or if a task was cancelled; the other tasks are aborted. Else as
     /// [`join_next`](JoinSet::join_next).
     ///
     /// # Cancel safety
@@ -258,7 +258,7 @@ impl<T> JoinSet<T> {
         self.tasks.len()
     }
 
-    /// True if there are none.
+    /// True if the set has no tasks.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
@@ -271,7 +271,7 @@ impl<T> JoinSet<T> {
     /// Removes all tasks from the set and lets them go on.
     pub fn detach_all(&mut self) {
         self.tasks.clear();
-        // They announce their ends where nobody looks, and that goes with the last of them.
+        // The tasks report their ends to the old list, which is freed with the last of them.
         self.ended = Arc::default();
     }
 }
@@ -328,10 +328,10 @@ impl<T> fmt::Debug for JoinSet<T> {
     }
 }
 
-/// The future of [`JoinSet::join_next`] and its kin; by hand, so that its panic tells the line of the
-/// `.await`.
+/// The future of [`JoinSet::join_next`] and [`JoinSet::join_next_with_id`]; written by hand, so that its
+/// panic shows the line of the `.await`.
 struct JoinNext<'a, T, R> {
-    /// `None` when it was ready: polled again it panics, as an async fn does.
+    /// `None` after it was ready: another poll panics, as that of an async fn does.
     set: Option<&'a mut JoinSet<T>>,
     pick: fn((Id, Result<T, JoinError>)) -> R,
 }
@@ -350,7 +350,7 @@ impl<T: 'static, R> Future for JoinNext<'_, T, R> {
 }
 
 pin_project! {
-    /// A task of the set: the future, and then the announcement, dropped in this order.
+    /// The future of a task of the set, and the report of its end: dropped in this order.
     struct Member<F> {
         #[pin]
         future: F,
@@ -366,21 +366,21 @@ impl<F: Future> Future for Member<F> {
     }
 }
 
-/// Tells the set, when it is dropped, that its task has ended: done, panicked or aborted alike.
+/// Reports to the set, when dropped, that the task has ended: finished, panicked or aborted.
 struct Announce {
     ended: Arc<Mutex<Ended>>,
 }
 
 impl Drop for Announce {
     fn drop(&mut self) {
-        // The future of a task is dropped in the task's name.
+        // The future of a task is dropped while that task is current.
         let Some(id) = try_id() else { return };
         let waker = {
             let mut ended = lock(&self.ended);
             ended.ids.push_back(id);
             ended.waker.take()
         };
-        // At arm's length: its panic is not the task's, and this may run while the future unwinds.
+        // Its panic is caught: it is not the task's, and this may run while the future unwinds.
         if let Some(waker) = waker {
             foreign::wake(waker);
         }

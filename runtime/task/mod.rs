@@ -1,8 +1,8 @@
 //! Tasks: from the future that is spawned to the output that is taken.
 //!
-//! [`cell`] holds a future, then its output; [`executor`] says which task is polled next; [`outcome`] and
-//! [`shutdown`] are how a task ends. On these stand the doors: [`spawn`], [`join`] and [`join_set`],
-//! [`yield_now`]; [`id`] is what both sides speak of.
+//! [`cell`] holds a future, then its output. [`executor`] decides which task is polled next. [`outcome`]
+//! and [`shutdown`] are how a task ends. The public modules stand on these: [`spawn`], [`join`],
+//! [`join_set`] and [`yield_now`]. [`id`] has the types that all of them use.
 
 pub(crate) mod cell;
 pub(crate) mod executor;

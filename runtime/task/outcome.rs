@@ -1,11 +1,11 @@
-//! The outcome of a task: from its end to whoever takes it, or to nobody.
+//! The outcome of a task: from the task's end to the handle that takes it, or to its drop.
 //!
 //! Interface: [`Executor::finish`] after the last poll, [`poll_join`](Executor::poll_join) and
-//! [`detach`](Executor::detach) for handles, [`clear_away`](Executor::clear_away) for what nobody
-//! will take.
-//! Invariant (R1, R5): a slot is freed by whoever takes or discards the outcome, unless it is
-//! queued: then by its pop. Outcomes, wakers and spans are dropped outside the borrow, and a panic
-//! of theirs is contained.
+//! [`detach`](Executor::detach) for handles, [`clear_away`](Executor::clear_away) for an outcome
+//! that no handle will take.
+//! Invariant (R1, R5): the function that takes or discards an outcome frees the slot, unless the
+//! slot is queued: then the pop does. Outcomes, wakers and spans are dropped outside the borrow,
+//! and their panics are caught.
 //! Read before: `executor`. Read next: `join`, the public side; `shutdown`.
 
 use std::any::Any;
@@ -20,8 +20,8 @@ use crate::runtime::name::slab::Name;
 use crate::runtime::observe::{self, TaskSpan};
 
 impl Executor {
-    /// The future has been dropped and the outcome stands: tells the joiner, or, if there never
-    /// will be one, clears the task away.
+    /// The future has been dropped and the outcome is in the cell: wakes the joiner, or, if no
+    /// handle is left, clears the task away.
     #[inline]
     pub(super) fn finish(&self, index: u32, serial: u64, finished: Finished) {
         if self.end(index, serial, finished) == Claim::Nobody {
@@ -38,7 +38,7 @@ impl Executor {
         task.life = Life::Done;
         let joiner = task.joiner.take();
         let detached = task.detached;
-        // A slot that is queued is freed by its pop (R1).
+        // A queued slot is freed by its pop (R1).
         let claim = if detached && !task.queued {
             Claim::Nobody
         } else {
@@ -54,16 +54,16 @@ impl Executor {
         claim
     }
 
-    /// Frees the slot of a task that is done and not queued, and drops what it still holds.
+    /// Frees the slot of a task that is done and not queued, and drops what the task still holds.
     pub(super) fn clear_away(&self, index: u32, serial: u64) {
         let removed = self.state.borrow_mut().remove(index, serial);
         let Some((body, span)) = removed else {
             return;
         };
-        // Also when a pop does this, long after the task's last poll.
+        // The task is current meanwhile, also when a pop does this long after the task's last poll.
         let _current = self.set_current(serial);
         if let Body::Spawned(cell) = &body {
-            // Here and not at its end, for the handle may be dropped before that or after it.
+            // Here and not in `end`, because the handle may be dropped before the end or after it.
             match cell.as_ref().discard() {
                 Finished::Quietly => {}
                 Finished::Panicked => {
@@ -76,8 +76,8 @@ impl Executor {
         span.discard();
     }
 
-    /// Takes the outcome of a finished task into `into`, or keeps `cx`'s waker for its end. A
-    /// stale name gives `Ready` and leaves `into` as it is.
+    /// Moves the outcome of a finished task into `into`, or stores the waker of `cx` to be woken at
+    /// the task's end. If the name is stale, returns `Ready` and leaves `into` as it is.
     pub(crate) fn poll_join(&self, name: Name, cx: &Context<'_>, into: &mut dyn Any) -> Poll<()> {
         let mut clone = None;
         loop {
@@ -100,12 +100,12 @@ impl Executor {
                 return Poll::Pending;
             }
             drop(state);
-            // A waker's clone is foreign code (R5): the task may be done when it returns.
+            // Cloning a waker runs user code (R5): the task may be done when that returns.
             clone = Some(cx.waker().clone());
         }
     }
 
-    /// Takes the outcome of a task, or forgets the main future, which has none.
+    /// Takes the outcome of a task and frees its slot. The main future has no outcome to take.
     pub(crate) fn take_output(&self, name: Name, into: &mut dyn Any) {
         self.take_output_of(self.state.borrow_mut(), name, into);
     }
@@ -128,8 +128,8 @@ impl Executor {
         }
     }
 
-    /// Nobody will ask for the outcome. That of a finished task is dropped by a pop and not here,
-    /// in the middle of whoever dropped the handle.
+    /// The handle was dropped, so nothing will take the outcome. A pop drops that of a finished
+    /// task, not this function, which runs inside the code that dropped the handle.
     pub(crate) fn detach(&self, name: Name) {
         let mut state = self.state.borrow_mut();
         let State { tasks, queue } = &mut *state;
@@ -166,10 +166,11 @@ impl Body {
 }
 
 impl State {
-    /// Frees the slot of a task that is done, and returns its cell and its span, which are foreign:
-    /// to be dropped when nothing is borrowed (R5). Whoever waited for it was told at its end.
-    // Inlined, and part by part: moved as a whole, what was just written in parts stalls the
-    // processor. That was 9 % of the time of a spawn in a batch, and 7 % of its instructions.
+    /// Frees the slot of a task that is done, and returns its body and its span. Their destructors
+    /// are user code: drop them when nothing is borrowed (R5). The task's end took the joiner.
+    // Inlined, and field by field: a move of the whole task, just after its fields were written,
+    // stalls the processor. That cost 9 % of the time of a spawn in a batch, and 7 % of its
+    // instructions.
     #[inline(always)]
     fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, TaskSpan)> {
         let task = self.tasks.get_mut(index, serial)?;
@@ -181,7 +182,7 @@ impl State {
     }
 }
 
-/// Who frees the slot of a task that has come to its end.
+/// What frees the slot of a task that has ended.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {

@@ -1,8 +1,8 @@
-//! The end of the tasks: every future is dropped, in order, on its own thread.
+//! The end of the tasks: every future is dropped, in spawn order, on the runtime's thread.
 //!
 //! Interface: [`Executor::shutdown`].
-//! Invariant (R3, R5): futures are dropped unpolled, in the context of their runtime, with no
-//! borrow held, so a destructor may spawn, wake, drop sockets and ask for the current handle.
+//! Invariant (R3, R5): futures are dropped unpolled, while their runtime is current and only their
+//! cell is borrowed. So a destructor may spawn, wake, drop sockets and get the current handle.
 //! Read before: `executor`, `outcome`. Read next: `core`, which calls this.
 
 use std::mem;
@@ -12,16 +12,16 @@ use super::id::Id;
 use crate::runtime::name::slab::Slab;
 use crate::runtime::observe;
 
-/// After so many rounds of dropping what the last round's drops spawned, shutdown gives up.
+/// The most rounds of a shutdown; each drops the tasks that the drops of the last one spawned.
 pub(crate) const SHUTDOWN_ROUNDS: usize = 10_000;
 
 impl Executor {
-    /// Drops every task, in spawn order and unpolled, and what their drops spawn after them.
+    /// Drops every task, in spawn order and unpolled, and then what their destructors spawned.
     ///
-    /// Round after round until none is left: a drop may spawn. A drop that spawns for ever is
-    /// stopped by a limit; the tasks left over are leaked, for dropping them would go on.
+    /// Repeats this until no task is left. Destructors that spawn without end are stopped by a
+    /// limit; the tasks that are left then are leaked, because dropping them would spawn more.
     ///
-    /// `read_inbox` does what the inbox asks for: other threads may have spawned.
+    /// `read_inbox` carries out the messages of the inbox: other threads may have spawned.
     pub(crate) fn shutdown(&self, read_inbox: impl Fn()) {
         for _round in 0..SHUTDOWN_ROUNDS {
             read_inbox();
@@ -34,7 +34,7 @@ impl Executor {
                 self.cancel(*index, *serial, cell.as_ref());
             }
             for (serial, index, _) in tasks {
-                // Each time, for the drop before may have queued this one (R1).
+                // Before each one, because the last destructor may have queued this slot (R1).
                 self.unqueue_all();
                 self.clear_away(index, serial);
             }
@@ -47,8 +47,8 @@ impl Executor {
         self.unqueue_all();
     }
 
-    /// One task of a shutdown: its future is dropped in the context of its runtime, then its
-    /// joiner learns of it.
+    /// Drops the future of one task, while that task is current in its runtime, and then wakes its
+    /// joiner.
     fn cancel(&self, index: u32, serial: u64, cell: Option<&TaskRef>) {
         let life = {
             let state = self.state.borrow();

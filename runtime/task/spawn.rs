@@ -1,7 +1,7 @@
 //! Spawning: how a future becomes a task.
 //!
 //! Interface: [`spawn`], [`TaskBuilder`] for a name, [`id`] of the task that runs.
-//! Invariant: one allocation a task, the cell that holds its future.
+//! Invariant: a task costs one allocation, its cell; a future that is boxed first costs another.
 //! Read before: `executor`, `core`. Read next: `join`, `yield_now`.
 
 use std::future::Future;
@@ -12,14 +12,14 @@ use super::id::Id;
 use super::join::JoinHandle;
 use crate::runtime::context;
 
-/// Spawns a task onto the current runtime: it is polled from the next turn on, on this thread,
-/// whether or not its [`JoinHandle`] is awaited.
+/// Spawns a task onto the current runtime. It is queued at once, and polled on this thread whether
+/// or not its [`JoinHandle`] is awaited.
 ///
 /// The future need not be `Send`. Dropping the handle detaches the task.
 ///
 /// # Panics
 /// Outside a runtime (from another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn)),
-/// and where 2^28 tasks live already.
+/// and if the runtime has 2^28 tasks already.
 ///
 /// # Examples
 /// ```
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// Spawns a task with a name, which tracing shows; tokio's `task::Builder`.
+/// Spawns a task with a name, which tracing shows; as tokio's `task::Builder`.
 ///
 /// # Examples
 /// ```
@@ -57,17 +57,17 @@ pub struct TaskBuilder<'a> {
 }
 
 impl<'a> TaskBuilder<'a> {
-    /// A task without a name.
+    /// A builder without a name.
     pub fn new() -> TaskBuilder<'a> {
         TaskBuilder::default()
     }
 
-    /// Gives it a name.
+    /// Gives the task a name.
     pub fn name(self, name: &'a str) -> TaskBuilder<'a> {
         TaskBuilder { name: Some(name) }
     }
 
-    /// Spawns it; see [`spawn`].
+    /// Spawns the task; see [`spawn`].
     ///
     /// # Panics
     /// As [`spawn`].
@@ -95,8 +95,8 @@ pub fn id() -> Id {
     try_id().expect("`task::id` called outside a task")
 }
 
-/// The id of the task that calls this, if one does: also in the destructors of a task's future
-/// and output.
+/// The id of the task that calls this, if a task does. The destructors of a task's future and
+/// output count as that task.
 pub fn try_id() -> Option<Id> {
     context::with_current(|core| core.executor.current()).flatten()
 }

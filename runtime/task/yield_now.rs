@@ -1,14 +1,14 @@
-//! Yielding: to the end of the queue, once.
+//! Yielding: the task goes to the end of the queue, once.
 //!
 //! Interface: [`yield_now`].
-//! Invariant: the waker of the poll is woken, whoever's it is, so it works inside a join or a
-//! sub-executor as well.
+//! Invariant: it wakes the waker of its poll, whichever executor made that, so it works inside a
+//! join or a sub-executor as well.
 //! Read before: `waker`.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Lets every task that is queued run before this one goes on.
+/// Lets every task that is queued now run before this one goes on.
 ///
 /// # Cancel safety
 /// Safe: it has no effect but the delay.
