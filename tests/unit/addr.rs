@@ -84,7 +84,7 @@ fn an_ipv6_scope_is_kept() {
     assert_eq!(yielded(("fe80::1%2", 80)), [scoped]);
 }
 
-/// Catches: a name that is turned up after all (which would block), or refused without the cure.
+/// Catches: a name that is looked up after all (which would block), or refused without the cure.
 #[test]
 fn a_host_name_is_refused_with_the_cure() {
     let _limit = limit(30);

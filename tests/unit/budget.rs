@@ -63,7 +63,7 @@ impl MakeUp {
     }
 }
 
-/// Polls of a task in which each of its futures must get on, and those that are turned at. A refusal
+/// Polls of a task in which each of its futures must get on, and those that are looked at. A refusal
 /// falls on one operation with a chance of an eighth, so 24 in a row are no accident.
 const SOON: u64 = 24;
 const POLLS: u64 = 64;

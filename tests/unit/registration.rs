@@ -1,5 +1,7 @@
 //! `runtime::io::registration`: what a short read proves, and what takes the proof away.
 
+#[cfg(debug_assertions)]
+use std::backtrace::Backtrace;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -186,6 +188,41 @@ fn a_short_read_proves_nothing_once_an_error_was_reported() {
             "what came with it is stranded"
         );
     });
+}
+
+/// Catches: a layer more between the poll of a future and what it reads by. With the poll itself, the closure of
+/// `net::stream`, three frames in `net::sys` and recv(2) they are ten.
+#[test]
+#[cfg(debug_assertions)] // Optimized, they are one or two.
+fn a_read_passes_four_frames_from_its_poll_to_its_operation() {
+    let _limit = limit(30);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (&theirs).write_all(b"abc").unwrap();
+    let ours = proving(ours, EVERYTHING);
+    let mut trace = String::new();
+    crate::block_on(async {
+        let op = |_: &mut usize| {
+            trace = Backtrace::force_capture().to_string();
+            Ok(3)
+        };
+        let read = operation::read(ours.registration(), 16, op, || false);
+        assert_eq!(read.await.unwrap(), 3);
+    });
+    // Each frame is a line with its number and its name, and one with its place.
+    let frames = trace
+        .lines()
+        .filter_map(|line| line.split_once(": ")?.1.strip_prefix("reveille::"));
+    let is_ours = |frame: &&str| frame.starts_with("unit::");
+    let passed: Vec<_> = frames
+        .skip_while(is_ours)
+        .take_while(|frame| !is_ours(frame))
+        .collect();
+    let expected = ["read_now", "read::{{closure}}", "poll_io"];
+    let as_expected = passed
+        .iter()
+        .zip(expected)
+        .all(|(frame, end)| frame.ends_with(end));
+    assert!(passed.len() <= 4 && as_expected, "{passed:#?}\n{trace}");
 }
 
 /// Runs `f` inside `runtime`, in one poll: without a look at epoll or the clock.
