@@ -60,7 +60,7 @@ pub(super) fn contain<R>(what: &'static str, f: impl FnOnce() -> R) -> Option<R>
         Err(payload) => {
             forget_payload(payload);
             // The subscriber itself may be what panics: then there is no way to report it.
-            if let Err(payload) = catch_unwind(|| error!("{what}")) {
+            if let Err(payload) = catch_unwind(|| error!(target: "reveille::runtime", "{what}")) {
                 forget_payload(payload);
             }
             None

@@ -20,11 +20,11 @@ const FILES: [(&str, &str); 33] = [
     ("runtime/run.rs", "`block_on`, and the loop"),
     (
         "runtime/core.rs",
-        "the parts of a runtime, and how they are told of each other",
+        "the parts of a runtime, and the steps between them",
     ),
     (
         "runtime/sys/fork.rs",
-        "is this the child of a fork? asked before anything is touched",
+        "is this process the child of a fork? asked before all else",
     ),
     (
         "runtime/name/place.rs",
@@ -50,11 +50,11 @@ const FILES: [(&str, &str); 33] = [
         "how a system call is made and its error named",
     ),
     ("net/sys/address.rs", "addresses as the kernel has them"),
+    ("net/tcp/listener.rs", "accept, and its errors"),
     (
-        "net/tcp/listener.rs",
-        "accept, whatever the network does meanwhile",
+        "runtime/io/async_fd.rs",
+        "`AsyncFd`, what users see of the reactor",
     ),
-    ("runtime/io/async_fd.rs", "the door to the reactor"),
     ("runtime/io/operation.rs", "an operation as a future"),
     (
         "runtime/io/registration.rs",
@@ -74,7 +74,7 @@ const FILES: [(&str, &str); 33] = [
     ("runtime/sys/epoll.rs", "epoll's system calls"),
     ("runtime/time/timers.rs", "a heap of deadlines: empty"),
     ("runtime/time/clock.rs", "the time of the turn"),
-    ("runtime/observe.rs", "tracing: nobody listens"),
+    ("runtime/observe.rs", "tracing, here without a subscriber"),
     (
         "runtime/task/cell.rs",
         "a future, then its output, in one allocation",

@@ -229,7 +229,11 @@ impl TcpListener {
         drop(logged);
         if due {
             let told = catch_unwind(AssertUnwindSafe(|| {
-                warn!(%error, "cannot accept: connections wait until there is room");
+                warn!(
+                    target: "reveille::net",
+                    %error,
+                    "cannot accept: connections wait until there is room"
+                );
             }));
             // The subscriber may panic, and so may the drop of the payload of that panic.
             if let Err(payload) = told {
