@@ -1,9 +1,9 @@
-//! `AsyncFd`: the public, safe door to the reactor. The sockets of `net` go through it too.
+//! `AsyncFd`: the public, safe way to the reactor. The sockets of `net` are built on it, too.
 //!
 //! Interface: [`AsyncFd::async_io`] tries an operation and waits while it would block;
-//! [`AsyncFd::readable`] and its kin wait for a report and hand out an [`AsyncFdReadyGuard`].
+//! [`AsyncFd::readable`] and the like wait for a report and return an [`AsyncFdReadyGuard`].
 //! Invariant (R7): the registration is dropped, and with it the descriptor leaves epoll, before
-//! the descriptor is closed: the fields stand in that order.
+//! the descriptor is closed, because the fields are dropped in that order.
 //! Read before: `registration`, `operation`. Read next: `net::stream`.
 
 use std::fmt;
@@ -27,33 +27,34 @@ use crate::runtime::sys;
 ///
 /// # Contract
 /// 1. *Readiness is a hint; the operation decides.* What was reported ready may no longer be: be
-///    prepared for `WouldBlock`, and for a wait that ends with nothing to be had.
+///    prepared for `WouldBlock`, and for a wait that ends although nothing is ready.
 /// 2. *Repeat until `WouldBlock`.* Registration is edge-triggered: the kernel reports that
 ///    something came, not that it is still there. So readiness is remembered until an operation
-///    meets `WouldBlock`, and one that stopped early may go on at any time, without a new report.
+///    meets `WouldBlock`. A task that stops before that may go on at any time, without a new report.
 ///    [`async_io`](AsyncFd::async_io), [`try_io`](AsyncFd::try_io) and the guard's
 ///    [`try_io`](AsyncFdReadyGuard::try_io) keep this rule by themselves.
 /// 3. *The latest waker counts.* A future that waits may move to another task between polls.
 /// 4. *Any number of tasks may wait* for the same direction; all of them are woken.
 ///
-/// # Datagrams to a peer whose queue is full
-/// A Unix datagram socket that is not connected is writable by its own buffer, whatever room its peers
-/// have: unix(7). Each try that finds the peer's queue full says `WouldBlock` *and* brings a new event, so
-/// a wait for room there goes round and round: other tasks run, but the CPU is busy until the peer reads,
-/// and the datagram is sent then. Connect the socket, or put a pause between the tries.
+/// # Datagrams to a peer with a full queue
+/// A Unix datagram socket that is not connected is writable if its own buffer has room, whatever room
+/// its peers have: unix(7). Each try that finds the peer's queue full returns `WouldBlock` *and* brings a
+/// new event. So waiting for room there is a busy loop: other tasks run, but the CPU is busy until the
+/// peer reads; then the datagram is sent. Connect the socket, or put a pause between the tries.
 ///
 /// # Registration
-/// The descriptor is registered when something first has to wait for it, with the runtime that
-/// waits, and stays registered there until the `AsyncFd` is dropped. Until then it belongs to no
-/// runtime, and it may always be sent and shared. Waiting in another runtime is an error.
+/// The descriptor is registered when a task first has to wait for it, with the runtime of that task.
+/// It stays registered there until the `AsyncFd` is dropped, and waiting in another runtime is an
+/// error. Before the first wait it belongs to no runtime. The `AsyncFd` may be sent and shared at any
+/// time.
 ///
 /// The number of the descriptor is read once, when the `AsyncFd` is made. There is no `get_mut`,
-/// for with it the descriptor could be exchanged under its registration; a value that hands out
-/// another descriptor than before gets wrong reports, and nothing worse.
+/// because it would let the descriptor be exchanged under its registration. If the value's `as_fd`
+/// returns another descriptor than before, the reports are wrong, and nothing worse happens.
 ///
 /// # Coming from tokio
 /// `new` does not register, so it works outside a runtime, and the errors of registration come
-/// from the first wait. `async_io` tries first and waits second.
+/// from the first wait. `async_io` tries first, and waits only if it has to.
 ///
 /// # Examples
 /// ```
@@ -81,7 +82,7 @@ pub struct AsyncFd<T: AsFd> {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Makes `inner` something to wait for, with interest in reading and writing.
+    /// Wraps `inner`, so that tasks can wait for it to be readable or writable.
     ///
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of registration
@@ -92,7 +93,7 @@ impl<T: AsFd> AsyncFd<T> {
         AsyncFd::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Makes `inner` something to wait for, and registers for exactly this `interest`.
+    /// Wraps `inner`, so that tasks can wait for it; the first wait registers exactly this `interest`.
     ///
     /// # Errors
     /// As [`new`](AsyncFd::new).
@@ -105,13 +106,13 @@ impl<T: AsFd> AsyncFd<T> {
         })
     }
 
-    /// What it was made of.
+    /// The value that was wrapped.
     #[inline]
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// Deregisters and gives back what it was made of.
+    /// Deregisters, and gives back the value that was wrapped.
     pub fn into_inner(self) -> T {
         self.inner // And the registration is dropped.
     }
@@ -134,7 +135,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.ready(Interest::WRITABLE).await
     }
 
-    /// Waits until something of `interest` is reported ready; what, the guard tells.
+    /// Waits until something of `interest` is reported ready; the guard says what.
     ///
     /// # Errors
     /// As [`readable`](AsyncFd::readable), and `InvalidInput` if nothing of it was registered for.
@@ -150,8 +151,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// Polls for readiness to read.
     ///
     /// Any number of tasks may do so: the wakers are kept side by side, one for each task, and all
-    /// are woken. When there are many more than seem to come back, all are woken for nothing, to
-    /// shed those whose task has gone.
+    /// are woken. When there are many more of them than seem to be in use, all are woken without an
+    /// event and removed, to get rid of those of ended tasks; a task that still waits polls again.
     ///
     /// # Errors
     /// As [`readable`](AsyncFd::readable).
@@ -185,10 +186,10 @@ impl<T: AsFd> AsyncFd<T> {
 
     /// Tries `op`; while it would block, waits for `interest` and tries again.
     ///
-    /// `op` must be an operation on this descriptor in the direction of `interest`: that it
-    /// returned `WouldBlock` is taken for a fact about the descriptor. One that says so for a reason of its
-    /// own (a limit of its rate, say) waits for an event that may never come, the end of the stream
-    /// included, which had been reported before.
+    /// `op` must be an operation on this descriptor in the direction of `interest`: a `WouldBlock` that it
+    /// returns is taken for a fact about the descriptor. If `op` returns it for a reason of its own (a rate
+    /// limit, say), this waits for an event that may never come: what was reported before is not reported
+    /// again, not even the end of the stream.
     ///
     /// # Errors
     /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again; where it could not
@@ -197,7 +198,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// nothing of `interest` was registered for.
     ///
     /// # Cancel safety
-    /// As safe as `op`: dropped while it waits, this has done nothing but tries that would block.
+    /// As safe as `op`: a future that is dropped while it waits has only made tries that would block.
     ///
     /// # Panics
     /// When the future is polled after it was ready.
@@ -210,7 +211,7 @@ impl<T: AsFd> AsyncFd<T> {
         operation::any(&self.registration, interest, move || op(&self.inner))
     }
 
-    /// What the streams of `net` are made on.
+    /// What the streams of `net` are built on.
     #[inline]
     pub(crate) fn registration(&self) -> &Registration {
         &self.registration
@@ -231,13 +232,13 @@ impl<T: AsFd> AsyncFd<T> {
         operation::any(&self.registration, interest, || op(&self.inner)).poll_once(cx)
     }
 
-    /// Tries `op` once, without waiting, and remembers it if that would block. While it is
-    /// remembered, `op` is not called at all. Nothing is remembered before the descriptor is
-    /// registered, which a wait does; until then `op` is called each time.
+    /// Tries `op` once, without waiting. If `op` would block, that is remembered until the next event,
+    /// and until then `op` is not called again. Nothing is remembered before the descriptor is
+    /// registered, which the first wait does; until then `op` is called each time.
     ///
     /// # Errors
-    /// What `op` returns; `WouldBlock` if it is known that it would; and, before it tries,
-    /// `InvalidInput` if nothing of `interest` was registered for, since then it is never known.
+    /// What `op` returns; `WouldBlock` if it is remembered that `op` would block; and, before it tries,
+    /// `InvalidInput` if nothing of `interest` was registered for, because no event would end that.
     #[inline]
     pub fn try_io<R>(
         &self,
@@ -262,10 +263,9 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
     }
 }
 
-/// A report of readiness, to be disproved or not by an operation.
+/// A report of readiness, which an operation may disprove.
 ///
-/// It may be kept for any time: it counts events, so that what it clears is what it saw. An event
-/// that came after it was made is not cleared through it.
+/// It may be kept for any time: if an event came after it was made, nothing is cleared through it.
 #[must_use = "a guard does nothing by itself: try an operation with `try_io`"]
 pub struct AsyncFdReadyGuard<'a, T: AsFd> {
     fd: &'a AsyncFd<T>,
@@ -273,7 +273,7 @@ pub struct AsyncFdReadyGuard<'a, T: AsFd> {
 }
 
 impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
-    /// What was reported, of what was waited for, without what was disproved through this guard.
+    /// What was waited for and reported, without what was cleared through this guard.
     pub fn ready(&self) -> Ready {
         self.observed.ready
     }
@@ -316,12 +316,12 @@ impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
     /// Says that the descriptor is still ready, as dropping the guard does too.
     pub fn retain_ready(&mut self) {}
 
-    /// The descriptor that was reported.
+    /// The [`AsyncFd`] that was waited for.
     pub fn get_ref(&self) -> &'a AsyncFd<T> {
         self.fd
     }
 
-    /// What the descriptor's [`AsyncFd`] was made of.
+    /// The value that the [`AsyncFd`] wraps.
     pub fn get_inner(&self) -> &'a T {
         self.fd.get_ref()
     }

@@ -1,27 +1,27 @@
-//! May an operation be tried? A decision from plain facts, which does nothing.
+//! Whether an operation may be tried: a decision from plain facts, which changes nothing.
 //!
 //! Interface: [`decide`], which asks the [`Facts`]; the registration acts on the [`Decision`].
-//! Invariant: the first obstacle decides, in the order in which they stand in [`decide`], and nothing behind
-//! it is asked. So a child of a fork touches nothing of its parent's, whatever else is true, and an operation
-//! that no event could end is an error before it is tried.
+//! Invariant: the first obstacle decides, in the order of [`decide`], and no fact behind it is asked for. So
+//! a child of a fork touches nothing of its parent's, whatever else is true, and an operation that might wait
+//! for an event which never comes fails before it is tried.
 //! Read next: `registration`, which acts.
 
 /// What can be known of an operation before it is tried.
 pub(crate) trait Facts {
-    /// True if this process is the child of one that had a runtime.
+    /// True if this process is the child of one that had a runtime before it forked.
     fn forked(&self) -> bool;
     /// True if no runtime runs on this thread.
     fn outside(&self) -> bool;
-    /// True if chaos has the operation interrupted. It may say otherwise the next time.
+    /// True if chaos has the operation interrupted. The next answer may be another.
     fn interrupted(&self) -> bool;
     /// True if the task may make another operation in this poll.
     fn budget_left(&self) -> bool;
-    /// True if some event could end a wait for this.
+    /// True if some event could end a wait of the operation.
     fn awaitable(&self) -> bool;
     fn standing(&self) -> Standing;
 }
 
-/// Where a descriptor is registered, seen from the thread that asks, which is not outside.
+/// Where a descriptor is registered, seen from a thread on which a runtime runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// With another runtime than the current one.
@@ -32,7 +32,7 @@ pub(crate) enum Standing {
     Ready,
     /// With the current runtime, and it would block.
     NotReady,
-    /// It was with the current runtime, and its source has gone.
+    /// With the current runtime, which has freed its source.
     Gone,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Standing {
 pub(crate) enum Decision {
     /// Be tried.
     Try,
-    /// Be tried, for nothing is known yet. If it would block, register first.
+    /// Be tried, because nothing is known yet. If it would block, register first.
     TryUnregistered,
     /// Be tried, but it cannot wait here.
     TryElsewhere,
@@ -55,7 +55,7 @@ pub(crate) enum Decision {
     Forked,
     /// Fail, before it is tried: no event could end a wait.
     NeverReported,
-    /// Fail, before it is tried: the source has gone.
+    /// Fail, before it is tried: the source was freed.
     NotAtHome,
 }
 

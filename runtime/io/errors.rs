@@ -1,7 +1,7 @@
-//! Errors: what is said where a descriptor cannot wait, and the cure.
+//! The errors of a wait that is not possible, and what to do instead.
 //!
 //! Interface: one function for each, and [`is_not_at_home`], by which a program tells that one from others.
-//! Invariant: each text names what to do instead.
+//! Invariant: each text names what to do instead, or, if the interest is at fault, what was registered.
 //! Read next: `registration`, which gives them.
 
 use std::fmt;
@@ -43,7 +43,7 @@ impl std::error::Error for NotAtHome {}
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
 ///     let (server, _) = listener.accept().await?;
 ///     let wait = server.readable();
-///     futures_lite::future::poll_once(wait).await; // From here on it is at home there.
+///     futures_lite::future::poll_once(wait).await; // From here on this runtime is its home.
 ///     std::io::Result::Ok((client, server))
 /// })?;
 /// let error = reveille::block_on(server.readable()).unwrap_err();
@@ -72,7 +72,7 @@ pub(super) fn never_reported(interest: Interest, registered: Interest) -> io::Er
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// Adds what epoll_ctl(2) means by two of its errors.
+/// Explains two errors of epoll_ctl(2).
 pub(super) fn explain_registration(error: io::Error) -> io::Error {
     let why = match error.raw_os_error() {
         Some(libc::EPERM) => {

@@ -1,7 +1,7 @@
-//! What one may wait for, and what was reported: two small sets of bits.
+//! What a task may wait for, and what was reported: two small sets of bits.
 //!
 //! Interface: [`Interest`] goes in (into epoll_ctl(2), and into a wait), [`Ready`] comes out.
-//! Invariant: every event has its bits here, in [`Ready::from_events`], and nowhere else.
+//! Invariant: the bits of an event become readiness here, in [`Ready::from_events`], and nowhere else.
 //! Read next: `sources`, which keeps the sets.
 
 use std::fmt;
@@ -28,7 +28,7 @@ impl Interest {
     pub const WRITABLE: Interest = Interest(2);
     /// Priority data: an urgent byte on TCP, a change of a watched file in sysfs or cgroups.
     pub const PRIORITY: Interest = Interest(4);
-    /// An error. epoll reports errors whether asked to or not; this is to wait for nothing else.
+    /// An error. epoll reports errors whether asked to or not; this waits for nothing else.
     pub const ERROR: Interest = Interest(8);
 
     /// Both sets together.
@@ -63,7 +63,7 @@ impl Interest {
         self.0 & other.0 != 0
     }
 
-    /// What tells one set from another.
+    /// The set as a number.
     pub(super) const fn bits(self) -> u8 {
         self.0
     }
@@ -87,7 +87,7 @@ impl Interest {
     /// The readiness that ends a wait for this.
     #[inline]
     pub(super) const fn mask(self) -> Ready {
-        // A table, because this is asked several times a message.
+        // A table, because this is called several times for each message.
         const MASKS: [Ready; 16] = {
             let mut masks = [Ready::EMPTY; 16];
             let mut bits = 0;
@@ -132,7 +132,7 @@ impl fmt::Debug for Interest {
 
 /// What a source was reported to be ready for.
 ///
-/// Readiness is a hint; see the [contract](crate::io::AsyncFd#contract). Nothing in it is for
+/// Readiness is a hint; see the [contract](crate::io::AsyncFd#contract). None of it lasts for
 /// ever: an operation that would block clears its direction, "closed" included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Ready(u8);
@@ -146,9 +146,9 @@ impl Ready {
     pub const WRITABLE: Ready = Ready(2);
     /// The peer will send no more (EPOLLRDHUP), or both directions are down (EPOLLHUP).
     pub const READ_CLOSED: Ready = Ready(4);
-    /// Both directions are down (EPOLLHUP), or nobody reads the other end of a pipe (EPOLLERR). On a
-    /// datagram socket it is no more than an error that was reported: after an ICMP message says that
-    /// nobody listens there, sends to others work, and to the same peer, too, once it does.
+    /// Both directions are down (EPOLLHUP), or the read end of a pipe was closed (EPOLLERR). On a datagram
+    /// socket it only means that an error was reported, say that the peer's port is closed (ICMP): sends
+    /// to other peers work, and sends to the same peer work once a socket is bound there.
     pub const WRITE_CLOSED: Ready = Ready(8);
     /// There is priority data (EPOLLPRI).
     pub const PRIORITY: Ready = Ready(16);
@@ -200,9 +200,9 @@ impl Ready {
 
     /// Translates the bits of one event.
     ///
-    /// RDHUP ends reading and only that: half-closed, the peer still reads. HUP and ERR end the
-    /// wait of either direction, for the kernel reports them whatever was asked for, and the
-    /// operation then says what is the matter: recv(2), send(2), or SO_ERROR.
+    /// RDHUP ends reading and only that: a peer that shut down writing may still read. HUP and ERR end the
+    /// wait of either direction, because the kernel reports them whatever was asked for. The operation that
+    /// follows returns the cause: recv(2), send(2), or SO_ERROR.
     #[inline]
     pub(super) fn from_events(events: u32) -> Ready {
         let has = |bits: i32| events & bits as u32 != 0;
@@ -225,7 +225,7 @@ impl Ready {
         }
         if has(EPOLLERR) {
             ready |= Ready::READABLE | Ready::WRITABLE | Ready::ERROR;
-            // A pipe whose reader has gone reports ERR and no HUP.
+            // A pipe with no reader left reports ERR and no HUP.
             if !has(EPOLLIN) {
                 ready |= Ready::WRITE_CLOSED;
             }

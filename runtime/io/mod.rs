@@ -1,9 +1,10 @@
 //! Waiting for descriptors: from epoll's events to the operation that is tried again.
 //!
-//! [`sources`] knows what is ready and who waits, [`waiters`] which of those an event concerns, [`reactor`]
-//! hears from epoll. On these stand [`registration`], which tries an operation and waits as [`decision`] says,
-//! [`operation`], which makes a future of that, and the door, [`async_fd`]. [`interest`] is what one may wait
-//! for, [`errors`] what is said where one cannot.
+//! [`sources`] keeps what each source is ready for, and its waiters; [`waiters`] finds those that an event
+//! concerns; [`reactor`] receives the events from epoll. On these stand [`registration`], which tries an
+//! operation and waits as [`decision`] says; [`operation`], which makes a future of that; and [`async_fd`],
+//! the public type. [`interest`] is what a task may wait for; [`errors`] has the errors of a wait that is not
+//! possible.
 
 pub(crate) mod async_fd;
 pub(crate) mod decision;

@@ -1,8 +1,8 @@
-//! Operations as futures: of one step, in any of their three forms, or of several steps.
+//! Operations as futures: of one step, in three forms, or of several steps.
 //!
 //! Interface: [`read`], [`write()`] and [`any`] are one step, to be awaited, tried or polled ([`Attempt`]);
 //! [`Wait`] owns the waiter of a future, and [`Wait::until_ready`] makes a future of several steps.
-//! Invariant: a future that is dropped waits no longer, wherever it is dropped.
+//! Invariant: a future that is dropped has no waiter any more, on whatever thread it is dropped.
 //! Read before: `registration`. Read next: `async_fd`, the public door, and `net::stream`.
 
 use std::future::{Future, poll_fn};
@@ -17,9 +17,9 @@ use crate::runtime::context;
 use crate::runtime::core::Core;
 use crate::runtime::name::slab::WaiterKey;
 
-/// A read by `op` into room for `len` bytes; into no room 0 bytes are read at once, without a system
+/// A read by `op` into room for `len` bytes; if `len` is 0, it reads 0 bytes at once, without a system
 /// call. `op` is called with the number of bytes that it should ask for, and may lower that number if it
-/// asks for less; `holds_bytes` tells whether there is something to read.
+/// asks for less; `holds_bytes` says whether there is something to read.
 #[inline]
 pub(crate) fn read(
     registration: &Registration,
@@ -49,7 +49,7 @@ pub(crate) fn write(
     })
 }
 
-/// Any operation.
+/// An operation by `op`, which waits for `interest`.
 #[inline]
 pub(super) fn any<R>(
     registration: &Registration,
@@ -59,19 +59,19 @@ pub(super) fn any<R>(
     Operation::new(registration, Some(interest), move |_: Option<&Core>| op())
 }
 
-/// An operation in any of its three forms: await it, or call one of these.
+/// An operation in any of its three forms: await it, or call one of these two methods.
 pub(crate) trait Attempt: Future {
     /// Tries once, without waiting; see [`Registration::try_io`].
     fn try_now(self) -> Self::Output;
 
-    /// Polls once. If it has to wait, the waker is kept for whichever future is polled later.
+    /// Polls once. If it has to wait, the waker stays stored, although this future is dropped here.
     fn poll_once(self, cx: &mut Context<'_>) -> Poll<Self::Output>;
 }
 
 /// An operation that is tried until it does not block.
 struct Operation<'a, F> {
     wait: Wait<'a>,
-    /// `None` of one that never waits.
+    /// `None` for an operation that never waits.
     interest: Option<Interest>,
     op: F,
     done: bool,
@@ -122,11 +122,11 @@ impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
     }
 }
 
-// Nothing in it is pinned: the operation is called, and never polled.
+// Nothing in it need be pinned: `op` is called, and is no future.
 impl<F> Unpin for Operation<'_, F> {}
 
-/// The waiter of a future: it is removed when the future is dropped, wherever that is. It waits for
-/// one interest in all its life.
+/// The waiter of a future: it is removed when the future is dropped, wherever that is. One `Wait` waits
+/// for the same interest always.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
     registration: &'a Registration,
@@ -141,11 +141,11 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// The future that polls `poll` until that is ready. An async fn would do the same, but it keeps
-    /// each argument twice, once as it came and once in its body.
+    /// A future that calls `poll` until that is ready. An async fn would do the same, but it stores each
+    /// argument twice: as it was passed, and in the body.
     ///
     /// # Panics
-    /// When it is polled after it was ready, as an async fn does: what was read or written once is
+    /// When the future is polled after it was ready, as an async fn does: what was read or written once is
     /// not to be read or written again.
     #[inline]
     pub(crate) fn until_ready<R>(
@@ -205,11 +205,11 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// What a future of an operation panics with when it is polled again: what was read or written once is not
-/// to be read or written again.
+/// The panic of an operation's future that is polled after it was ready: what was read or written once is
+/// not to be read or written again.
 const POLLED_AFTER_READY: &str = "a read or write was polled after it was ready";
 
-/// What does nothing counts as an operation, too, or a loop over it would never give way.
+/// Spends budget for an operation that does nothing: else a loop of such operations would never give way.
 fn spend_at_once(cx: &Context<'_>) -> Poll<()> {
     let Some(core) = context::current() else {
         return Poll::Ready(());

@@ -1,18 +1,18 @@
 //! The reactor: turns epoll events into wakes.
 //!
-//! Interface: [`Reactor::register`] a descriptor, [`turn`](Reactor::turn) to hear from epoll,
-//! [`deregister`](Reactor::deregister) before the descriptor is closed (R7); what is ready, and who waits
-//! for it, is in its [`Sources`].
+//! Interface: [`Reactor::register`] a descriptor, [`turn`](Reactor::turn) to receive events from epoll,
+//! [`deregister`](Reactor::deregister) before the descriptor is closed (R7). Readiness and waiters are in
+//! its [`Sources`].
 //!
 //! Invariants:
-//! - R4. `turn` never runs while a task is being polled, so readiness does not change between a task's
-//!   EAGAIN and its `Pending`.
-//! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no foreign code;
-//!   the wakers of others it collects, lets go of every borrow, and wakes all of them.
+//! - R4. `turn` never runs while a task is being polled, so readiness is not set between a task's EAGAIN
+//!   and its `Pending`.
+//! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no user code. It
+//!   collects all other wakers, lets go of every borrow, and then wakes all of them.
 //!
-//! A source is registered once, edge-triggered, for everything it will ever wait for. Readiness
-//! is kept until an operation disproves it, so a task that stops reading before EAGAIN can go on
-//! later without a new edge.
+//! A source is registered once, edge-triggered, for everything that tasks may ever wait for.
+//! Readiness is kept until an operation disproves it, so a task that stops reading before EAGAIN can
+//! go on later without a new event.
 //!
 //! Read before: `sources`, `epoll`. Read next: `registration`.
 
@@ -61,8 +61,8 @@ impl Reactor {
         &self.epoll
     }
 
-    /// Registers `fd` and gives its source a name. Until the first event it counts as `ready`:
-    /// what was never tried may be tried, and the kernel reports at the next turn what is.
+    /// Registers `fd` and gives its source a name. From the start the source counts as `ready`: what
+    /// was never tried may be tried. The kernel reports at the next turn what is ready in fact.
     pub(crate) fn register(
         &self,
         place: u16,
@@ -84,18 +84,18 @@ impl Reactor {
         Ok(name)
     }
 
-    /// Takes `fd` out of the interest list and forgets its source.
+    /// Takes `fd` out of the interest list and frees the slot of its source.
     pub(super) fn deregister(&self, source: Name, fd: RawFd) {
         // Before the close: a duplicate of the descriptor, here or in a child, would keep the
         // registration alive, and nothing could remove it then (epoll(7) Q&A). EBADF and ENOENT
-        // say that somebody closed it under us; the slot is freed all the same (R7).
+        // say that other code has closed the descriptor; the slot is freed all the same (R7).
         let _gone = self.epoll.delete(fd);
         observe::deregistered(fd, source.serial);
         self.sources.free(source);
     }
 
-    /// Hears from epoll, waiting for at most `timeout` (`None`: for ever), and wakes all whom it
-    /// concerns. Returns true if the kernel may hold more than one batch.
+    /// Waits for events, for at most `timeout` (`None`: for ever), and wakes all waiters that they
+    /// concern. Returns true if the kernel may hold more events than this batch.
     pub(crate) fn turn(
         &self,
         executor: &Executor,
@@ -105,8 +105,8 @@ impl Reactor {
     ) -> io::Result<bool> {
         // A nested turn of the same runtime is refused, so the buffer is there.
         let mut events = self.events.take().unwrap_or_else(Events::new);
-        // A look that does not wait is not interrupted (epoll_wait(2), EINTR), and who turns the
-        // runtime from an outer loop relies on that.
+        // A call with a zero timeout is never interrupted (epoll_wait(2), EINTR), not by chaos either: an
+        // outer loop that turns the runtime relies on that.
         let waits = timeout != Some(Duration::ZERO);
         let waited = if waits && chaos.says(8) {
             events.clear();
@@ -120,7 +120,7 @@ impl Reactor {
             if token == Token::BELL {
                 continue;
             }
-            // Our own tasks are queued here and now, which is no foreign code (R5); other wakers wait.
+            // Our own tasks are queued at once, which runs no user code (R5); other wakers are collected.
             let to = |waker| woken.extend(executor.wake_ours(waker));
             match self.sources.apply(bits, token, to) {
                 Some((serial, ready)) => {
@@ -132,7 +132,7 @@ impl Reactor {
         }
         let full = events.is_full();
         self.events.set(Some(events));
-        // All of them, whatever one does and whatever else went wrong (R9).
+        // All of them, even if one panics or the wait has failed (R9).
         let foreigners = woken.len();
         foreign::wake_all(&mut woken);
         trim(&mut woken, foreigners);

@@ -1,15 +1,15 @@
-//! A registration: a descriptor and the name of its source, given when it first has to wait.
+//! A registration: a descriptor and the name of its source, given when an operation first has to wait.
 //!
 //! Interface: [`Registration::poll_io`] tries an operation and waits only if it would block;
-//! [`poll_ready`](Registration::poll_ready) waits for a report; [`read_now`](Registration::read_now) judges
-//! what a read proves; dropping the registration deregisters.
+//! [`poll_ready`](Registration::poll_ready) waits for a report; [`read_now`](Registration::read_now) reads
+//! once and judges what the result proves; dropping the registration deregisters.
 //!
-//! Invariant: a descriptor has one home, the runtime in which it first had to wait, and a
-//! registration is plain data, so it may be sent and shared. Elsewhere its operations are tried
-//! all the same; one that would have to wait there is an error that says so. It does not migrate:
-//! two halves on two runtimes would chase each other for ever.
+//! Invariant: a descriptor has one home, the runtime in which it first had to wait. A registration is
+//! plain data, so it may be sent and shared. Elsewhere its operations are tried all the same, but one
+//! that would have to wait there fails, with an error that says so. A registration does not migrate:
+//! the two halves of a stream, on two runtimes, would take it from each other for ever.
 //!
-//! Over 400 lines because what an operation may do here and what it proves are one matter (R4, R10).
+//! Over 400 lines because whether an operation may be tried and what it proves belong together (R4, R10).
 //!
 //! Read before: `reactor`, `decision`, `budget`, `errors`. Read next: `operation`.
 
@@ -34,11 +34,11 @@ use crate::runtime::sys;
 enum Answer {
     /// Be tried, in this runtime.
     Ready(Rc<Core>),
-    /// Be tried in this runtime, for nothing is known yet. If it has to wait, register first.
+    /// Be tried in this runtime, because nothing is known yet. If it has to wait, register first.
     Unregistered(Rc<Core>),
-    /// Nothing, as if it had been interrupted by a signal: chaos says so. Ask again.
+    /// Nothing: chaos says that a signal has interrupted it. Ask again.
     Interrupted,
-    /// Come back when it is woken.
+    /// Return `Pending`: its task will be woken.
     Wait,
     /// Be tried, but it cannot wait here.
     Elsewhere,
@@ -47,7 +47,7 @@ enum Answer {
 
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// Read once, from the owner that keeps it open.
+    /// Asked of its owner once, when this is made. The owner keeps it open.
     fd: RawFd,
     interest: Interest,
     /// See [`set_short_reads_prove`](Registration::set_short_reads_prove).
@@ -67,7 +67,8 @@ impl Registration {
 
     /// Tries `op`; while it would block, waits for `interest` and tries again. EINTR is retried.
     ///
-    /// `op` is foreign code, and is called with no borrow held, and with the runtime that tries it.
+    /// `op` is user code, and is called with no borrow held. Its argument is the runtime in which it could
+    /// wait, `None` if there is none.
     #[inline]
     pub(super) fn poll_io<R>(
         &self,
@@ -90,13 +91,13 @@ impl Registration {
                         return Poll::Ready(spend_on(Err(error)));
                     }
                 }
-                // It spends, or an operation that is interrupted for ever would never give way.
+                // This spends, too: else an operation that is always interrupted would never give way.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     core.executor.budget.spend()
                 }
                 outcome => {
-                    // Not before the try: an operation that polls another inside itself must find
-                    // what that will find, or take its refusal for an EAGAIN.
+                    // Spend after `op`: if it polls a nested operation, an exhausted budget there would
+                    // look like EAGAIN here.
                     core.executor.budget.spend();
                     return Poll::Ready(outcome);
                 }
@@ -107,8 +108,8 @@ impl Registration {
     /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
     fn would_block(&self, core: &Core, interest: Interest) -> io::Result<()> {
         match self.source.get() {
-            // Nothing can have become ready since the operation was tried (R4). If an operation inside
-            // this one has registered it in another runtime, the name finds nothing here (R6).
+            // Nothing can have become ready since `op` was tried (R4). If `op` itself has registered the
+            // descriptor with another runtime, the name finds nothing here (R6).
             Some(&name) => core.reactor.sources.clear(name, interest),
             None => {
                 let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
@@ -118,7 +119,7 @@ impl Registration {
         Ok(())
     }
 
-    /// Asks whether an operation may be tried. If not, its waker is stored or woken.
+    /// Decides whether an operation may be tried. If it has to wait, its waker is stored or woken.
     fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
         let current = context::current();
         let decision = decide(&Asked {
@@ -134,7 +135,7 @@ impl Registration {
         };
         match decision {
             Decision::Try => {
-                // The event that made it ready has taken the waiter, if there was one (R4).
+                // The event that made the source ready has taken the waiter, if there was one (R4).
                 *key = key.unset();
                 Answer::Ready(core)
             }
@@ -157,8 +158,8 @@ impl Registration {
         }
     }
 
-    /// Waits until `interest` is reported. A source that was never registered is registered and
-    /// waits for the kernel's first report, which the next turn brings.
+    /// Waits until `interest` is reported. A descriptor that is not registered yet is registered, and
+    /// this waits for the kernel's first report, which the next turn brings.
     pub(super) fn poll_ready(
         &self,
         cx: &Context<'_>,
@@ -187,8 +188,8 @@ impl Registration {
         }
     }
 
-    /// Tries `op` once, without waiting. `WouldBlock` without trying if the last report was
-    /// disproved and nothing has come since.
+    /// Tries `op` once, without waiting. Returns `WouldBlock` without trying if the last report was
+    /// disproved and no event has come since.
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,
@@ -199,9 +200,9 @@ impl Registration {
             return Err(errors::never_reported(interest, self.interest));
         }
         let core = context::current();
-        // Where this is not at home, the name finds nothing (R6).
+        // If this is registered with another runtime, the name finds nothing here (R6).
         if let (Some(core), Some(&name)) = (&core, self.source.get()) {
-            // Chaos: as if the event that reported it were still to come. Readiness is kept, so
+            // Chaos: as if the event that made it ready were still to come. Readiness is kept, so
             // the wait that follows ends at once.
             let is_ready = core.reactor.sources.is_ready(name, interest);
             if is_ready == Some(false) || is_ready == Some(true) && core.chaos.says(8) {
@@ -223,18 +224,19 @@ impl Registration {
     }
 
     /// How many of `len` bytes an operation should offer to the kernel: all, but under chaos sometimes
-    /// fewer, to make it short.
+    /// fewer, to make the operation short.
     #[inline]
     pub(crate) fn offer(&self, len: usize) -> usize {
         offer(context::current().as_deref(), len)
     }
 
-    /// From here on a short read proves that the descriptor is drained, or does not any more: the next
-    /// read then waits without the call that would return EAGAIN (R10).
+    /// Sets whether from here on a short read proves that the descriptor is drained. After one that does,
+    /// the next read waits without the system call that would return EAGAIN (R10).
     ///
-    /// It proves so for a TCP stream that nobody else reads (epoll(7), Q&A 9), until an event speaks of an
-    /// urgent byte, an end or an error. It does not for datagrams, terminals, or Unix sockets that carry
-    /// descriptors or credentials: there a task could wait for ever for what is there already.
+    /// On a TCP stream that no other code reads, a short read is such a proof (epoll(7), Q&A 9), until an
+    /// event reports an urgent byte, an end or an error. On datagram sockets, terminals, and Unix sockets
+    /// that carry descriptors or credentials it is none: a task could wait for ever for what is there
+    /// already.
     pub(crate) fn set_short_reads_prove(&self, prove: bool) {
         self.short_reads_prove.store(prove, Ordering::Relaxed);
     }
@@ -247,9 +249,9 @@ impl Registration {
     /// Reads once, by `op`, into room for `len` bytes; see [`read`](super::operation::read).
     ///
     /// A short read counts as EAGAIN where it [proves](Registration::set_short_reads_prove) that nothing is
-    /// left. And where it proves nothing, EAGAIN is not believed but asked about: where an urgent byte may
-    /// stand, a signal can make recv(2) say EAGAIN of bytes that are there, and believed it would strand them
-    /// (R10). A read of 0 bytes is the end, and the next read says so again.
+    /// left. Where it proves nothing, EAGAIN counts only if `holds_bytes` says that nothing is there: at an
+    /// urgent byte a signal can make recv(2) return EAGAIN although bytes are there, and a wait would strand
+    /// them (R10). A read of 0 bytes is the end, and clears nothing: the next read finds the end again.
     #[inline]
     pub(super) fn read_now(
         &self,
@@ -287,16 +289,16 @@ impl Registration {
             .unwrap_or(false)
     }
 
-    /// A read was short where that proves something.
+    /// Clears `READABLE`: a read was short where that proves something.
     #[inline]
     fn clear_drained(&self, core: Option<&Core>) {
-        // An urgent byte may have ended it, of which epoll speaks only if asked to.
+        // An urgent byte may have ended the read, and without this interest epoll does not report it.
         if self.interest.is_priority() {
             self.with_sources(core, Sources::clear_drained);
         }
     }
 
-    /// Asks the sources of `core`, where the name finds nothing if this is registered elsewhere (R6).
+    /// Asks the sources of `core`. If this is registered with another runtime, the name finds nothing (R6).
     #[inline]
     fn with_sources<R>(
         &self,
@@ -307,7 +309,7 @@ impl Registration {
         Some(ask(&core.reactor.sources, name))
     }
 
-    /// True if some event could end a wait for this. Errors are reported whatever was asked for.
+    /// True if some event could end a wait for `interest`. epoll reports errors whatever was registered for.
     #[inline]
     fn is_awaitable(&self, interest: Interest) -> bool {
         interest.is_error() || self.interest.intersects(interest)
@@ -320,13 +322,13 @@ impl Registration {
             .register(self.fd, self.interest, ready)
             .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
-            // Another thread's runtime was faster: it is at home there.
+            // Another thread has registered it with its runtime meanwhile, which is its home now.
             core.reactor.deregister(name, self.fd);
         }
         Ok(())
     }
 
-    /// Removes the waiter that owns `key`, if it is still there.
+    /// Removes the waiter with this `key`, if it is still there.
     pub(super) fn forget(&self, key: WaiterKey) {
         let Some(&name) = self.source.get() else {
             return;
@@ -334,19 +336,19 @@ impl Registration {
         context::order(name, Command::ForgetWaiter(name, key));
     }
 
-    /// Asks the runtime this is registered with, if it is current.
+    /// Asks the runtime with which this is registered, if that is the current one.
     #[inline]
     fn at_home<R>(&self, f: impl FnOnce(&Core, Name) -> R) -> Option<R> {
         let name = *self.source.get()?;
         context::with_home_of(name, |core| f(core, name))
     }
 
-    /// Where it cannot wait, an operation is tried all the same.
+    /// Tries an operation where it cannot wait. If it would block, that is an error.
     fn try_elsewhere<R>(
         &self,
         op: &mut impl FnMut(Option<&Core>) -> io::Result<R>,
     ) -> io::Result<R> {
-        // Not for ever: it has no way to let others run.
+        // EINTR is not retried for ever, because this cannot let other tasks run.
         const TRIES: usize = 128;
         let mut tries = 1;
         loop {
@@ -371,7 +373,7 @@ impl Registration {
     }
 }
 
-/// An operation, as [`decide`] asks about it.
+/// The facts of one operation, for [`decide`].
 struct Asked<'a> {
     registration: &'a Registration,
     current: Option<&'a Core>,
@@ -426,7 +428,7 @@ impl Drop for Registration {
         let Some(&name) = self.source.get() else {
             return;
         };
-        // The child shares the parent's epoll instance: a DEL here would deafen the parent.
+        // The child shares the parent's epoll instance: a DEL here would deregister the parent's source.
         if sys::is_forked_child() {
             return;
         }
@@ -443,8 +445,8 @@ pub(super) fn offer(core: Option<&Core>, len: usize) -> usize {
     core.map_or(len, |core| core.chaos.offer(len))
 }
 
-/// What a task gets where its descriptor cannot wait spends budget, too: a server that logs an error
-/// and goes on would starve all others, and so would reads of a busy socket that is at home elsewhere.
+/// Spends budget where a descriptor cannot wait, too. Else a server that logs an error and goes on would
+/// starve all other tasks, and so would reads of a busy socket that is registered with another runtime.
 #[cold]
 fn spend_on<R>(outcome: io::Result<R>) -> io::Result<R> {
     context::with_current(|core| core.executor.budget.spend());

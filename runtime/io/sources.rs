@@ -1,16 +1,17 @@
-//! The sources: what each registered descriptor is ready for, and who waits for it.
+//! The sources: what each registered descriptor is ready for, and its waiters.
 //!
 //! Interface: ask whether a source [is ready](Sources::is_ready), [`wait`](Sources::wait) for it,
-//! [`clear`](Sources::clear) what was seen to block; [`apply`](Sources::apply) tells it of an event.
+//! [`clear`](Sources::clear) what an operation disproved; [`apply`](Sources::apply) applies an event to it.
 //!
 //! Invariants:
-//! - R4. Readiness is set only by [`apply`](Sources::apply), and cleared only by an operation of ours that
-//!   saw EAGAIN, or that read less than it asked for where that proves the same (R10). The reactor applies
-//!   events while no task is being polled, so nothing can change readiness between a task's EAGAIN and its
-//!   `Pending`: there is no gap to lose an event in, and no tick to tell old events from new.
-//! - R6. An event is matched to its source by the serial in its token. A stale one finds nothing.
+//! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, and by
+//!   [`apply`](Sources::apply). It is cleared only after an operation saw EAGAIN, or read less than it asked
+//!   for where that proves the same (R10). The reactor applies events while no task is being polled, so
+//!   nothing sets readiness between a task's EAGAIN and its `Pending`: no event is lost there, and an
+//!   operation need not count events to tell old ones from new.
+//! - R6. An event is matched to its source by the serial in its token. A stale event finds no source.
 //!
-//! Nothing here knows of epoll, of the executor or of a runtime.
+//! Nothing here calls epoll, or knows of the executor or of a runtime.
 //!
 //! Read before: `slab`, `interest`, `waiters`. Read next: `reactor`.
 
@@ -29,14 +30,15 @@ pub(crate) struct Sources {
 
 /// A registered descriptor.
 struct Source {
-    // Set by `turn`, cleared by the operation that was refused (R4):
+    // Set by events, cleared by operations that saw EAGAIN (R4):
     ready: Ready,
-    /// An event said PRI, RDHUP, HUP or ERR since the last EAGAIN: a short read proves nothing.
+    /// Since the last EAGAIN an event had PRI, RDHUP, HUP or ERR, or bytes were left that no event announces:
+    /// a short read proves nothing.
     short_reads_unproved: bool,
-    /// Events so far, wrapping: a guard that is held across a turn tells by it that something
-    /// came since.
+    /// The number of events so far, wrapping: by it a guard that is held across a turn learns that an
+    /// event came since.
     events: u32,
-    // Put by tasks, taken by `turn`:
+    // Added by tasks, taken by `turn`:
     waiters: Waiters,
 }
 
@@ -83,7 +85,7 @@ impl Sources {
         }
     }
 
-    /// Makes a source that counts as `ready` until the first event, and returns its index.
+    /// Makes a source that counts as `ready` until operations disprove that, and returns its index.
     pub(crate) fn insert(&self, serial: u64, ready: Ready) -> u32 {
         let source = Source {
             ready,
@@ -94,7 +96,7 @@ impl Sources {
         self.sources.borrow_mut().insert(serial, source)
     }
 
-    /// Forgets a source that is not, or not any more, in the interest list.
+    /// Frees the slot of a source that is not, or no longer, in the interest list, and drops its waiters.
     pub(crate) fn free(&self, source: Name) {
         let removed = self
             .sources
@@ -111,8 +113,8 @@ impl Sources {
         self.sources.borrow_mut().trim();
     }
 
-    /// True if what `interest` stands for was reported, or never tried, and is not disproved.
-    /// `None`: the source has gone.
+    /// True if something of `interest` was reported, or was never tried, and no operation has disproved
+    /// it since. `None` if the source was freed.
     #[inline]
     pub(crate) fn is_ready(&self, name: Name, interest: Interest) -> Option<bool> {
         let sources = self.sources.borrow();
@@ -120,7 +122,7 @@ impl Sources {
         Some(source.ready.intersects(interest.mask()))
     }
 
-    /// Stores the waker, because nothing of `interest` is ready; false if the source has gone.
+    /// Stores the waker, because nothing of `interest` is ready; false if the source was freed.
     #[must_use]
     #[inline]
     pub(crate) fn wait(
@@ -132,8 +134,8 @@ impl Sources {
         serials: &Serials,
         progress: impl FnOnce() -> Progress,
     ) -> bool {
-        // The clone of a foreign waker is foreign code (R5). It cannot turn the reactor, so what is
-        // not ready is not ready after it either (R4), but the source may be gone.
+        // Cloning another executor's waker runs user code (R5). That cannot turn the reactor, so what
+        // was not ready is still not ready (R4), but it may have freed the source.
         let waker = cx.waker().clone();
         if *key == WaiterKey::UNSET {
             *key = WaiterKey(serials.next());
@@ -152,7 +154,7 @@ impl Sources {
         true
     }
 
-    /// What of `interest` is ready, and as of which event.
+    /// What of `interest` is ready, and after how many events.
     pub(crate) fn observe(&self, name: Name, interest: Interest) -> Option<Observed> {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial)?;
@@ -162,7 +164,7 @@ impl Sources {
         })
     }
 
-    /// Removes the waiter with this key, which waits no longer.
+    /// Removes the waiter with this key: its operation waits no longer.
     #[inline]
     pub(crate) fn forget(&self, name: Name, key: WaiterKey) {
         let waker = {
@@ -173,15 +175,15 @@ impl Sources {
         foreign::discard_any(waker);
     }
 
-    /// An operation saw EAGAIN: what `interest` stands for is over until the next event, "closed"
-    /// included, for a latched HUP would make every later wait end at once.
+    /// Clears `interest` after an operation saw EAGAIN: the source is not ready for it until the next event.
+    /// "Closed" is cleared, too, because a HUP that stayed set would end every later wait at once.
     #[inline]
     pub(crate) fn clear(&self, name: Name, interest: Interest) {
         self.with_source(name, |source| source.clear(interest.mask()));
     }
 
-    /// As [`clear`](Sources::clear), for an observation that may be old: if an event has come
-    /// since, it may be the very thing that was missing, and nothing is cleared.
+    /// As [`clear`](Sources::clear), for an observation that may be old: if an event has come since,
+    /// nothing is cleared, because that event may have brought what the operation lacked.
     pub(crate) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
         self.with_source(name, |source| {
             if source.events == observed.events {
@@ -190,7 +192,7 @@ impl Sources {
         });
     }
 
-    /// A read was short: the socket is drained, unless an event gave reason to doubt it (R10).
+    /// Clears `READABLE` after a short read, unless short reads are unproved (R10).
     #[inline]
     pub(crate) fn clear_drained(&self, name: Name) {
         self.with_source(name, |source| {
@@ -206,8 +208,8 @@ impl Sources {
         self.with_source(name, |source| source.short_reads_unproved = true);
     }
 
-    /// True if an event, or [`unprove_short_reads`](Sources::unprove_short_reads), gave reason to doubt
-    /// since the last EAGAIN.
+    /// True if since the last EAGAIN an event, or [`unprove_short_reads`](Sources::unprove_short_reads), has
+    /// said that a short read proves nothing.
     pub(crate) fn short_reads_are_unproved(&self, name: Name) -> bool {
         let sources = self.sources.borrow();
         let source = sources.get(name.index(), name.serial);
@@ -221,9 +223,10 @@ impl Sources {
         }
     }
 
-    /// One event: its source is ready now. Gives the wakers of all that waited for that to `to`, which runs
-    /// under a borrow, and so runs nothing foreign (R5). Returns what is ready, and the serial of the source;
-    /// `None` if it has gone: a duplicate that outlived it, or a source that a subscriber just dropped (R6).
+    /// Applies one event: its source is ready now. Hands the wakers that waited for that to `to`,
+    /// which runs under a borrow and must run no user code (R5). Returns the serial of the source, and what
+    /// is ready. `None` if the source was freed: a duplicate of its descriptor is still in the interest list,
+    /// or a tracing subscriber has just dropped it (R6).
     #[inline]
     pub(crate) fn apply(
         &self,
@@ -244,7 +247,7 @@ impl Sources {
         Some((serial, ready))
     }
 
-    /// Forgets all sources and takes everyone's wakers, at the end of the runtime.
+    /// Frees all sources and takes the wakers of all waiters, at the end of the runtime.
     pub(crate) fn drain_all(&self, wakers: &mut Vec<Waker>) {
         let sources = mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
         for mut source in sources.into_values() {
@@ -252,7 +255,7 @@ impl Sources {
         }
     }
 
-    /// Registered sources.
+    /// The number of registered sources.
     pub(crate) fn len(&self) -> usize {
         self.sources.borrow().len()
     }
@@ -266,8 +269,9 @@ impl Sources {
     }
 }
 
-/// Events after which a short read does not prove that the socket is drained: an urgent byte ends
-/// a read early (tcp(7)), and behind data already there a FIN, a reset or an error brings no edge.
+/// Events after which a short read does not prove that the socket is drained. An urgent byte ends a read
+/// early (tcp(7)); and a FIN, a reset or an error may stand behind the data, and no further event will
+/// report it.
 const UNPROVING: u32 = (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 impl Source {

@@ -1,21 +1,23 @@
-//! Who waits for a source: any number of tasks, in either direction.
+//! The waiters of a source: any number of them, in either direction.
 //!
 //! Interface: [`Waiters::add`] stores a waiter, [`drain_ready`](Waiters::drain_ready) hands out the wakers of
-//! those an event concerns, [`forget`](Waiters::forget) removes one that gave up.
+//! those that an event concerns, [`forget`](Waiters::forget) removes one that waits no longer.
 //!
-//! There are two kinds. A future *owns* its waiter, under a key, and removes it when it is
-//! dropped. A `poll_*` method has nobody to remove it: it may be called by one task today and by
-//! another tomorrow, and the first may be gone or may be still waiting. So polled waiters are kept
-//! side by side, one a waker, and when they become a crowd all are woken and forgotten: who still
-//! waits comes back. A crowd is twice as many as came back from the last one, and at least
-//! [`LEAST_LIMIT`]. Who came back is counted when all have had their turn: judged any sooner, tasks that
-//! all wait would drive each other out for ever.
+//! There are two kinds. A future *owns* its waiter, under a key, and removes it when it is dropped. A
+//! *polled* waiter, which a `poll_*` method stored, has no owner to remove it: one task may call the method
+//! now and another task later, and the first may have ended or may be still waiting. So polled waiters are
+//! kept side by side, one for each waker and interest. When they have reached a limit and another comes, all
+//! are *flushed*: woken and removed. A task that still waits then registers again.
 //!
-//! Invariant (R5): a waker goes in and out by value; no foreign one is cloned, woken or dropped here.
-//! What wakers are given to runs under the caller's borrow, and so runs nothing foreign either.
+//! The limit is [`LEAST_LIMIT`] at first, and is set anew by each flush: max([`LEAST_LIMIT`], 2 × the wakers
+//! that have registered again since the flush before). The next flush comes only after every task that the
+//! last one woke was polled: otherwise tasks that all still wait would flush each other endlessly.
 //!
-//! A waiter is found in O(log n), and an event walks over all there are: a hundred thousand tasks may
-//! wait on one descriptor, for the word to shut down, say.
+//! Invariant (R5): a waker goes in and out by value; none is cloned, woken or dropped under the caller's
+//! borrow. The function that wakers are given to runs under that borrow, and must run no user code either.
+//!
+//! A waiter is found in O(log n), and an event walks over all of them: a hundred thousand tasks may wait
+//! for one descriptor, say one that announces a shutdown.
 //! Read before: `interest`. Read next: `sources`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ use super::interest::{Interest, Ready};
 use crate::runtime::foreign;
 use crate::runtime::name::slab::WaiterKey;
 
-/// The fewest polled waiters that are too many.
+/// The least limit of polled waiters.
 const LEAST_LIMIT: usize = 8;
 
 pub(crate) struct Waiter {
@@ -36,7 +38,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// True if waking either wakes the same task, for the same thing.
+    /// True if both wake the same task, and wait for the same interest.
     fn is_like(&self, other: &Waiter) -> bool {
         self.interest == other.interest && self.waker.will_wake(&other.waker)
     }
@@ -46,18 +48,18 @@ impl Waiter {
     }
 }
 
-/// Whom a new waiter displaced; the caller lets go of the borrow and then of them (R5).
+/// What a new waiter displaced. The caller lets go of the borrow, and then settles this (R5).
 #[must_use]
 pub(crate) enum Displaced {
     Nobody,
-    /// The waiter of the same key, whose task moved on: to be dropped.
+    /// The waker of the waiter that the new one replaced: to be dropped.
     Waker(Waker),
-    /// To be woken: who still waits comes back.
+    /// The wakers of a flush, to be woken: a task that still waits registers again.
     Flushed(Vec<Waker>),
 }
 
 impl Displaced {
-    /// Does what is to be done about them. It is foreign code: nothing may be borrowed.
+    /// Drops or wakes the wakers. That runs user code, so the caller holds no borrow (R5).
     #[inline]
     pub(super) fn settle(self) {
         match self {
@@ -68,7 +70,7 @@ impl Displaced {
     }
 }
 
-/// How far the executor has come, and the serial of a waiter that comes now.
+/// How many polls the executor has made, and the serial for a polled waiter that is added now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     pub(super) polls: u64,
@@ -89,7 +91,7 @@ impl Progress {
     }
 }
 
-/// One waiter is the rule and lies in place; more are the exception and lie in a box.
+/// Most sources have one waiter at a time: it is stored in place, all others in a box.
 pub(crate) struct Waiters {
     first: Option<Waiter>,
     more: Option<Box<More>>,
@@ -97,22 +99,22 @@ pub(crate) struct Waiters {
 
 #[derive(Default)]
 struct More {
-    /// Those after the first, by serial: that of its key if a future owns it. Serials rise, so their
-    /// order is the order of arrival.
+    /// The waiters after the first, by serial; if a future owns the waiter, its key is the serial. Serials
+    /// rise, so their order is the order of arrival.
     waiters: BTreeMap<u64, Waiter>,
-    /// The serials of those among them that were polled, by what tells them apart.
+    /// The serials of the polled waiters among them, by waker and interest.
     polled: BTreeMap<(Identity, u8), u64>,
     flushes: Flushes,
 }
 
-/// What is known of polled waiters that were too many.
+/// The last flush, and when there will be another.
 struct Flushes {
-    /// How many are too many.
+    /// If there are this many polled waiters, the next one that is added flushes them.
     limit: usize,
-    /// The wakers of the last crowd, by their identity, that have not come back yet.
+    /// The wakers of the last flush, by their identity, that have not registered again yet.
     flushed: BTreeSet<Identity>,
     returned: usize,
-    /// When there have been more polls than this, all who still wait have returned.
+    /// When there have been more polls than this, all tasks that still wait have registered again.
     judged_after: u64,
 }
 
@@ -143,8 +145,8 @@ impl Waiters {
         }
     }
 
-    /// Adds a waiter and says whom that displaced: one of the same key, or a flushes. One that waits
-    /// already, under the same key and for the same thing, displaces itself.
+    /// Adds a waiter and returns what that displaced: the waker of the same waiter, if it was there already,
+    /// or the wakers of a flush.
     #[inline]
     pub(crate) fn add(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
         if self.first.is_none() && self.more.is_none() {
@@ -168,7 +170,7 @@ impl Waiters {
         if self.first.is_none() && more.waiters.is_empty() {
             self.first = Some(waiter);
         } else {
-            // Behind those who have waited longer, even if the first place is free.
+            // Behind those that have waited longer, even if `first` is free.
             if waiter.is_polled() {
                 more.polled.insert(polled_key(&waiter), serial);
             }
@@ -177,8 +179,8 @@ impl Waiters {
         displaced
     }
 
-    /// The waiter of the same key; of those that were polled, the one of the same task that waits for
-    /// the same thing.
+    /// The waiter of the same key; for a polled one, the polled waiter with the same waker and the same
+    /// interest.
     fn find(&mut self, waiter: &Waiter) -> Option<&mut Waiter> {
         let is_it = |first: &&mut Waiter| {
             first.key == waiter.key && (!waiter.is_polled() || first.is_like(waiter))
@@ -206,8 +208,8 @@ impl Waiters {
         self.drain_if(|_| true, to);
     }
 
-    /// Removes the waiter that owns this key and returns its waker, to be dropped outside the
-    /// borrow.
+    /// Removes the waiter with this key, which a future owns, and returns its waker, to be dropped outside
+    /// the borrow.
     #[inline]
     pub(crate) fn forget(&mut self, key: WaiterKey) -> Option<Waker> {
         debug_assert!(
@@ -236,7 +238,7 @@ impl Waiters {
         }
     }
 
-    /// Before `newcomer`, a polled waiter, is added: if there are too many already, takes them all.
+    /// Before `newcomer`, a polled waiter, is added: takes out all polled waiters, if the limit is reached.
     fn flush(&mut self, newcomer: &Waiter, progress: Progress) -> Displaced {
         let Some(more) = &mut self.more else {
             return Displaced::Nobody;

@@ -1,10 +1,11 @@
-//! Chunks: the slots of a slab beyond the first, in pieces that come and go.
+//! Chunks: the slots of a slab beyond the first [`NEAR`], in pieces that are allocated and freed one by one.
 //!
 //! Interface: [`Chunks::insert`] takes a vacant slot, [`vacate`](Chunks::vacate) gives one back,
-//! [`trim`](Chunks::trim) frees the chunks in which nobody lives.
-//! Invariant: a chunk is in `open` exactly while it is there and has a vacant slot, and each place of the
-//! directory without a chunk is in `holes`, once. So whatever survives a burst holds its own chunk, and
-//! half a byte for each slot below it, in the directory and in what is as long: no other memory.
+//! [`trim`](Chunks::trim) frees the vacant chunks: those in which all slots are vacant.
+//! Invariant: a chunk is in `open` exactly while it exists and has a vacant slot, and each position of the
+//! directory without a chunk is in `holes`, once. So a task that survives a burst keeps its own chunk
+//! allocated, and half a byte for each slot below its own (in the directory, in `holes` and in the bits of
+//! the inbox), and no other memory.
 //!
 //! ```text
 //!   directory   [ ■ ][ ■ ][   ][ ■ ][   ]       open: 1, 3    holes: 2, 4
@@ -12,15 +13,15 @@
 //!               full  some     some
 //! ```
 //!
-//! Slots are taken from one chunk until it is full, and then from the one that has been open longest, so
-//! the living gather, and the other chunks become vacant.
+//! Slots are taken from one chunk until it is full, and then from the one that has been open longest. So
+//! values gather in few chunks, and the others become vacant.
 //!
 //! Read before: `slab`, whose slots these are.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Room for one value, stamped with the serial of the one that lives here.
+/// Room for one value, stamped with the serial of the value that is in it.
 pub(super) struct Slot<T> {
     /// 0 while the slot is vacant.
     pub(super) serial: u64,
@@ -30,17 +31,18 @@ pub(super) struct Slot<T> {
 /// Slots of a slab that lie in a vector, before those of its chunks.
 pub(super) const NEAR: usize = 1024;
 
-/// Slots of a chunk. A slot of a task, the largest thing in a slab, takes 96 bytes, so a chunk is 3 KiB.
+/// Slots of a chunk. A slot of a task or a source, the largest values in a slab, takes 56 bytes, so a chunk
+/// takes 1.8 KiB.
 const SLOTS: usize = 32;
 
 pub(super) struct Chunks<T> {
     directory: Vec<Option<Box<Chunk<T>>>>,
-    /// Chunks with a vacant slot; the last is the one that is being filled.
+    /// Chunks with a vacant slot; the last of them is being filled.
     open: VecDeque<u32>,
-    /// Places of the directory without a chunk, the lowest first out. Those that the directory has lost
-    /// since are there, too, behind all others.
+    /// Positions of the directory without a chunk; the lowest comes out first. Positions that are beyond the
+    /// directory's end by now may be in it, too, and come out last.
     holes: BinaryHeap<Reverse<u32>>,
-    /// Chunks that are there, and those of them in which nobody lives.
+    /// The number of chunks; in `vacant`, the number of vacant ones.
     present: usize,
     vacant: usize,
     len: usize,
@@ -66,7 +68,7 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Puts `slot` into a vacant place and returns its index.
+    /// Stores `slot` in a vacant slot and returns the index.
     pub(super) fn insert(&mut self, slot: Slot<T>) -> usize {
         let at = self.open.back().copied().unwrap_or_else(|| self.add());
         let chunk = self.directory[at as usize]
@@ -85,7 +87,7 @@ impl<T> Chunks<T> {
         at as usize * SLOTS + bit as usize
     }
 
-    /// Makes a chunk, in the lowest place there is for one.
+    /// Makes a chunk, at the lowest position without one.
     fn add(&mut self) -> u32 {
         let vacant = |_| Slot {
             serial: 0,
@@ -102,7 +104,7 @@ impl<T> Chunks<T> {
                 at
             }
             _ => {
-                // What is left there, the directory has lost.
+                // All positions that are left in `holes` are beyond the directory's end.
                 self.holes.clear();
                 self.directory.push(Some(chunk));
                 end as u32
@@ -126,7 +128,7 @@ impl<T> Chunks<T> {
         Some(&mut chunk.slots[index % SLOTS])
     }
 
-    /// Empties a slot in which somebody lives.
+    /// Empties an occupied slot.
     pub(super) fn vacate(&mut self, index: usize) {
         let at = index / SLOTS;
         let Some(chunk) = &mut self.directory[at] else {
@@ -146,7 +148,7 @@ impl<T> Chunks<T> {
         self.len -= 1;
     }
 
-    /// Every slot of every chunk that is there, in order.
+    /// Every slot of every chunk, with its index, in the order of the indices.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Slot<T>)> {
         let chunks = self.directory.iter().enumerate();
         chunks
@@ -176,9 +178,9 @@ impl<T> Chunks<T> {
         self.present * SLOTS
     }
 
-    /// Frees the chunks in which nobody lives, if most are such and they are more than a few: as many
-    /// slots as the vector has, which the next batch need not take again. A few that keep the directory
-    /// long are freed as well.
+    /// Frees all vacant chunks, if they are more than half of all chunks and have more slots than the vector.
+    /// Fewer are kept, so that the next batch need not allocate them again, unless the last chunk is vacant
+    /// and most positions of the directory have no chunk.
     #[inline]
     pub(super) fn trim(&mut self) {
         const FEW: usize = NEAR / SLOTS;
@@ -197,8 +199,9 @@ impl<T> Chunks<T> {
         last.is_some_and(|last| last.vacant == u32::MAX)
     }
 
-    /// A chunk is freed once for each time it was made, and there are at most as many others as are freed,
-    /// or few, so this costs nothing that was not paid for.
+    /// Walks over the open chunks. If most chunks are vacant, this frees at least half of those it walks
+    /// over, and a chunk is freed once for each time it was made: amortised O(1). If only the directory is
+    /// long, the open chunks are less than a quarter of its length.
     #[cold]
     fn free_vacant(&mut self) {
         let Chunks {

@@ -1,31 +1,32 @@
 //! Places: where a runtime can be reached from elsewhere, and its inbox.
 //!
-//! Interface: elsewhere calls [`wake`], [`post`] and [`deregister`] by place; the runtime itself
-//! opens and closes its [`Place`], [collects](Place::collect) its mail, and says when it
-//! [sleeps](Place::fall_asleep).
+//! Interface: code elsewhere calls [`wake`], [`post`] and [`deregister`], with a place or a name; the
+//! runtime itself opens and closes its [`Place`], [collects](Place::collect) its messages, and says
+//! when it [sleeps](Place::fall_asleep).
 //!
-//! A place is immortal, a runtime is its tenant for a while. Whoever holds a name of a tenant who
-//! left finds the place empty, or let to someone born later, and knows: that runtime has ended.
+//! A place is never freed. A runtime has a place for as long as it exists; then another runtime may
+//! get the place. A name is stale if its place is empty, or if its serial is below the `born` of the
+//! runtime that has the place now: then the runtime that gave the name has ended.
 //!
-//! Invariant (R8): "asleep" is the resting state. Before its runtime waits, it publishes that it is
-//! asleep and looks at the inbox *under one lock*; a wake from elsewhere that finds it asleep rings.
-//! So between "there is no mail" and epoll_wait(2) no gap is left: mail that came before the lock
-//! is seen, and mail that comes after it rings. When it stops running it publishes the same, and
-//! `Runtime::next_deadline` turns.
+//! Invariant (R8): a runtime is asleep by default. Before it waits, it looks into the inbox and
+//! publishes that it is asleep *under one lock*; a sender that finds it asleep writes the eventfd. So
+//! there is no gap between "the inbox is empty" and epoll_wait(2): a message that came before the lock
+//! is seen, and the sender of one that comes after it writes the eventfd. When the runtime stops
+//! running it publishes the same, and `Runtime::next_deadline` looks into the inbox.
 //!
 //! ```text
 //!   home                                  elsewhere
-//!   lock; asleep = true; mail? no; unlock
-//!                                         lock; put mail; asleep? yes: clear it; unlock
+//!   lock; empty? yes: asleep = true; unlock
+//!                                         lock; put a message; asleep? yes: clear it; unlock
 //!   epoll_wait ◀───────────────────────── write the eventfd
 //!   lock; asleep = false; unlock
 //!   collect
 //! ```
 //!
-//! Nothing that foreign code could own is dropped under the lock (R5). A poisoned lock is used all
-//! the same: no code that may panic runs under it.
+//! No user code runs under the lock, and no value of the user's is dropped under it (R5). A poisoned
+//! lock is used all the same: no code that may panic runs under it.
 //!
-//! Over 400 lines because the protocol is best read whole, with the table that it starts from.
+//! Over 400 lines because the protocol is best read whole, with the table of the places.
 //!
 //! Read before: `slab`, `waker`. Read next: `bell`, which ends the wait; `handle`, for users.
 
@@ -43,7 +44,7 @@ use crate::runtime::sys::{self, Epoll};
 pub(crate) use primitives::{Arc, Bell};
 use primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 
-/// The primitives of the protocol, which the models swap for loom's to try every interleaving.
+/// The primitives of the protocol. The models use loom's instead, to try every interleaving.
 mod primitives {
     #[cfg(all(test, reveille_loom))]
     pub(crate) use crate::unit::loom_bell::Bell;
@@ -60,7 +61,7 @@ mod primitives {
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
 }
 
-/// What others may ask of a runtime from elsewhere, besides waking one of its tasks.
+/// What code elsewhere may ask of a runtime, besides waking one of its tasks.
 pub(crate) enum Command {
     /// Adopt this future as a task.
     Spawn(
@@ -69,63 +70,65 @@ pub(crate) enum Command {
     ),
     /// Mark the task aborted.
     Abort(Name),
-    /// Nobody waits for the task's output any more.
+    /// The task's handle was dropped: nothing will take its output.
     Detach(Name),
     /// The source has been deregistered: free its slot.
     FreeSource(Name),
-    /// The waiter with this key no longer waits for the source.
+    /// The operation with this key no longer waits for the source: remove its waiter.
     ForgetWaiter(Name, WaiterKey),
-    /// Nobody waits for the timer any more.
+    /// Nothing waits for the timer any more: disarm it.
     CancelTimer(Name),
-    /// The timer's deadline is another: its task must look, now.
+    /// The timer's `Sleep` has a new deadline: wake its task now, so that it arms a new timer.
     FireTimer(Name),
 }
 
-/// A runtime's entry in the table: empty, or open to its tenant.
+/// A runtime's entry in the table: empty, or open for the runtime that has it.
 pub(crate) struct Place {
-    /// Written under the lock; read without it by the tenant only, as a hint that the lock is
-    /// worth taking. One that reads a little late is caught by [`fall_asleep`](Place::fall_asleep).
+    /// True if there may be messages. Written under the lock; read without it, by the runtime only, to
+    /// spare taking the lock. If the runtime reads an old `false`, no harm is done: before it waits,
+    /// [`fall_asleep`](Place::fall_asleep) looks into the inbox itself.
     messages: AtomicBool,
     open: Mutex<Option<Open>>,
 }
 
-/// What a tenant shows to the outside.
+/// What code elsewhere can reach of a runtime.
 pub(crate) struct Open {
-    /// The first serial of this tenant: who asks by a smaller one means a tenant before.
+    /// The first serial of this runtime: a name with a smaller one is of an earlier runtime of the place.
     born: u64,
     asleep: bool,
-    /// The tenant is about to leave, and adopts no more tasks of other threads: they might come faster
-    /// than it can drop them.
+    /// The runtime is about to end, and adopts no more tasks of other threads: they might come faster than
+    /// it can drop them.
     leaving: bool,
-    /// Rung after the lock is released, hence shared: the tenant may be gone by then.
+    /// The eventfd. Shared, because it is written after the lock is released: by then the runtime may
+    /// have ended.
     bell: Arc<Bell>,
     epoll: std::sync::Arc<Epoll>,
     counters: std::sync::Arc<Counters>,
-    /// The tasks to wake, one bit a slot, and the slots whose bit is set in the order they were:
-    /// a task woken a million times is in the list once, and nothing is allocated.
+    /// The tasks to wake, one bit for each slot. `listed` has the slots with a set bit, in the order of the
+    /// wakes. So a task that is woken a million times is listed once, and a wake allocates nothing.
     woken: Vec<u64>,
-    /// It has room for the tasks that live. Stale wakes may set more bits than that: then some are not
-    /// listed, and all of them are turned through.
+    /// It has room for all tasks. Stale wakes may set more bits than that: then `unlisted` is set, and the
+    /// runtime goes through all bits.
     listed: Vec<u32>,
     unlisted: bool,
-    /// Nothing bounds them: whoever spawns from another thread faster than this one runs should wait now
-    /// and then.
+    /// Their number has no bound: a thread that spawns tasks faster than the runtime runs them should wait
+    /// now and then.
     commands: Vec<Command>,
 }
 
-/// For how many an inbox has room.
+/// How much an inbox has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Slots that tasks may live in: a wake beyond them is a stale one, and is dropped.
+    /// Slots that may hold a task: a wake for a slot beyond them is stale, and is dropped.
     pub(crate) slots: usize,
-    /// Tasks that live.
+    /// Tasks that may exist at a time.
     pub(crate) tasks: usize,
 }
 
-/// What the home thread collected from its inbox.
+/// What a runtime collected from its inbox.
 #[derive(Default)]
 pub(crate) struct Messages {
-    /// Slots whose task, whoever that is now, must be woken.
+    /// Slots whose present task must be woken.
     pub(crate) wakes: Vec<u32>,
     pub(crate) commands: Vec<Command>,
 }
@@ -134,7 +137,7 @@ pub(crate) struct Messages {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FellAsleep {
-    /// Whoever brings mail from now on rings.
+    /// The sender of the next message writes the eventfd.
     Yes,
     /// No: look at the inbox first.
     InboxNotEmpty,
@@ -148,7 +151,7 @@ impl Place {
         }
     }
 
-    /// A tenant moves in, asleep.
+    /// Opens the place for a runtime, which is asleep.
     pub(crate) fn open(&self, open: Open) {
         self.messages.store(false, Ordering::Relaxed);
         if let Some(mut guard) = self.lock() {
@@ -156,18 +159,18 @@ impl Place {
         }
     }
 
-    /// The tenant is about to leave.
+    /// The runtime is about to end: from here on it adopts no task of another thread.
     pub(crate) fn leave(&self) {
         self.with_open(|open| open.leaving = true);
     }
 
-    /// True if the tenant under whom `serial` was given would adopt a task.
+    /// True if the runtime that gave `serial` is there, and would adopt a task.
     fn adopts(&self, serial: u64) -> bool {
         self.with_open(|open| open.born <= serial && !open.leaving)
             .unwrap_or(false)
     }
 
-    /// The tenant leaves. What is left in its inbox is returned, to be dropped without the lock.
+    /// Empties the place, and returns what is left in the inbox, to be dropped without the lock.
     pub(crate) fn close(&self) -> Option<Open> {
         self.lock()?.take()
     }
@@ -193,8 +196,8 @@ impl Place {
         });
     }
 
-    /// Publishes that the tenant is about to wait, unless it has messages. One lock for both: turned
-    /// at before it is published, mail could slip in between (R8).
+    /// Publishes that the runtime is about to wait, unless it has messages. Both under one lock: otherwise
+    /// a message could come after the look into the inbox and before "asleep" (R8).
     pub(crate) fn fall_asleep(&self) -> FellAsleep {
         let asleep = self.with_open(|open| {
             open.asleep = open.listed.is_empty() && !open.unlisted && open.commands.is_empty();
@@ -207,24 +210,26 @@ impl Place {
         }
     }
 
-    /// Publishes that the tenant has stopped running, mail or no messages: the next one rings.
+    /// Publishes that the runtime has stopped running, whether it has messages or not: the sender of the
+    /// next one writes the eventfd.
     pub(crate) fn rest(&self) {
         self.with_open(|open| open.asleep = true);
     }
 
-    /// Has a tenant that sleeps look: a task was queued behind its back, on its own thread.
+    /// Writes the eventfd if the runtime is asleep: a task was queued on its own thread while it did not run.
     pub(crate) fn rouse(&self) {
         if let Some(guard) = self.lock() {
             ring_if_asleep(guard);
         }
     }
 
-    /// The tenant is awake: it will look at its inbox before it waits, so nobody need ring.
+    /// Publishes that the runtime is awake: it will look into its inbox before it waits, so no sender need
+    /// write the eventfd.
     pub(crate) fn awake(&self) {
         self.with_open(|open| open.asleep = false);
     }
 
-    /// Makes room for wakes, so that those who bring them need not allocate.
+    /// Makes room for wakes, so that a wake need not allocate.
     pub(crate) fn resize(&self, room: Room) {
         self.with_open(|open| {
             let slots = room.slots.next_multiple_of(64);
@@ -240,7 +245,7 @@ impl Place {
         });
     }
 
-    /// Wakes whoever lives in the slot `index` of the tenant.
+    /// Wakes the task that is in the slot `index` now.
     pub(crate) fn wake(&self, index: u32) {
         let Some(mut guard) = self.lock() else { return };
         let Some(open) = guard.as_mut() else { return };
@@ -259,7 +264,7 @@ impl Place {
         self.delivered(guard);
     }
 
-    /// Hands `command` to the tenant under whom `serial` was given, or back if that one has left.
+    /// Hands `command` to the runtime that gave `serial`, or back to the caller if that runtime has ended.
     pub(crate) fn post(&self, serial: u64, command: Command) -> Result<(), Command> {
         let Some(mut guard) = self.lock() else {
             return Err(command);
@@ -272,9 +277,9 @@ impl Place {
         Ok(())
     }
 
-    /// Takes `fd` out of the tenant's interest list and has the slot of `source` freed, if the
-    /// tenant who gave the name is still here. Under the lock, for once the tenant is gone its
-    /// epoll instance is, and the number may be another's.
+    /// Takes `fd` out of the runtime's interest list and has the slot of `source` freed, if the runtime
+    /// that gave the name still has the place. The lock keeps the epoll instance open meanwhile: once the
+    /// runtime has ended, the number of the instance may be another descriptor's.
     pub(crate) fn deregister(&self, source: Name, fd: RawFd) {
         let Some(mut guard) = self.lock() else { return };
         match guard.as_mut() {
@@ -288,14 +293,15 @@ impl Place {
         self.delivered(guard);
     }
 
-    /// The counters of the tenant under whom `serial` was given.
+    /// The counters of the runtime that gave `serial`.
     fn counters(&self, serial: u64) -> Option<std::sync::Arc<Counters>> {
         let counters =
             |open: &mut Open| (open.born <= serial).then(|| std::sync::Arc::clone(&open.counters));
         self.with_open(counters).flatten()
     }
 
-    /// Messages has been put under this lock: raises the flag, and rings if the tenant is asleep.
+    /// After a message was put under this lock: sets `messages`, and writes the eventfd if the runtime is
+    /// asleep.
     fn delivered(&self, guard: MutexGuard<'_, Option<Open>>) {
         self.messages.store(true, Ordering::Relaxed);
         ring_if_asleep(guard);
@@ -306,7 +312,7 @@ impl Place {
     }
 
     /// The lock; `None` in a forked child, where a thread that does not exist may hold it, and
-    /// where the bell and the epoll instance behind it are the parent's.
+    /// where the eventfd and the epoll instance behind it are the parent's.
     fn lock(&self) -> Option<MutexGuard<'_, Option<Open>>> {
         if sys::is_forked_child() {
             return None;
@@ -325,11 +331,11 @@ fn collect_bits(woken: &mut [u64], wakes: &mut Vec<u32>) {
     }
 }
 
-/// Lets go of the lock, and rings if the tenant is asleep.
+/// Releases the lock, and writes the eventfd if the runtime is asleep.
 fn ring_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
     let bell = match guard.as_mut() {
         Some(open) if open.asleep => {
-            // The first to come rings for all: the tenant looks before it sleeps again.
+            // One write serves all messages: the runtime looks into its inbox before it sleeps again.
             open.asleep = false;
             Some(Arc::clone(&open.bell))
         }
@@ -342,12 +348,12 @@ fn ring_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
 }
 
 impl Open {
-    /// The commands that nobody will obey.
+    /// The commands that will not be obeyed.
     pub(crate) fn into_commands(self) -> Vec<Command> {
         self.commands
     }
 
-    /// A tenant who is asleep, has no mail yet, and gives no name with a serial below `born`.
+    /// A runtime that is asleep, has no messages yet, and gives no name with a serial below `born`.
     pub(crate) fn new(
         born: u64,
         bell: Arc<Bell>,
@@ -374,20 +380,20 @@ impl Open {
 /// The table: chunk `k` holds `2^k` places, made when the first of them is needed and never freed.
 static PLACES: [OnceLock<Box<[Place]>>; 16] = [const { OnceLock::new() }; 16];
 
-/// Which places have no tenant. Only a runtime's birth and end touch it.
+/// Which places no runtime has. Touched only when a runtime is made and when it ends.
 static FREE: StdMutex<FreePlaces> = StdMutex::new(FreePlaces {
     left: VecDeque::new(),
     made: 0,
 });
 
 struct FreePlaces {
-    /// In the order they were left, so that a place rests as long as possible.
+    /// In the order they were given back, so that each stays unused for as long as possible.
     left: VecDeque<u16>,
-    /// Places below this were let at least once.
+    /// Places below this were taken at least once.
     made: u16,
 }
 
-/// The place with this number, if any runtime ever had it.
+/// The place with this number, if its chunk was made.
 pub(crate) fn at(place: u16) -> Option<&'static Place> {
     let (chunk, offset) = position(place)?;
     PLACES[chunk].get()?.get(offset)
@@ -396,7 +402,7 @@ pub(crate) fn at(place: u16) -> Option<&'static Place> {
 /// Takes a free place.
 ///
 /// # Errors
-/// When 65,534 runtimes live at once.
+/// When 65,534 runtimes exist already.
 pub(crate) fn allocate() -> io::Result<(u16, &'static Place)> {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = match free.left.pop_front() {
@@ -434,8 +440,8 @@ pub(crate) fn wake(place: u16, index: u32) {
     }
 }
 
-/// Posts a command to the runtime in which `name` was given; gives it back, to be dropped, if that
-/// runtime has ended.
+/// Posts a command to the runtime in which `name` was given. If that runtime has ended, the command is
+/// given back, to be dropped.
 pub(crate) fn post(name: Name, command: Command) -> Result<(), Command> {
     match at(name.place()) {
         Some(place) => place.post(name.serial, command),
@@ -450,7 +456,7 @@ pub(crate) fn deregister(source: Name, fd: RawFd) {
     }
 }
 
-/// True if the runtime in which `name` was given still lives.
+/// True if the runtime in which `name` was given has not ended.
 pub(crate) fn is_open(name: Name) -> bool {
     at(name.place()).is_some_and(|place| place.counters(name.serial).is_some())
 }

@@ -1,10 +1,10 @@
 //! Names, and the slab that finds the thing by its name, or nothing.
 //!
-//! Interface: [`Slab::insert`] puts a value under a fresh serial; [`Slab::get`] finds it by index
-//! and serial; [`Slab::occupant`] tells who lives at an index now;
-//! [`Slab::trim`] is for after a burst.
-//! Invariant (R6): a slot's serial is compared on every look-up, and a serial is used once in the
-//! life of the process, so an exact name that went stale finds nothing.
+//! Interface: [`Slab::insert`] stores a value under a fresh serial; [`Slab::get`] finds it by index
+//! and serial; [`Slab::occupant`] finds whatever is at an index now;
+//! [`Slab::trim`] gives memory back after a burst.
+//! Invariant (R6): a slot's serial is compared on every look-up by name, and no serial is used twice
+//! in a process, so an exact name that went stale finds nothing.
 //! Read next: `chunks`, for what lies beyond the first slots; `waker`, which truncates names to hints, and
 //! `sources`, which truncates them to tokens.
 
@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chunks::{Chunks, NEAR, Slot};
 
-/// An exact name: what a handle, a socket or a timer holds of a thing inside a runtime.
+/// An exact name: what a handle, a socket or a `Sleep` holds instead of a pointer into a runtime.
 ///
 /// Plain data: it may be copied, sent anywhere and kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
-    /// The place and, in the lower half, the index: two words travel in registers, where three
-    /// fields would be written to memory one by one and read back together, which stalls.
+    /// The place and, in the lower half, the index. A name of two words is passed in registers; one of
+    /// three fields would be written to memory one by one and read back together, which stalls.
     slot: u64,
-    /// Never recycled: it also tells one tenant of a place from the next.
+    /// Never used again, so it also tells one runtime of a place from the next.
     pub(crate) serial: u64,
 }
 
@@ -32,13 +32,13 @@ impl Name {
         Name { slot, serial }
     }
 
-    /// The runtime's entry in the table of places; recycled, so it proves nothing by itself.
+    /// The runtime's entry in the table of places; used again, so it proves nothing by itself.
     #[inline]
     pub(crate) fn place(self) -> u16 {
         (self.slot >> 32) as u16
     }
 
-    /// Where in its slab the thing lives.
+    /// The slot of the thing in its slab.
     #[inline]
     pub(crate) fn index(self) -> u32 {
         self.slot as u32
@@ -64,7 +64,7 @@ impl WaiterKey {
         }
     }
 
-    /// True if this is the key of a waiter that somebody owns.
+    /// True if this is the key of a waiter that a future owns.
     #[inline]
     pub(crate) fn is_owned(self) -> bool {
         !matches!(self, WaiterKey::POLLED | WaiterKey::UNSET)
@@ -94,7 +94,7 @@ impl Serials {
         }
     }
 
-    /// Lets blocks that are taken from here on begin at `serial` or later, to test what is cut off.
+    /// Makes blocks that are taken from here on begin at `serial` or later, to test truncated serials.
     #[cfg(test)]
     pub(crate) fn skip_to(serial: u64) {
         NEXT_BLOCK.fetch_max(serial, Ordering::Relaxed);
@@ -112,12 +112,11 @@ impl Serials {
     }
 }
 
-/// Slots that are used again, each stamped with the serial of who lives there.
+/// Slots that are used again and again, each stamped with the serial of the value that is in it.
 ///
-/// The first [`NEAR`] lie in a vector, are taken first and stay for good: a look-up there is one load,
-/// and a batch of a thousand tasks, again and again, allocates nothing. Those beyond lie in chunks, which
-/// are given back when nobody lives in them; an index stays what it is, whatever comes and goes beside
-/// it. (A vacant slot that is to keep something for its next tenant can do so in the vector only.)
+/// The first [`NEAR`] slots lie in a vector, are taken first and are never freed: a look-up there is one
+/// load, and batches of a thousand tasks, one after another, allocate nothing. The slots beyond lie in
+/// chunks, which are freed when all their slots are vacant. The index of a value never changes.
 pub(crate) struct Slab<T> {
     near: Vec<Slot<T>>,
     /// The vacant slots of the vector.
@@ -168,28 +167,28 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Finds what was inserted at `index` under `serial`, unless it has gone.
+    /// Finds what was inserted at `index` under `serial`, unless it was removed.
     #[inline]
     pub(crate) fn get(&self, index: u32, serial: u64) -> Option<&T> {
         let slot = self.slot(index)?;
         slot.value.as_ref().filter(|_| slot.serial == serial)
     }
 
-    /// As [`get`](Slab::get), to change it.
+    /// As [`get`](Slab::get), to change the value.
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, serial: u64) -> Option<&mut T> {
         let slot = self.slot_mut(index)?;
         slot.value.as_mut().filter(|_| slot.serial == serial)
     }
 
-    /// Whoever lives at `index` now, with its serial: the look-up of hints.
+    /// Finds whatever is at `index` now, with its serial: the look-up of hints and tokens.
     #[inline]
     pub(crate) fn occupant(&mut self, index: u32) -> Option<(u64, &mut T)> {
         let slot = self.slot_mut(index)?;
         Some((slot.serial, slot.value.as_mut()?))
     }
 
-    /// Takes out what was inserted at `index` under `serial`, unless it has gone.
+    /// Takes out what was inserted at `index` under `serial`, unless it was removed.
     #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
         let slot = self.slot_mut(index)?;
@@ -198,8 +197,8 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Frees the slot of what was inserted at `index` under `serial`, unless it has gone. What the
-    /// caller has left there is dropped where it lies.
+    /// Frees the slot of what was inserted at `index` under `serial`, unless it was removed. The value
+    /// is dropped in place.
     #[inline]
     pub(crate) fn free(&mut self, index: u32, serial: u64) {
         if self.get(index, serial).is_some() {
@@ -207,7 +206,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Empties a slot in which somebody lives.
+    /// Empties an occupied slot.
     #[inline]
     fn vacate(&mut self, index: u32) {
         match self.near.get_mut(index as usize) {
@@ -220,7 +219,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Everything that lives here, in the order of the slots.
+    /// All values, with index and serial, in the order of the slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u64, &T)> {
         let near = self.near.iter().enumerate();
         let far = self.far.iter().map(|(index, slot)| (NEAR + index, slot));
@@ -228,7 +227,7 @@ impl<T> Slab<T> {
             .filter_map(|(index, slot)| Some((index as u32, slot.serial, slot.value.as_ref()?)))
     }
 
-    /// Takes everything out, in the order of the slots.
+    /// Takes all values out, in the order of the slots.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         let slots = self.near.into_iter().chain(self.far.into_slots());
         slots.filter_map(|slot| slot.value)
@@ -251,17 +250,17 @@ impl<T> Slab<T> {
         self.near.len() + self.far.room()
     }
 
-    /// Gives back chunks in which nobody lives: each turn of the loop asks for this, so memory returns
-    /// whatever the order of removal, but not in the middle of a batch, after which the next one would
-    /// take it again.
+    /// Gives back vacant chunks. Each turn of the loop calls this, so memory is given back whatever the
+    /// order of removals. A removal itself does not: in the middle of a batch, the next insert would
+    /// allocate the chunk again.
     #[inline]
     pub(crate) fn trim(&mut self) {
         self.far.trim();
     }
 }
 
-/// Gives back what a burst left: a buffer that used less than a quarter of its room keeps twice
-/// what it used, and never less than 64 entries, so that a steady state allocates nothing.
+/// Gives back what a burst left: if less than a quarter of a buffer's room was used, the buffer keeps
+/// twice what was used, and never less than 64 entries, so that a steady state allocates nothing.
 pub(crate) fn trim<T>(buffer: &mut Vec<T>, used: usize) {
     if used < buffer.capacity() / 4 {
         buffer.shrink_to((2 * used).max(64));

@@ -2,13 +2,13 @@
 //!
 //! Interface: [`waker`] makes one; waking it runs [`wake`], on any thread and at any
 //! time, but not in a signal handler.
-//! Invariant (R6): the bits are never dereferenced. They are turned up, and find the task, or
-//! nothing, or (after the truncated serial wrapped) a stranger who is polled once for nothing.
+//! Invariant (R6): the bits are never dereferenced. They are looked up, and find the task, or
+//! nothing, or (if the hint is stale) another task, which is polled once for nothing.
 //!
 //! So `clone` copies two words and `drop` does nothing: no reference count, no locked
-//! instruction, no allocation, and no last owner who would have to free a future on the wrong
-//! thread. Why is it `Send + Sync` in a single-threaded runtime? Because std demands it, and
-//! because other threads do wake: a blocking call that is done, a channel that has something.
+//! instruction, no allocation, and no last owner that would have to free a future on the wrong
+//! thread. Why is a waker `Send + Sync` in a single-threaded runtime? Because std demands it, and
+//! because other threads do wake tasks: after a blocking call, or after a send on a channel.
 //!
 //! Read before: `slab`. Read next: `executor` (a wake at home), `place` (a wake from elsewhere).
 
@@ -32,7 +32,7 @@ use crate::runtime::observe;
 pub(crate) struct Hint(u64);
 
 impl Hint {
-    /// What a waker of ours holds; `None` if it is somebody else's.
+    /// The hint in a waker of ours; `None` for a waker of another executor.
     #[inline]
     pub(crate) fn of(waker: &Waker) -> Option<Hint> {
         ptr::eq(waker.vtable(), &VTABLE).then(|| Hint(waker.data().addr() as u64))
@@ -41,7 +41,7 @@ impl Hint {
     const INDEX_BITS: u32 = 28;
     const SERIAL_BITS: u32 = 20;
 
-    /// A task's index must be below this, or it could not be named: 268 million living tasks.
+    /// A task's index must be below this, or a hint could not hold it: 268 million tasks at a time.
     pub(crate) const INDEX_LIMIT: u32 = 1 << Hint::INDEX_BITS;
 
     #[inline]
@@ -62,7 +62,7 @@ impl Hint {
         (self.0 % u64::from(Hint::INDEX_LIMIT)) as u32
     }
 
-    /// True if this may be the hint of a task with that serial: 20 of its 64 bits agree.
+    /// True if this may be the hint of a task with that serial: the lower 20 of its 64 bits agree.
     #[inline]
     pub(crate) fn matches(self, serial: u64) -> bool {
         (self.0 >> Hint::INDEX_BITS) % (1 << Hint::SERIAL_BITS) == serial % (1 << Hint::SERIAL_BITS)
@@ -78,7 +78,7 @@ pub(crate) fn waker(hint: Hint) -> Waker {
     unsafe { Waker::from_raw(raw(hint)) }
 }
 
-/// As [`waker`], for the length of a poll: dropping it would be a call that does nothing.
+/// As [`waker`], for the length of a poll. It is not dropped: that would be a call that does nothing.
 #[inline]
 pub(crate) fn unowned(hint: Hint) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(waker(hint))
@@ -101,8 +101,8 @@ fn clone(data: *const ()) -> RawWaker {
     RawWaker::new(data, &VTABLE)
 }
 
-/// Wakes the task: at home it is pushed onto the run queue, from elsewhere it is put into the
-/// inbox of its place. Serves `wake` and `wake_by_ref`, for there is nothing to consume.
+/// Wakes the task: at home its index is pushed onto the run queue, from elsewhere it is put into
+/// the inbox of its place. Serves `wake` and `wake_by_ref`, because there is nothing to consume.
 fn wake(data: *const ()) {
     let hint = Hint(data.addr() as u64);
     let woken_at_home = context::with_current(|core| {

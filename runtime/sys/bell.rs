@@ -1,7 +1,7 @@
-//! The bell: an eventfd that any thread, or a signal handler, writes to wake who waits in epoll.
+//! The bell: an eventfd that any thread, or a signal handler, writes to wake a thread that waits in epoll.
 //!
-//! Interface: [`Bell`]. The handler of `signal` writes its descriptor by itself.
-//! Invariant: to ring neither blocks nor fails, whatever state the counter is in.
+//! Interface: [`Bell`]. The handler in `signal` writes the descriptor without it.
+//! Invariant: [`ring`](Bell::ring) neither blocks nor fails, whatever state the counter is in.
 //! Read next: `place`, which says when a write can be spared.
 
 use std::fs::File;
@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::own;
 
-/// An eventfd(2): rung by other threads, heard by epoll. Registered edge-triggered, each ring is
-/// an event, and it need not be read.
+/// An eventfd(2), which other threads write and epoll watches. It is registered edge-triggered: each
+/// write is an event, and the counter need not be read.
 #[derive(Debug)]
 pub(crate) struct Bell(File);
 
@@ -22,8 +22,8 @@ impl Bell {
         Ok(Bell(own("eventfd2", made)?.into()))
     }
 
-    /// Rings. Never blocks and never fails: a counter that is full (EAGAIN, at 2^64 - 2) is read
-    /// once, which empties it, and rung again; any other error has no cure here.
+    /// Writes the eventfd. Never blocks and never fails: a counter that is full (EAGAIN, at 2^64 - 2) is
+    /// read once, which empties it, and written again; about any other error nothing can be done here.
     pub(crate) fn ring(&self) {
         let one = 1u64.to_ne_bytes();
         let mut file = &self.0;

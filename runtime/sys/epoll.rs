@@ -1,8 +1,8 @@
 //! The epoll instance: what is watched, and the wait.
 //!
 //! Interface: [`Epoll`], which registers descriptors under tokens and waits; [`Events`], what a wait brings.
-//! Invariants: a token is handed back as it came, and nothing is made of it here; a wait that a signal
-//! interrupts is a short one, and no failure.
+//! Invariants: a token is handed back as it came, and is not interpreted here; a wait that a signal
+//! interrupts ends early, and does not fail.
 //! Read before: `runtime::sys`. Read next: `reactor`, which makes the tokens and waits.
 
 use std::io;
@@ -77,10 +77,10 @@ impl Epoll {
         }
     }
 
-    /// Has `bell`, an eventfd, watched under `token`, and does each thing once without which nothing
-    /// could ever wait: what a sandbox refuses is an error now, and no panic at the first sleep.
+    /// Watches `bell`, an eventfd, under `token`, and makes each system call once without which a runtime
+    /// could not wait: if a sandbox refuses one, that is an error now, and not a panic at the first wait.
     pub(crate) fn watch(&self, bell: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        // Edge-triggered: each ring is an event, and nobody has to read the counter.
+        // Edge-triggered: each write is an event, and the counter need not be read.
         let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
         let named = |call| move |error| name_refusal(call, error);
         self.add(bell.as_raw_fd(), edge, token)
@@ -90,24 +90,24 @@ impl Epoll {
         let one = 1u64.to_ne_bytes();
         // SAFETY: the kernel reads the eight bytes of `one`, which outlives the call.
         let rung = unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        // Eight, or -1.
+        // The result is 8, or -1.
         check(rung as c_int).map_err(named("write"))?;
-        // Which also takes the event away that this ring was.
+        // This also takes out the event of the write above.
         self.wait(&mut Events::new(), Some(Duration::ZERO))
             .map_err(named("epoll_wait"))
     }
 
     fn wait_millis(&self, events: &mut Events, millis: c_int) -> io::Result<c_int> {
         let (buffer, room) = events.room();
-        // SAFETY: `buffer` points at `room` writable entries that `events` owns and that no one
-        // else reads while it is mutably borrowed here.
+        // SAFETY: `buffer` points at `room` writable entries that `events` owns and that no other
+        // code reads while it is mutably borrowed here.
         check(unsafe { libc::epoll_wait(self.raw(), buffer, room, millis) })
     }
 
-    /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. Where it does not exist or a sandbox
-    /// refuses it, with any errno but EINTR, milliseconds are used from then on, rounded up: rounded
-    /// down, a wait of 900 µs would spin until its deadline. It counts as refused only if
-    /// epoll_wait(2) succeeds in its place; else it was the wait that failed, and not the call.
+    /// epoll_pwait2(2), Linux 5.11: a timeout in nanoseconds. If it fails, with any errno but EINTR,
+    /// epoll_wait(2) is called in its place, with milliseconds, rounded up: rounded down, a wait of 900 µs
+    /// would spin until its deadline. If that succeeds, the kernel lacks epoll_pwait2 or a sandbox refuses
+    /// it, and it is not called again; if that fails too, it was the wait that failed.
     fn wait_nanos(&self, events: &mut Events, timeout: Duration) -> io::Result<c_int> {
         static REFUSED: AtomicBool = AtomicBool::new(false);
         let refused = REFUSED.load(Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Epoll {
             let timeout = &raw const timeout;
             let no_mask = ptr::null::<libc::sigset_t>();
             let epoll = self.raw();
-            // By number, for glibc has a function for it only since 2.35.
+            // By number, because glibc has a function for it only since 2.35.
             // SAFETY: as in `wait_millis`; the kernel only reads the timespec, which outlives the
             // call; a null signal mask, of whatever size, means "leave the mask alone".
             let waited = unsafe {
@@ -134,7 +134,7 @@ impl Epoll {
                     0usize,
                 )
             };
-            // At most `room`, or -1.
+            // The result is at most `room`, or -1.
             match check(waited as c_int) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
                 waited => return waited,
@@ -171,12 +171,12 @@ impl Events {
         Events(Vec::with_capacity(Events::ROOM))
     }
 
-    /// Forgets them.
+    /// Removes all events.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Puts them into another order, which is as good as the kernel's.
+    /// Puts the events into another order, which the kernel could have chosen as well.
     pub(crate) fn shuffle(&mut self, chaos: &Chaos) {
         chaos.shuffle(&mut self.0);
     }
@@ -187,7 +187,7 @@ impl Events {
         self.0.iter().map(|event| (event.events, event.u64))
     }
 
-    /// True if the kernel may hold more than fitted.
+    /// True if the kernel may hold more events than fitted.
     pub(crate) fn is_full(&self) -> bool {
         self.0.len() == Events::ROOM
     }

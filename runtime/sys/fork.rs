@@ -1,12 +1,12 @@
 //! Whether this process is the child of one that had a runtime before it forked.
 //!
-//! Idea: a byte that the kernel, or else the C library, clears in every child; nobody has to be told of a
+//! Idea: a byte that the kernel, or else the C library, clears in every child. No other code need announce a
 //! fork, and to ask takes two loads.
 //!
 //! Interface: [`watch_for_fork`] once, before the first runtime; [`is_forked_child`] and
-//! [`refuse_in_forked_child`] wherever more than the thread is reached; [`is_forked_child_error`] for users.
-//! Invariant: in the process itself the answer is "no" for good. In its children it is "yes" where the
-//! kernel wipes a page, whatever made them; elsewhere in those that fork(3) made.
+//! [`refuse_in_forked_child`] wherever code reaches beyond its thread; [`is_forked_child_error`] for users.
+//! Invariant: in the process that made the first runtime the answer is always "no". In its children it is
+//! "yes": in all of them if the kernel can wipe a page, otherwise in those that fork(3) made.
 //! Read next: `core`, which begins to watch; `registration` and `place`, which ask.
 
 use std::fmt;
@@ -18,18 +18,19 @@ use libc::c_void;
 
 use super::check;
 
-/// The byte that is 1 in the process that made it and 0 in every child; [`watch_for_fork`] says how.
+/// Points to the byte that is 1 in the process that made it and 0 in every child; see [`watch_for_fork`].
 static FORK_GUARD: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::from_ref(&CLEARED_BY_FORK).cast_mut());
 
-/// The byte before the first runtime, and for good where no page can be wiped.
+/// The byte before the first runtime is made, and also after that where no page can be wiped.
 static CLEARED_BY_FORK: AtomicU8 = AtomicU8::new(1);
 
 /// True in the child of a process that had a runtime before it forked.
 ///
-/// A child shares the parent's open file descriptions, its epoll among them: what it registers,
-/// removes or waits for there, it takes from the parent (fork(2), epoll(7) Q&A). So every entry
-/// point that reaches beyond the thread asks here first, before it takes any lock (a lock may
-/// have been held by a thread the child does not have). Two loads; getpid(2) would take 120 ns.
+/// A child shares the parent's open file descriptions, its epoll instance among them: what the child
+/// adds or removes there changes for the parent, too, and the parent misses the events that the child
+/// receives (fork(2), epoll(7) Q&A). So every entry point that reaches beyond the thread asks here
+/// first, before it takes any lock, which a thread that the child lacks may hold. Two loads; getpid(2)
+/// would take 120 ns.
 #[inline]
 pub(crate) fn is_forked_child() -> bool {
     let byte = FORK_GUARD.load(Ordering::Acquire);
@@ -43,7 +44,7 @@ pub(crate) fn is_forked_child() -> bool {
 /// The byte lies in a page that the kernel wipes in every child, however that was made: Linux 4.14
 /// and MADV_WIPEONFORK, madvise(2). Where the kernel has no such thing or a sandbox refuses it, the
 /// C library's fork(3) clears a byte in the child instead, and a child made without it (by a raw
-/// clone(2), or by `_Fork`) is not known for one.
+/// clone(2), or by `_Fork`) is not recognised.
 ///
 /// # Errors
 /// ENOMEM: pthread_atfork(3).
@@ -59,7 +60,7 @@ pub(crate) fn watch_for_fork() -> io::Result<()> {
             let (byte, order) = (page.cast::<AtomicU8>().as_ptr(), Ordering::AcqRel);
             let stored = FORK_GUARD.compare_exchange(unwatched, byte, order, Ordering::Acquire);
             if stored.is_err() {
-                // Another thread was faster, and nobody knows of this one.
+                // Another thread has stored its page first, and no other code has this one's address.
                 unmap(page);
             }
         }
@@ -71,7 +72,7 @@ pub(crate) fn watch_for_fork() -> io::Result<()> {
 
 const PAGE: usize = 4096;
 
-/// A page whose first byte is 1, and 0 in every child; `None` if the kernel refuses.
+/// A page with a first byte that is 1 here and 0 in every child; `None` if the kernel refuses.
 fn wiped_page() -> Option<NonNull<c_void>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -89,7 +90,7 @@ fn wiped_page() -> Option<NonNull<c_void>> {
         return None;
     }
     // SAFETY: the page is ours, mapped readable and writable, zeroed (a valid AtomicU8) and
-    // aligned; nobody else has its address yet.
+    // aligned; no other code has its address yet.
     unsafe { page.cast::<AtomicU8>().as_ref() }.store(1, Ordering::Relaxed);
     Some(page)
 }
@@ -112,7 +113,7 @@ fn clear_by_fork() -> io::Result<()> {
     }
 }
 
-/// An error in a forked child, for all that would reach the parent's runtime or descriptors.
+/// An error in a forked child, for code that would reach the parent's runtime or descriptors.
 #[inline]
 pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
     if is_forked_child() {

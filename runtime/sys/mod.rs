@@ -1,21 +1,22 @@
 //! Every system call of the runtime, each behind a safe function that checks its result.
 //!
-//! Idea: a file for each thing that the kernel is asked for, a proof beside each call, and nothing that
-//! knows of tasks or sources. Beside this folder only `task` and `waker` of the runtime have `unsafe`.
+//! Idea: a file for each service of the kernel, a proof beside each call, and no code that knows of tasks or
+//! sources. Outside this folder only `task::cell` and `name::waker` of the runtime have `unsafe`.
 //!
 //! Interface, file by file:
 //! - `epoll`: the [`Epoll`] that is waited on, and the [`Events`] that a wait brings.
-//! - `bell`: the [`Bell`] that other threads ring.
-//! - `fork`: [`is_forked_child`], and the error that refuses one.
-//! - `signal`: the handler, its counts and its bell, and what is done on a signal.
+//! - `bell`: the [`Bell`], an eventfd that other threads write.
+//! - `fork`: [`is_forked_child`], and the error in such a child.
+//! - `signal`: the signal handler, its counts and its eventfd, and the action of each signal.
 //! - `slack`: the timer slack of the thread.
 //!
-//! Here is what these share: how a result becomes an error, or a descriptor that is owned, and how a
-//! refused call gets its name.
+//! Here is what these share: how a result becomes an error, or a descriptor that is owned, and how the
+//! error of a refused call gets the name of the call.
 //!
 //! Invariants:
-//! - Nothing here keeps state but what the kernel requires; what leaves is `io::Result`.
-//! - A descriptor is owned from the call that makes it: [`own`] is the one place that believes a number.
+//! - Nothing here keeps state but what the calls require; a failure leaves as an [`io::Error`].
+//! - A descriptor is owned from the call that makes it: only [`own`] turns a number into an
+//!   owned descriptor.
 //!
 //! Read next: `epoll`, `bell`, `fork`, `sys::signal`, `slack`, in any order.
 
@@ -51,17 +52,17 @@ fn check(result: c_int) -> io::Result<c_int> {
     }
 }
 
-/// Owns the descriptor that a call has just made, or tells its error, by name if a sandbox may have
-/// refused it. For what such a call returns and for no other number: hence private, to these files.
+/// Owns the descriptor that a call has just made, or returns the call's error, with its name if a sandbox
+/// may have refused it. It takes what such a call returned and no other number: hence it is private here.
 fn own(call: &str, made: c_int) -> io::Result<OwnedFd> {
     let fd = check(made).map_err(|error| name_refusal(call, error))?;
-    // SAFETY: `fd` is open and nobody else knows its number, because it is no -1 and both callers,
+    // SAFETY: `fd` is open and no other code knows its number, because it is no -1 and both callers,
     // `Epoll::new` and `Bell::new`, hand in what epoll_create1(2) and eventfd(2) have just returned.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter says
-/// what it likes, and "Operation not permitted" alone does not tell what to allow.
+/// Adds the name of the call to an error by which a sandbox may have refused it: a seccomp filter returns
+/// any errno it likes, and "Operation not permitted" alone does not say what to allow.
 pub(crate) fn name_refusal(call: &str, error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => {

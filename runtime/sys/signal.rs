@@ -1,10 +1,12 @@
-//! Signals as the kernel delivers them: a handler that counts and rings, and what is done on each signal.
+//! Signals as the kernel delivers them: a handler that counts them and writes an eventfd, and the action of
+//! each signal.
 //!
-//! Interface: [`catch_signal`], [`signal_action`] and [`set_signal_action`] install, look and put back;
-//! [`signal_count`] says how often one came, [`signal_bell`] when to look; [`unblock_signal`] lets one in.
+//! Interface: [`catch_signal`] installs the handler, [`signal_action`] reads the action of a signal, and
+//! [`set_signal_action`] puts one back; [`signal_count`] says how often a signal came, [`signal_bell`] gives
+//! a descriptor that has an event when one came; [`unblock_signal`] lets a signal be delivered.
 //! Invariants:
 //! - The handler does only what signal-safety(7) allows, and leaves errno as it was.
-//! - The descriptor that it writes is never closed, for it may run at any time.
+//! - The descriptor that it writes is never closed, because the handler may run at any time.
 //!
 //! Read next: `runtime::signal`, whose listeners compare the counts.
 
@@ -34,7 +36,7 @@ pub(crate) fn signal_count(signal: c_int) -> u64 {
         .map_or(0, |n| n.load(Ordering::Acquire))
 }
 
-/// A descriptor of its own for the eventfd that every signal rings.
+/// A duplicate of the descriptor of the eventfd that the handler writes, for the caller to own.
 pub(crate) fn signal_bell() -> io::Result<OwnedFd> {
     if SIGNAL_BELL.load(Ordering::Acquire) == -1 {
         let bell = Bell::new()?;
@@ -52,8 +54,9 @@ pub(crate) fn signal_bell() -> io::Result<OwnedFd> {
     unsafe { BorrowedFd::borrow_raw(SIGNAL_BELL.load(Ordering::Acquire)) }.try_clone_to_owned()
 }
 
-/// The signal handler: count, ring, and leave errno as it was. Only what signal-safety(7) allows:
-/// atomics and write(2). In a forked child it does nothing, for the bell is the parent's too.
+/// The signal handler: counts, writes the eventfd, and leaves errno as it was. It does only what
+/// signal-safety(7) allows: atomics and write(2). In a forked child it does nothing, because the
+/// eventfd is the parent's, too.
 extern "C" fn on_signal(signal: c_int) {
     if is_forked_child() {
         return;
@@ -73,7 +76,7 @@ extern "C" fn on_signal(signal: c_int) {
     unsafe { errno.write(before) };
 }
 
-/// What is done on a signal.
+/// The action of a signal: what is done when it is delivered.
 #[derive(Clone, Copy)]
 pub(crate) struct SignalAction(libc::sigaction);
 
@@ -83,7 +86,7 @@ impl SignalAction {
         self.0.sa_sigaction == handler()
     }
 
-    /// True if it is a handler of somebody's, and not the default action or none.
+    /// True if it is a handler, of whatever code, and not the default action or "ignore".
     pub(crate) fn is_handler(&self) -> bool {
         !matches!(self.0.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
     }
@@ -93,24 +96,24 @@ fn handler() -> libc::sighandler_t {
     on_signal as extern "C" fn(c_int) as libc::sighandler_t
 }
 
-/// Installs the handler for `signal` and returns what was done on it before.
+/// Installs the handler for `signal` and returns the action that it had before.
 ///
 /// # Errors
 /// EINVAL for SIGKILL, SIGSTOP and what is no signal: sigaction(2).
 pub(crate) fn catch_signal(signal: c_int) -> io::Result<SignalAction> {
     let mut action = no_action();
     action.sa_sigaction = handler();
-    // SA_RESTART, so that foreign code's slow system calls go on; epoll_wait(2) is never restarted.
+    // SA_RESTART, so that slow system calls of other code go on; epoll_wait(2) is never restarted.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-    // No signal interrupts the handler. Otherwise all that are pending are delivered at once, each
-    // with a frame of 1 to 12 KiB on the alternate stack, of which std makes 8 KiB: the third or
-    // fourth kind would overflow it (sigaction(2), "sa_mask"; sigaltstack(2)).
+    // No signal interrupts the handler. Otherwise all pending signals are delivered at once, each with
+    // a frame of 1 to 12 KiB on the alternate stack, for which std allocates 8 KiB: the third or fourth
+    // signal would overflow it (sigaction(2), "sa_mask"; sigaltstack(2)).
     // SAFETY: sigfillset(3) writes the set it is given, a field of a local, and cannot fail.
     let _filled = unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     change_signal_action(signal, Some(&action))
 }
 
-/// What is done on `signal`.
+/// The action of `signal`.
 ///
 /// # Errors
 /// As [`catch_signal`].
@@ -118,7 +121,7 @@ pub(crate) fn signal_action(signal: c_int) -> io::Result<SignalAction> {
     change_signal_action(signal, None)
 }
 
-/// Puts back what [`catch_signal`] returned, and returns what was done until then.
+/// Puts back what [`catch_signal`] returned, and returns the action that `signal` had until then.
 pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Result<SignalAction> {
     change_signal_action(signal, Some(&action.0))
 }

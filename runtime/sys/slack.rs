@@ -1,7 +1,7 @@
-//! How late the kernel may end a wait of this thread, so that it can end several at once.
+//! The timer slack: how late the kernel may end a wait of this thread, so that it can end several at once.
 //!
 //! Interface: [`set_timer_slack`].
-//! Invariant: the slack is the thread's, and no runtime's; whoever sets it puts back what it was.
+//! Invariant: the slack is the thread's, and no runtime's; a caller that sets it puts back what it was.
 //! Read next: `context`, which sets it and puts it back.
 
 use std::io;
@@ -13,7 +13,7 @@ use super::check;
 /// Sets the timer slack of this thread, in nanoseconds (0: the thread's default), and returns
 /// what it was: prctl(2) PR_SET_TIMERSLACK.
 pub(crate) fn set_timer_slack(nanos: c_ulong) -> io::Result<c_ulong> {
-    // By number, for the C library's prctl returns an int, in which `u32::MAX` is -1: an error.
+    // By number, because the C library's prctl returns an int, in which `u32::MAX` is -1: an error.
     // SAFETY: PR_GET_TIMERSLACK takes no further argument (those it has are zeros) and writes
     // nothing.
     let before = unsafe {

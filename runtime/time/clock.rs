@@ -1,10 +1,10 @@
-//! The clock: what time it is in this runtime, and what time it was at the last look.
+//! The clock: what time it is in this runtime, and what time it was at the last turn.
 //!
 //! Interface: [`Clock::now`] reads it; [`turn_time`](Clock::turn_time) is what it showed when the
 //! loop last turned; [`pause`](Clock::pause), [`resume`](Clock::resume) and
 //! [`advance`](Clock::advance) are for tests.
-//! Invariant: it never goes back, and the turn's time is never later than `now`. So whoever finds
-//! a deadline reached by the turn's time is never early.
+//! Invariant: the clock never goes back, and the turn's time is never later than `now`. So a deadline that
+//! is compared with the turn's time is never found reached too early.
 //! Read next: `sleep`, which is judged by it.
 
 use std::cell::Cell;
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Clock {
     turn_time: Cell<Instant>,
-    /// What the clock showed, and what the monotonic clock showed then, when it last ran free;
-    /// the second is `None` while it is paused.
+    /// While the clock is paused: what it shows, and `running_since` is `None`. While it runs: what it
+    /// showed when it began to run, and `running_since` is what the monotonic clock showed then.
     base: Cell<Instant>,
     running_since: Cell<Option<Instant>>,
 }
 
-/// A century, so that neither the clock, once it runs again, nor a deadline that nobody will meet
-/// comes to the last `Instant` there is.
+/// A century: what a step of the clock must leave before the last `Instant` there is, so that neither
+/// the clock, once it runs again, nor a deadline that is thirty years on overflows.
 const LEFT: Duration = Duration::from_secs(86_400 * 365 * 100);
 
 impl Clock {
@@ -33,19 +33,19 @@ impl Clock {
         }
     }
 
-    /// The time now. CLOCK_MONOTONIC: it stands still while the machine is suspended, and steps of
-    /// the wall clock do not touch it (clock_gettime(2)).
+    /// The time now. It is CLOCK_MONOTONIC, which stands still while the machine is suspended, and
+    /// which steps of the wall clock do not change (clock_gettime(2)).
     pub(crate) fn now(&self) -> Instant {
         match self.running_since.get() {
             None => self.base.get(),
-            // Never paused: the two are the same, and there is nothing to add.
+            // Never paused: this clock and the monotonic one are the same.
             Some(since) if since == self.base.get() => Instant::now(),
             Some(since) => self.base.get() + since.elapsed(),
         }
     }
 
-    /// When the monotonic clock will show what this one shows at `time`; never, while it is paused
-    /// before that.
+    /// Maps a `time` of this clock to the monotonic clock; `None` if this clock is paused before
+    /// `time`.
     pub(crate) fn real(&self, time: Instant) -> Option<Instant> {
         let left = time.saturating_duration_since(self.base.get());
         match self.running_since.get() {
@@ -54,7 +54,7 @@ impl Clock {
         }
     }
 
-    /// The time of the last look.
+    /// The time of the last turn.
     pub(super) fn turn_time(&self) -> Instant {
         self.turn_time.get()
     }
@@ -80,7 +80,7 @@ impl Clock {
         }
     }
 
-    /// Moves a paused clock on, but for a step to what it [may not show](Clock::may_show).
+    /// Moves a paused clock on, unless it [may not show](Clock::may_show) the new time.
     pub(crate) fn advance(&self, by: Duration) {
         let later = self.base.get().checked_add(by);
         if let Some(later) = later.filter(|later| self.may_show(*later)) {
@@ -88,7 +88,7 @@ impl Clock {
         }
     }
 
-    /// False of a time that would leave less than [`LEFT`] of all time.
+    /// False if there is less than [`LEFT`] between `time` and the last `Instant` there is.
     pub(crate) fn may_show(&self, time: Instant) -> bool {
         time.checked_add(LEFT).is_some()
     }

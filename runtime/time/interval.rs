@@ -1,8 +1,8 @@
 //! Intervals: one sleep that is set again at every tick.
 //!
 //! Interface: [`interval`], [`interval_at`], [`Interval::tick`].
-//! Invariant: the next deadline is computed from the one before, never from when the tick was
-//! noticed, so lateness does not add up; [`MissedTickBehavior`] says what becomes of lost ticks.
+//! Invariant: the next deadline is computed from the one before, not from when the tick was noticed,
+//! so lateness does not add up. After missed ticks [`MissedTickBehavior`] says what is next.
 //! Read before: `sleep`.
 
 use std::future::Future;
@@ -55,16 +55,16 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
-/// What an [`Interval`] does about ticks that nobody waited for in time.
+/// What an [`Interval`] does about ticks that were missed: not awaited before the next was due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
     /// Makes up for all of them, as fast as they are asked for: after a stall of a minute, an interval of a
     /// millisecond ticks 60,000 times at once. Choose another where that does harm.
     #[default]
     Burst,
-    /// Starts anew: the next tick comes a period after the late one.
+    /// Starts anew: the next tick comes a period after the late one was noticed.
     Delay,
-    /// Leaves them out: the next tick comes when it would have come in any case.
+    /// Leaves them out: the next tick comes at the next of the regular times.
     Skip,
 }
 
@@ -102,11 +102,11 @@ impl Interval {
         Poll::Ready(due)
     }
 
-    /// When the tick after the one that was `due` comes, if it is noticed `now`. At the end of
-    /// time it comes no more.
+    /// When the next tick comes, if the one that was `due` is noticed `now`. A time that `Instant`
+    /// cannot hold becomes one thirty years on.
     fn next_after(&self, due: Instant, now: Instant) -> Instant {
         let regular = due.checked_add(self.period);
-        // A tick noticed within its period is late by the work before it, not missed.
+        // Noticed before the next is due, a tick may be late, but none was missed.
         if regular.is_none_or(|regular| now < regular) {
             return regular.unwrap_or_else(|| far_from(now));
         }
@@ -115,7 +115,7 @@ impl Interval {
             MissedTickBehavior::Delay => now.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = (now - due).as_nanos() % self.period.as_nanos();
-                // Less than a period, which may be more than 64 bits of nanoseconds.
+                // Less than a period, but that may be more nanoseconds than fit into 64 bits.
                 let late =
                     Duration::new((late / 1_000_000_000) as u64, (late % 1_000_000_000) as u32);
                 now.checked_add(self.period - late)
@@ -135,24 +135,24 @@ impl Interval {
         self.sleep.elapse();
     }
 
-    /// The next tick comes after this time.
+    /// The next tick comes when `after` has passed.
     pub fn reset_after(&mut self, after: Duration) {
         let now = now();
         self.sleep
             .reset(now.checked_add(after).unwrap_or_else(|| far_from(now)));
     }
 
-    /// The next tick comes at this time.
+    /// The next tick comes at `deadline`.
     pub fn reset_at(&mut self, deadline: Instant) {
         self.sleep.reset(deadline);
     }
 
-    /// What it does about missed ticks.
+    /// What the interval does about missed ticks.
     pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
         self.missed
     }
 
-    /// Sets what it does about missed ticks.
+    /// Sets what the interval does about missed ticks.
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.missed = behavior;
     }
@@ -163,7 +163,7 @@ impl Interval {
     }
 }
 
-/// The future of [`Interval::tick`]; by hand, so that its panic tells the line of the `.await`.
+/// The future of [`Interval::tick`]; written by hand, so that its panic names the line of the `.await`.
 struct Tick<'a> {
     interval: &'a mut Interval,
 }

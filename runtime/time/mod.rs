@@ -1,4 +1,4 @@
-//! Time: a heap of deadlines, a clock that tests can stop, and what sleeps on them.
+//! Time: a heap of deadlines, a clock that tests can stop, and the futures that wait for them.
 //!
 //! [`timers`] is the heap, [`clock`] says what time it is. On these stand [`sleep`], [`timeout`] and
 //! [`interval`].

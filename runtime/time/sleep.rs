@@ -1,9 +1,9 @@
-//! Sleeping: a deadline, and the name of the timer that will wake.
+//! Sleeping: a deadline, and the name of the timer that will wake the task.
 //!
 //! Interface: [`sleep`], [`sleep_until`]; [`now`], and for tests
 //! [`pause`], [`advance`], [`resume`].
-//! Invariant: whether a sleep is over is judged by its deadline against the turn's time, and never
-//! by its presence among the timers. So one that is dropped, reset or moved while its batch fires
+//! Invariant: whether a sleep is over depends on its deadline and the clock, never on whether its
+//! timer is still there. So a sleep that is dropped, reset or moved while its batch of timers fires
 //! costs a spurious wake at most.
 //! Read before: `timers`, `clock`. Read next: `timeout`, `interval`.
 
@@ -21,7 +21,7 @@ use crate::runtime::name::slab::Name;
 
 /// Completes when `duration` has passed: never earlier, and later only by the kernel's timer slack
 /// (50 µs by default, see [`Builder::timer_slack`](crate::runtime::Builder::timer_slack)) and by
-/// the polls that stand before it. A duration too long for the clock is one of thirty years.
+/// the polls that come before. A duration too long for the clock counts as thirty years.
 ///
 /// The time is CLOCK_MONOTONIC, to the nanosecond; it stands still while the machine is suspended.
 ///
@@ -29,7 +29,7 @@ use crate::runtime::name::slab::Name;
 /// Polling it outside a runtime panics; making it does not.
 ///
 /// # Cancel safety
-/// Safe. Dropping it disarms its timer at once.
+/// Safe. Dropping it disarms its timer.
 ///
 /// # Examples
 /// ```
@@ -43,7 +43,7 @@ pub fn sleep(duration: Duration) -> Sleep {
     let core = context::current();
     let clock = |read: fn(&Core) -> Instant| core.as_deref().map_or_else(Instant::now, read);
     if duration.is_zero() {
-        // The turn's time has come already, so this is due and need not read the clock.
+        // The turn's time has passed already, so this is over, and the clock need not be read.
         return Sleep::new(clock(|core| core.clock.turn_time()), true);
     }
     let now = clock(|core| core.clock.now());
@@ -71,13 +71,13 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::new(deadline, is_over(context::current().as_deref(), deadline))
 }
 
-/// True if `deadline` has passed in this runtime. Outside any it is not known by which clock it will
-/// be judged (one that is paused, say), and the poll tells.
+/// True if `deadline` has passed by the clock of `core`. Without a runtime this is false: it is not
+/// known yet which clock will decide (a paused one, say), and the first poll will find out.
 fn is_over(core: Option<&Core>, deadline: Instant) -> bool {
     core.is_some_and(|core| deadline <= core.clock.now())
 }
 
-/// A deadline that `Instant` can hold and nobody will meet: thirty years on.
+/// A deadline that `Instant` can hold and no program will reach: thirty years on.
 pub(super) fn far_from(now: Instant) -> Instant {
     now + Duration::from_secs(86_400 * 365 * 30)
 }
@@ -91,10 +91,10 @@ pub fn now() -> Instant {
 /// Stops the clock of the current runtime: [`now`] stands still, and no timer fires that is not due,
 /// until [`advance`] or [`resume`]. For tests.
 ///
-/// The clock does not advance by itself, unless
-/// [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) asked for that: a sleep that begins
-/// after this never ends where nobody advances it. **[`std::time::Instant::now`] does not follow the
-/// paused clock**; see [`time`](crate::time#tests-with-a-paused-clock).
+/// Without [`Builder::auto_advance`](crate::runtime::Builder::auto_advance) the clock does not advance
+/// by itself: a sleep that begins after this ends only after [`advance`] or [`resume`].
+/// **[`std::time::Instant::now`] does not follow the paused clock**; see
+/// [`time`](crate::time#tests-with-a-paused-clock).
 ///
 /// # Panics
 /// Outside a runtime, and if the clock is paused already.
@@ -135,8 +135,8 @@ pub fn resume() {
     core.clock.resume();
 }
 
-/// Moves a paused clock on, then lets the tasks whose timers that fires run once. A step to within a
-/// century of the last time an `Instant` can hold is not made.
+/// Moves a paused clock on, fires the timers that are due then, and lets their tasks run once. A step
+/// to within a century of the last time that an `Instant` can hold is not made.
 ///
 /// # Panics
 /// Outside a runtime, and if the clock is not paused.
@@ -150,7 +150,7 @@ pub fn advance(duration: Duration) -> impl Future<Output = ()> {
     }
 }
 
-/// The future of [`advance`]; by hand, so that its panic tells the line of the `.await`.
+/// The future of [`advance`]; written by hand, so that its panic names the line of the `.await`.
 struct Advance {
     duration: Duration,
     moved: bool,
@@ -172,7 +172,7 @@ impl Future for Advance {
         core.clock.advance(self.duration);
         core.fire_timers();
         self.moved = true;
-        // Those who were woken are in the queue now, and this task goes behind them.
+        // The tasks that were woken are in the queue now, and this one goes behind them.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -185,7 +185,7 @@ impl Future for Advance {
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     deadline: Instant,
-    /// It was over when it was made, or a poll found it over.
+    /// True if the deadline had passed when it was set, or a poll found the sleep over.
     elapsed: bool,
     /// The timer that was armed; it may have fired since.
     timer: Option<Name>,
@@ -200,29 +200,30 @@ impl Sleep {
         }
     }
 
-    /// When it will be over.
+    /// When the sleep will be over.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// True if it was found to be over, or is by its runtime's last look at the clock.
+    /// True if the sleep was found to be over, or if its runtime's last turn came after its deadline.
     pub fn is_elapsed(&self) -> bool {
         let reached = |core: Rc<Core>| self.deadline <= core.clock.turn_time();
         self.elapsed || self.judge().is_some_and(reached)
     }
 
-    /// The runtime by whose clock it is judged, if that is the current one: the one it waits in, or will.
+    /// The runtime in which the sleep waits, or else will wait: its clock decides. `None` unless that is the
+    /// current one.
     fn judge(&self) -> Option<Rc<Core>> {
         let Some(name) = self.timer else {
             return context::current();
         };
-        // If its runtime has ended, it waits in this one next.
+        // If the runtime of its timer has ended, the sleep waits in the current one next.
         let next = || context::current().filter(|_| !place::is_open(name));
         context::home_of(name).or_else(next)
     }
 
-    /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (Where
-    /// this is called outside the runtime it waits in, that task is woken now, and waits anew.)
+    /// Sets another deadline. A task that waits need not poll again to be woken at the new one. (If this
+    /// is called outside the runtime in which the task waits, the task is woken now, and waits anew.)
     pub fn reset(&mut self, deadline: Instant) {
         let judge = self.judge();
         self.deadline = deadline;
@@ -232,17 +233,17 @@ impl Sleep {
             (Some(name), Some(core)) => {
                 self.timer = core.disarm(name).map(|waker| core.arm(deadline, waker));
             }
-            // The timer has its old deadline and the task's waker.
+            // Only its own runtime can change the timer: it wakes the task, which then arms a new one.
             (Some(name), None) => drop(place::post(name, Command::FireTimer(name))),
         }
     }
 
-    /// It is over, whatever any clock shows: its time was "at once".
+    /// Makes the sleep over, whatever the clock shows: for a tick that comes at once.
     pub(super) fn elapse(&mut self) {
         self.elapsed = true;
     }
 
-    /// Takes the timer back.
+    /// Disarms the timer, if there is one.
     #[inline]
     fn disarm(&mut self) {
         if let Some(name) = self.timer.take() {
@@ -250,7 +251,7 @@ impl Sleep {
         }
     }
 
-    /// Arms the timer, or, where it is armed, sees to it that it wakes this task.
+    /// Arms a timer that wakes this task, unless there is one already.
     fn arm(&mut self, core: &Core, cx: &Context<'_>) {
         if let Some(name) = self.timer.filter(|name| core.is_home_of(*name)) {
             let mut timers = core.timers.borrow_mut();
@@ -259,8 +260,8 @@ impl Sleep {
                 Some(_) | None => {}
             }
         }
-        // A waker's clone and drop are foreign code (R5), so the old timer goes and a new one
-        // comes, between the borrows.
+        // A waker's clone and drop run user code (R5), so the waker is not exchanged under the
+        // borrow: the old timer is disarmed, and a new one armed.
         let waker = cx.waker().clone();
         self.disarm();
         self.timer = Some(core.arm(self.deadline, waker));
@@ -270,7 +271,7 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
-    // The caller of a poll is the line of the `.await`.
+    // With this, a panic names the line of the `.await`.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let core = context::expect_current("a `Sleep` was polled");

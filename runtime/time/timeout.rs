@@ -1,7 +1,7 @@
 //! A limit on the time a future may take.
 //!
 //! Interface: [`timeout`], [`timeout_at`].
-//! Invariant: the future is polled first, so what is there is given, however late it is.
+//! Invariant: the future is polled first, so an output that is there is returned, however late it is.
 //! Read before: `sleep`.
 
 use std::fmt;
@@ -18,8 +18,8 @@ use super::sleep::{Sleep, sleep, sleep_until};
 /// Runs `future` for at most `duration`, from now.
 ///
 /// # Errors
-/// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], or can be
-/// had back by [`Timeout::into_inner`].
+/// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], unless
+/// [`Timeout::into_inner`] takes it back.
 ///
 /// # Panics
 /// Polling it outside a runtime panics, unless the future is ready; making it does not.
@@ -89,7 +89,7 @@ impl<F: Future> Future for Timeout<F> {
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // The future first: what is there is worth more than the time it came too late by.
+        // The future first: an output that is there is returned, even if it is late.
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
@@ -97,7 +97,7 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
-/// The time given to [`timeout`] was over before the future.
+/// The time given to [`timeout`] was over before the future was ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elapsed(());
 

@@ -4,13 +4,13 @@
 //! [`fire`](Timers::fire) takes out all that are due, [`next_deadline`](Timers::next_deadline)
 //! says how long the thread may sleep.
 //! Invariant: `heap` is a 4-ary heap by (deadline, serial), and each timer knows its position in
-//! it, so removal is true removal: a cancelled timer leaves no trace, and equal deadlines fire in
-//! the order they were armed. (Of those due at one look, the tasks of the runtime itself are queued
-//! before any foreign waker is woken.)
+//! it. So a disarmed timer is removed from the heap at once, and timers of equal deadlines fire in
+//! the order they were armed. (Of the timers due in one turn, the runtime's own tasks are queued
+//! before any other waker is woken.)
 //!
-//! Why not a wheel? A wheel rounds deadlines to its ticks and has to cascade; both are where
-//! wheels went wrong. Four children a node instead of two halve the height, and they lie in two
-//! cache lines.
+//! Why not a wheel? A wheel rounds deadlines to its ticks and has to cascade; both are where wheels
+//! have had their bugs. Four children a node instead of two halve the height, and lie in 128 bytes:
+//! two or three cache lines.
 //!
 //! Read before: `slab`. Read next: `sleep`.
 
@@ -24,7 +24,7 @@ pub(crate) struct Timers {
     timers: Slab<Timer>,
 }
 
-/// What the heap compares, and whose timer it is.
+/// What the heap compares, and the index of the timer.
 #[derive(Clone, Copy)]
 struct Entry {
     deadline: Instant,
@@ -33,7 +33,7 @@ struct Entry {
 }
 
 struct Timer {
-    /// Where its entry is in the heap.
+    /// Where the timer's entry is in the heap.
     position: usize,
     waker: Waker,
 }
@@ -82,7 +82,7 @@ impl Timers {
     }
 
     /// Disarms all timers that are due at `now`, gives their wakers to `to`, earliest first, and
-    /// returns how many there were. `to` runs under the caller's borrow, so it runs nothing foreign
+    /// returns how many there were. `to` runs under the caller's borrow, so it must run no user code
     /// (R5): it queues the tasks of its own runtime, and keeps the other wakers for later.
     pub(crate) fn fire(&mut self, now: Instant, mut to: impl FnMut(Waker)) -> u64 {
         let mut fired = 0;
@@ -112,7 +112,7 @@ impl Timers {
         wakers
     }
 
-    /// Timers that are armed.
+    /// The number of armed timers.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
@@ -124,17 +124,17 @@ impl Timers {
         self.timers.trim();
     }
 
-    /// Puts the last entry in the place of the removed one, then where it belongs.
+    /// Moves the last entry to the position of the removed one, then to where it belongs.
     fn remove_entry(&mut self, position: usize) {
         self.heap.swap_remove(position);
         if position < self.heap.len() {
-            // It came from another branch, so it may be too small for its new place or too great.
+            // It came from another branch, so it may be too small for its new position or too great.
             self.sift_down(position);
             self.sift_up(position);
         }
     }
 
-    /// Moves an entry up until its parent is less, and tells all that moved, it too.
+    /// Moves an entry up until its parent is less, and stores the new positions of all that moved.
     fn sift_up(&mut self, mut position: usize) {
         while position > 0 {
             let parent = (position - 1) / ARITY;
@@ -148,7 +148,7 @@ impl Timers {
         self.place(position);
     }
 
-    /// Moves an entry down until its children are greater, and tells all that moved, it too.
+    /// Moves an entry down until its children are greater, and stores the new positions of all that moved.
     fn sift_down(&mut self, mut position: usize) {
         loop {
             let children = position * ARITY + 1;
@@ -166,7 +166,7 @@ impl Timers {
         self.place(position);
     }
 
-    /// Tells the timer whose entry is at `position` that it is.
+    /// Stores `position` in the timer of the entry that is there.
     fn place(&mut self, position: usize) {
         if let Some(Entry { serial, index, .. }) = self.heap.get(position) {
             if let Some(timer) = self.timers.get_mut(*index, *serial) {
