@@ -14,7 +14,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,7 +23,6 @@ use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
 pub(super) use crate::runtime::io::operation::Attempt;
 use crate::runtime::io::operation::{self, Wait};
-use crate::task::coop::consume_budget;
 use crate::time::{Sleep, sleep};
 
 pub(super) struct Stream<T: AsFd> {
@@ -108,7 +107,8 @@ impl<T: AsFd> Stream<T> {
         let mut pause = None;
         Wait::new(self.io.registration()).until_ready(move |wait, cx| {
             if buf.is_empty() {
-                return nothing_read(cx);
+                // 0 at once, and yet an operation of the budget.
+                return self.read(buf).poll_once(cx);
             }
             loop {
                 if pause.is_some() && Handle::try_current().is_err() {
@@ -131,7 +131,7 @@ impl<T: AsFd> Stream<T> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
-            return nothing_read(cx);
+            return self.read(buf).poll_once(cx);
         }
         let peek = |_: &T| self.recv_peek(buf);
         match ready!(self.io.poll_io(cx, Interest::READABLE, peek))? {
@@ -222,12 +222,6 @@ impl<T: AsFd> Stream<T> {
         }
         Ok(Peeked::NothingNew)
     }
-}
-
-/// The outcome of a read into an empty buffer: 0 at once, as recv(2) gives. It spends budget; otherwise a
-/// loop over such reads would let no other task run.
-fn nothing_read(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    pin!(consume_budget()).poll(cx).map(|()| Ok(0))
 }
 
 /// The outcome of a peek.

@@ -66,7 +66,7 @@ pub(super) fn with_home_of<R>(name: Name, f: impl FnOnce(&Core) -> R) -> Option<
 #[inline]
 pub(super) fn order(name: Name, command: Command) {
     match home_of(name) {
-        Some(core) => core.obey(command),
+        Some(core) => core.execute(command),
         None => drop(place::post(name, command)),
     }
 }

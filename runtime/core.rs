@@ -18,7 +18,6 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::chaos::Chaos;
-use super::foreign;
 use super::io::interest::{Interest, Ready};
 use super::io::reactor::Reactor;
 use super::io::waiters::Progress;
@@ -34,6 +33,7 @@ use super::task::executor::{Body, Executor, TaskRef};
 use super::task::shutdown::SHUTDOWN_ROUNDS;
 use super::time::clock::Clock;
 use super::time::timers::Timers;
+use super::user_code;
 
 /// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls. 61 is
 /// tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; 61 is prime, so it
@@ -70,8 +70,8 @@ impl Core {
     pub(super) fn new(options: Options) -> io::Result<Core> {
         sys::refuse_in_forked_child()?;
         sys::watch_for_fork()?;
-        let bell = place::Arc::new(place::Bell::new()?);
-        let reactor = Reactor::new(&bell)?;
+        let eventfd = place::Arc::new(place::EventFd::new()?);
+        let reactor = Reactor::new(&eventfd)?;
         let (place, inbox) = place::allocate()?;
         let serials = Serials::new();
         let born = serials.next();
@@ -80,7 +80,7 @@ impl Core {
         let polls = chaos.at_most(POLLS_BETWEEN_TURNS);
         inbox.open(Open::new(
             born,
-            bell,
+            eventfd,
             Arc::clone(reactor.epoll()),
             Arc::clone(&counters),
         ));
@@ -165,9 +165,9 @@ impl Core {
             self.counters.timers_fired.add(fired);
             observe::fired(fired);
         }
-        let foreigners = due.len();
-        foreign::wake_all(&mut due);
-        trim(&mut due, foreigners);
+        let others = due.len();
+        user_code::wake_all(&mut due);
+        trim(&mut due, others);
         self.due.set(due);
     }
 
@@ -205,7 +205,9 @@ impl Core {
             observe::woken(|| self.executor.span_id_at(index));
         }
         for command in messages.commands.drain(..) {
-            foreign::contain("an order from elsewhere panicked", || self.obey(command));
+            user_code::contain("a command from elsewhere panicked", || {
+                self.execute(command)
+            });
         }
         trim(&mut messages.wakes, wakes);
         trim(&mut messages.commands, commands);
@@ -213,7 +215,7 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn obey(&self, command: Command) {
+    pub(super) fn execute(&self, command: Command) {
         match command {
             Command::Spawn(future, location) => {
                 let task = self.spawn(future, None, location);
@@ -223,10 +225,10 @@ impl Core {
             Command::Detach(name) => self.executor.detach(name),
             Command::FreeSource(name) => self.reactor.sources.free(name),
             Command::ForgetWaiter(name, key) => self.reactor.sources.forget(name, key),
-            Command::CancelTimer(name) => foreign::discard_any(self.disarm(name)),
+            Command::CancelTimer(name) => user_code::discard_any(self.disarm(name)),
             Command::FireTimer(name) => {
                 if let Some(waker) = self.disarm(name) {
-                    foreign::wake(waker);
+                    user_code::wake(waker);
                 }
             }
         }
@@ -251,13 +253,13 @@ impl Core {
     pub(super) fn unhandled_panic(&self) {
         // Read first: if the flag were written after each poll, the next poll would stall, because it reads
         // the word that the flag is in.
-        if self.executor.unhandled_panic.get() && self.unhandled_panic_is_to_be_told() {
+        if self.executor.unhandled_panic.get() && self.unhandled_panic_is_to_be_reported() {
             panic!("{UNHANDLED}");
         }
     }
 
     #[cold]
-    pub(crate) fn unhandled_panic_is_to_be_told(&self) -> bool {
+    pub(crate) fn unhandled_panic_is_to_be_reported(&self) -> bool {
         self.executor.unhandled_panic.take()
             && self.options.unhandled_panic == UnhandledPanic::ShutdownRuntime
     }
@@ -289,10 +291,10 @@ impl Core {
     fn wake_others(&self, wakers: Vec<Waker>) {
         if !sys::is_forked_child() {
             for waker in wakers.iter().filter(|waker| !self.is_of_ours(waker)) {
-                foreign::wake_by_ref(waker);
+                user_code::wake_by_ref(waker);
             }
         }
-        foreign::discard_all(wakers);
+        user_code::discard_all(wakers);
     }
 
     fn is_of_ours(&self, waker: &Waker) -> bool {

@@ -61,7 +61,7 @@
 //!   between a try and a wait. Kept by [`io::sources`] and [`run`].
 //! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
 //!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
-//!   task that is being polled. Kept everywhere; [`foreign`] calls the user code whose panics must go no
+//!   task that is being polled. Kept everywhere; [`user_code`] calls the user code whose panics must go no
 //!   further.
 //! - R6 A stale name finds nothing; a stale hint costs one spurious wake at most. Kept by [`name::slab`].
 //! - R7 A source leaves epoll's interest list before its descriptor is closed. Otherwise a duplicate, here or
@@ -74,7 +74,7 @@
 //!   an error. A waker that panics does not keep the others from being woken. (A task of this runtime is
 //!   queued where its waker is found, which runs no user code.) The end of a runtime is an event, too: it
 //!   wakes the tasks of other runtimes and executors that wait for its sources and timers. Kept by
-//!   [`io::reactor`], [`core`] and [`foreign`].
+//!   [`io::reactor`], [`core`] and [`user_code`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a waiting
 //!   task, the task is runnable without further traffic. Kept by [`io::registration`] and `net`.
 //!
@@ -149,7 +149,6 @@ pub(crate) mod chaos;
 mod context;
 pub(crate) mod coop;
 mod core;
-mod foreign;
 mod handle;
 pub(crate) mod io;
 pub(crate) mod metrics;
@@ -161,6 +160,7 @@ pub(crate) mod signal;
 pub(crate) mod sys;
 pub(crate) mod task;
 pub(crate) mod time;
+mod user_code;
 
 pub use builder::Builder;
 pub use handle::{Handle, TryCurrentError};

@@ -13,7 +13,7 @@
 //! | `reveille::time` | fire |
 //! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals |
 //! | `runtime::waker` | wakes, in the form that tokio-console reads |
-//! Read before: `foreign`.
+//! Read before: `user_code`.
 
 use std::fmt::Debug;
 use std::io;
@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use tracing::{Span, error, trace, trace_span, warn};
 
-use super::foreign;
+use super::user_code;
 
 const TASK: &str = "reveille::task";
 const IO: &str = "reveille::io";
@@ -41,12 +41,12 @@ pub(super) fn is_on() -> bool {
 /// Makes an event or a span of level TRACE. `None` if no subscriber wants it, or if one panicked.
 #[inline] // One comparison if no subscriber wants it; otherwise 60 instructions an echo.
 fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
-    if is_on() { tell(event) } else { None }
+    if is_on() { report(event) } else { None }
 }
 
 /// As [`trace()`], for any level.
-fn tell<R>(event: impl FnOnce() -> R) -> Option<R> {
-    foreign::contain("a tracing subscriber panicked", event)
+fn report<R>(event: impl FnOnce() -> R) -> Option<R> {
+    user_code::contain("a tracing subscriber panicked", event)
 }
 
 /// The span of a task, by which tokio-console knows it. Made only if a subscriber wants it (a `Span` is 40
@@ -62,17 +62,17 @@ impl TaskSpan {
         self.0.as_ref()?.id().map(|id| id.into_u64())
     }
 
-    /// Enters the span until the guard is dropped. Drop the guard by [`foreign::discard_any`].
+    /// Enters the span until the guard is dropped. Drop the guard by [`user_code::discard_any`].
     #[inline]
     pub(super) fn enter(&self) -> Option<tracing::span::Entered<'_>> {
         let span = self.0.as_deref()?;
-        tell(|| span.enter())
+        report(|| span.enter())
     }
 
     /// Drops this share of the span, which may close the span.
     #[inline]
     pub(super) fn discard(self) {
-        foreign::discard_any(self.0);
+        user_code::discard_any(self.0);
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn spawned(
     if !is_on() {
         return TaskSpan::NONE;
     }
-    TaskSpan(tell(|| make_task_span(task, name, location)).flatten())
+    TaskSpan(report(|| make_task_span(task, name, location)).flatten())
 }
 
 #[cold]
@@ -110,7 +110,7 @@ fn make_task_span(
         return None;
     }
     let span = Rc::new(span);
-    tell(|| {
+    report(|| {
         trace!(target: TASK, parent: &*span, task, "spawn");
         // tokio-console counts the wakers of a task, and takes a task that has none for lost. This gives
         // the task one waker, which stands for its name.
@@ -146,19 +146,19 @@ pub(super) fn woken(span_id: impl FnOnce() -> Option<u64>) {
 
 /// A task has given its output, and the drop of its future panicked.
 pub(super) fn future_drop_panicked(task: u64) {
-    tell(|| {
+    report(|| {
         error!(target: TASK, task, "the future of a finished task panicked while it was dropped");
     });
 }
 
 /// A task has panicked, and no handle will report it.
 pub(super) fn detached_task_panicked(task: u64) {
-    tell(|| error!(target: TASK, task, "a detached task panicked"));
+    report(|| error!(target: TASK, task, "a detached task panicked"));
 }
 
 /// The drop of an output that no handle will take panicked.
 pub(super) fn output_drop_panicked(task: u64) {
-    tell(|| {
+    report(|| {
         error!(target: TASK, task, "the output of a detached task panicked while it was dropped");
     });
 }
@@ -196,7 +196,7 @@ pub(super) fn parked() {
 /// A runtime ends, and the destructors of its tasks have spawned in each of `rounds` rounds.
 #[cold]
 pub(super) fn tasks_leaked(rounds: usize) {
-    tell(|| {
+    report(|| {
         error!(target: RUNTIME, rounds, "tasks go on spawning tasks while they are dropped: leaked");
     });
 }
@@ -204,7 +204,7 @@ pub(super) fn tasks_leaked(rounds: usize) {
 /// A runtime ends, and wakers have armed timers or registered sources in each of `rounds` rounds.
 #[cold]
 pub(super) fn wakers_leaked(rounds: usize) {
-    tell(|| {
+    report(|| {
         error!(
             target: RUNTIME,
             rounds,
@@ -216,11 +216,11 @@ pub(super) fn wakers_leaked(rounds: usize) {
 /// A listener was made for a signal that this thread blocks and could not unblock.
 #[cold]
 pub(super) fn signal_stays_blocked(signal: i32, error: &io::Error) {
-    tell(|| warn!(target: RUNTIME, signal, %error, "cannot unblock a signal"));
+    report(|| warn!(target: RUNTIME, signal, %error, "cannot unblock a signal"));
 }
 
 /// A listener has replaced a handler of other code.
 #[cold]
 pub(super) fn signal_handler_replaced(signal: i32) {
-    tell(|| warn!(target: RUNTIME, signal, "a handler of other code was replaced"));
+    report(|| warn!(target: RUNTIME, signal, "a handler of other code was replaced"));
 }

@@ -35,7 +35,6 @@ use std::time::{Duration, Instant};
 
 use super::context::{self, Running};
 use super::core::{Core, UNHANDLED};
-use super::foreign;
 use super::handle::Handle;
 use super::name::place::{self, FellAsleep, Open};
 use super::observe;
@@ -44,6 +43,7 @@ use super::sys;
 use super::task::cell::is_big;
 use super::task::executor::Next;
 use super::task::join::JoinHandle;
+use super::user_code;
 
 /// A single-threaded runtime.
 ///
@@ -139,11 +139,11 @@ impl Runtime {
         // The first panic goes on. The output, or a second panic, is dropped, which may panic again.
         match (outcome, dropped) {
             (Ok(output), Err(payload)) => {
-                foreign::discard(output);
+                user_code::discard(output);
                 Err(payload)
             }
             (Err(payload), Err(second)) => {
-                foreign::forget_payload(second);
+                user_code::forget_payload(second);
                 Err(payload)
             }
             (outcome, Ok(())) => outcome,
@@ -270,7 +270,7 @@ impl Drop for Runtime {
         // From here on the names of this runtime are stale everywhere. (In the child of a fork the lock
         // must not be taken, and `close` does nothing.)
         let left = core.inbox.close();
-        foreign::discard_all(left.into_iter().flat_map(Open::into_commands));
+        user_code::discard_all(left.into_iter().flat_map(Open::into_commands));
         // Again, for what those commands, and the wakers before them, spawned as they were dropped: the
         // drop of `core` would drop it outside its runtime.
         core.end();
@@ -438,9 +438,9 @@ pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Outpu
     let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
     // The shutdown may have found the panic of a task whose handle was dropped with the main future or
     // with another task.
-    if core.unhandled_panic_is_to_be_told() {
+    if core.unhandled_panic_is_to_be_reported() {
         // The drop of the output may panic, and must not do so while the thread unwinds.
-        foreign::discard(output);
+        user_code::discard(output);
         panic!("{UNHANDLED}");
     }
     output

@@ -107,7 +107,7 @@ impl From<c_int> for SignalKind {
 /// receives them count as one, as the kernel counts pending ones too.
 #[derive(Debug)]
 pub struct Signal {
-    bell: AsyncFd<OwnedFd>,
+    eventfd: AsyncFd<OwnedFd>,
     kind: SignalKind,
     seen: u64,
 }
@@ -197,13 +197,17 @@ pub fn signal_keep_mask(kind: SignalKind) -> io::Result<Signal> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     // First, because without a descriptor the signal must keep its action.
-    let bell = sys::signal_bell().map_err(|error| sys::name_refusal("fcntl", error))?;
-    let bell = AsyncFd::with_interest(bell, Interest::READABLE)?;
+    let eventfd = sys::signal_eventfd().map_err(|error| sys::name_refusal("fcntl", error))?;
+    let eventfd = AsyncFd::with_interest(eventfd, Interest::READABLE)?;
     // Before the handler is installed: a signal that came between the two would neither end the process nor
     // be received.
     let seen = sys::signal_count(kind.0);
     catch(kind)?;
-    Ok(Signal { bell, kind, seen })
+    Ok(Signal {
+        eventfd,
+        kind,
+        seen,
+    })
 }
 
 impl Signal {
@@ -215,8 +219,12 @@ impl Signal {
     /// # Cancel safety
     /// Safe: a signal is consumed when this returns, and not before.
     pub fn recv(&mut self) -> impl Future<Output = Option<()>> {
-        let Signal { bell, kind, seen } = self;
-        let arrived = bell.async_io(Interest::READABLE, |_| take_new(*kind, seen));
+        let Signal {
+            eventfd,
+            kind,
+            seen,
+        } = self;
+        let arrived = eventfd.async_io(Interest::READABLE, |_| take_new(*kind, seen));
         Recv { arrived }
     }
 
@@ -226,9 +234,13 @@ impl Signal {
     /// As [`recv`](Signal::recv).
     #[track_caller]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let Signal { bell, kind, seen } = self;
-        let arrived = ready!(bell.poll_io(cx, Interest::READABLE, |_| take_new(*kind, seen)));
-        Poll::Ready(expect_heard(arrived))
+        let Signal {
+            eventfd,
+            kind,
+            seen,
+        } = self;
+        let arrived = ready!(eventfd.poll_io(cx, Interest::READABLE, |_| take_new(*kind, seen)));
+        Poll::Ready(expect_received(arrived))
     }
 }
 
@@ -246,7 +258,7 @@ impl<F: Future<Output = io::Result<()>>> Future for Recv<F> {
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let arrived = ready!(self.project().arrived.poll(cx));
-        Poll::Ready(expect_heard(arrived))
+        Poll::Ready(expect_received(arrived))
     }
 }
 
@@ -261,7 +273,7 @@ fn take_new(kind: SignalKind, seen: &mut u64) -> io::Result<()> {
 }
 
 #[track_caller]
-fn expect_heard(arrived: io::Result<()>) -> Option<()> {
+fn expect_received(arrived: io::Result<()>) -> Option<()> {
     match arrived {
         Ok(()) => Some(()),
         Err(error) => panic!("a signal listener cannot wait here: {error}"),

@@ -119,7 +119,7 @@ const EXERCISED: [(&str, &str); 41] = [
         "a_short_sleep_parks_at_most_twice",
     ),
     (
-        "runtime/sys/bell.rs Bell::new",
+        "runtime/sys/eventfd.rs EventFd::new",
         "a_wake_from_a_thread_ends_the_wait",
     ),
     (
@@ -155,7 +155,7 @@ const EXERCISED: [(&str, &str); 41] = [
         "the_timer_slack_is_set_while_the_runtime_runs_and_put_back",
     ),
     (
-        "runtime/sys/signal.rs signal_bell",
+        "runtime/sys/signal.rs signal_eventfd",
         "every_listener_in_every_runtime_hears_each_signal",
     ),
     (
@@ -237,7 +237,7 @@ const PANICS: [(&str, &str); 29] = [
         "`UnhandledPanic::ShutdownRuntime`: documented there",
     ),
     (
-        "runtime/signal.rs expect_heard",
+        "runtime/signal.rs expect_received",
         "`Signal::recv`: documented there",
     ),
     ("runtime/name/chunks.rs -", "nobody: while compiling"),

@@ -26,13 +26,13 @@ use std::time::Duration;
 use super::interest::{Interest, Ready};
 use super::sources::{Sources, Token};
 use crate::runtime::chaos::Chaos;
-use crate::runtime::foreign;
 use crate::runtime::metrics::Counters;
-use crate::runtime::name::place::Bell;
+use crate::runtime::name::place::EventFd;
 use crate::runtime::name::slab::{Name, trim};
 use crate::runtime::observe;
 use crate::runtime::sys::{Epoll, Events};
 use crate::runtime::task::executor::Executor;
+use crate::runtime::user_code;
 
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
@@ -46,9 +46,9 @@ impl Reactor {
     /// # Errors
     /// What epoll_create1(2) and epoll_ctl(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; and what a sandbox
     /// refuses.
-    pub(crate) fn new(bell: &Bell) -> io::Result<Reactor> {
+    pub(crate) fn new(eventfd: &EventFd) -> io::Result<Reactor> {
         let epoll = Epoll::new()?;
-        epoll.watch(bell.as_fd(), Token::BELL.0)?;
+        epoll.watch(eventfd.as_fd(), Token::EVENTFD.0)?;
         Ok(Reactor {
             epoll: Arc::new(epoll),
             sources: Sources::new(),
@@ -117,7 +117,7 @@ impl Reactor {
         events.shuffle(chaos);
         let mut woken = self.woken.take();
         for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
-            if token == Token::BELL {
+            if token == Token::EVENTFD {
                 continue;
             }
             // Our own tasks are queued at once, which runs no user code (R5); other wakers are collected.
@@ -133,9 +133,9 @@ impl Reactor {
         let full = events.is_full();
         self.events.set(Some(events));
         // All of them, even if one panics or the wait has failed (R9).
-        let foreigners = woken.len();
-        foreign::wake_all(&mut woken);
-        trim(&mut woken, foreigners);
+        let others = woken.len();
+        user_code::wake_all(&mut woken);
+        trim(&mut woken, others);
         self.woken.set(woken);
         waited.map(|()| full)
     }

@@ -21,8 +21,8 @@ use std::task::{Context, Waker};
 
 use super::interest::{Interest, Ready};
 use super::waiters::{Progress, Waiter, Waiters};
-use crate::runtime::foreign;
 use crate::runtime::name::slab::{Name, Serials, Slab, WaiterKey};
+use crate::runtime::user_code;
 
 pub(crate) struct Sources {
     sources: RefCell<Slab<Source>>,
@@ -63,7 +63,7 @@ pub(crate) struct Token(pub(super) u64);
 
 impl Token {
     /// The runtime's own eventfd: no slab has a slot of this index.
-    pub(crate) const BELL: Token = Token(u64::MAX);
+    pub(crate) const EVENTFD: Token = Token(u64::MAX);
 
     pub(crate) fn new(index: u32, serial: u64) -> Token {
         Token(serial << 32 | u64::from(index))
@@ -106,7 +106,7 @@ impl Sources {
         if let Some(mut source) = removed {
             source.waiters.drain_all(|waker| wakers.push(waker));
         }
-        foreign::discard_all(wakers);
+        user_code::discard_all(wakers);
     }
 
     pub(crate) fn trim(&self) {
@@ -172,7 +172,7 @@ impl Sources {
             let source = sources.get_mut(name.index(), name.serial);
             source.and_then(|source| source.waiters.forget(key))
         };
-        foreign::discard_any(waker);
+        user_code::discard_any(waker);
     }
 
     /// Clears `interest` after an operation saw EAGAIN: the source is not ready for it until the next event.

@@ -25,8 +25,8 @@ use std::mem;
 use std::task::Waker;
 
 use super::interest::{Interest, Ready};
-use crate::runtime::foreign;
 use crate::runtime::name::slab::WaiterKey;
+use crate::runtime::user_code;
 
 /// The least limit of polled waiters.
 const LEAST_LIMIT: usize = 8;
@@ -64,8 +64,8 @@ impl Displaced {
     pub(super) fn settle(self) {
         match self {
             Displaced::Nobody => {}
-            Displaced::Waker(before) => foreign::discard(before),
-            Displaced::Flushed(mut wakers) => foreign::wake_all(&mut wakers),
+            Displaced::Waker(before) => user_code::discard(before),
+            Displaced::Flushed(mut wakers) => user_code::wake_all(&mut wakers),
         }
     }
 }

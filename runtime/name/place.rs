@@ -28,7 +28,7 @@
 //!
 //! Over 400 lines because the protocol is best read whole, with the table of the places.
 //!
-//! Read before: `slab`, `waker`. Read next: `bell`, which ends the wait; `handle`, for users.
+//! Read before: `slab`, `waker`. Read next: `eventfd`, which ends the wait; `handle`, for users.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -41,20 +41,20 @@ use std::sync::{Mutex as StdMutex, OnceLock, PoisonError};
 use super::slab::{Name, WaiterKey, trim};
 use crate::runtime::metrics::{Counters, Metrics};
 use crate::runtime::sys::{self, Epoll};
-pub(crate) use primitives::{Arc, Bell};
+pub(crate) use primitives::{Arc, EventFd};
 use primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The primitives of the protocol. The models use loom's instead, to try every interleaving.
 mod primitives {
     #[cfg(all(test, reveille_loom))]
-    pub(crate) use crate::unit::loom_bell::Bell;
+    pub(crate) use crate::unit::loom_eventfd::EventFd;
     #[cfg(all(test, reveille_loom))]
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
     #[cfg(all(test, reveille_loom))]
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 
     #[cfg(not(all(test, reveille_loom)))]
-    pub(crate) use crate::runtime::sys::Bell;
+    pub(crate) use crate::runtime::sys::EventFd;
     #[cfg(not(all(test, reveille_loom)))]
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
     #[cfg(not(all(test, reveille_loom)))]
@@ -101,7 +101,7 @@ pub(crate) struct Open {
     leaving: bool,
     /// The eventfd. Shared, because it is written after the lock is released: by then the runtime may
     /// have ended.
-    bell: Arc<Bell>,
+    eventfd: Arc<EventFd>,
     epoll: std::sync::Arc<Epoll>,
     counters: std::sync::Arc<Counters>,
     /// The tasks to wake, one bit for each slot. `listed` has the slots with a set bit, in the order of the
@@ -219,7 +219,7 @@ impl Place {
     /// Writes the eventfd if the runtime is asleep: a task was queued on its own thread while it did not run.
     pub(crate) fn rouse(&self) {
         if let Some(guard) = self.lock() {
-            ring_if_asleep(guard);
+            notify_if_asleep(guard);
         }
     }
 
@@ -304,7 +304,7 @@ impl Place {
     /// asleep.
     fn delivered(&self, guard: MutexGuard<'_, Option<Open>>) {
         self.messages.store(true, Ordering::Relaxed);
-        ring_if_asleep(guard);
+        notify_if_asleep(guard);
     }
 
     fn with_open<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
@@ -332,18 +332,18 @@ fn collect_bits(woken: &mut [u64], wakes: &mut Vec<u32>) {
 }
 
 /// Releases the lock, and writes the eventfd if the runtime is asleep.
-fn ring_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
-    let bell = match guard.as_mut() {
+fn notify_if_asleep(mut guard: MutexGuard<'_, Option<Open>>) {
+    let eventfd = match guard.as_mut() {
         Some(open) if open.asleep => {
             // One write serves all messages: the runtime looks into its inbox before it sleeps again.
             open.asleep = false;
-            Some(Arc::clone(&open.bell))
+            Some(Arc::clone(&open.eventfd))
         }
         _ => None,
     };
     drop(guard);
-    if let Some(bell) = bell {
-        bell.ring();
+    if let Some(eventfd) = eventfd {
+        eventfd.notify();
     }
 }
 
@@ -356,7 +356,7 @@ impl Open {
     /// A runtime that is asleep, has no messages yet, and gives no name with a serial below `born`.
     pub(crate) fn new(
         born: u64,
-        bell: Arc<Bell>,
+        eventfd: Arc<EventFd>,
         epoll: std::sync::Arc<Epoll>,
         counters: std::sync::Arc<Counters>,
     ) -> Open {
@@ -366,7 +366,7 @@ impl Open {
             born,
             asleep,
             leaving,
-            bell,
+            eventfd,
             epoll,
             counters,
             woken,

@@ -77,21 +77,21 @@ impl Epoll {
         }
     }
 
-    /// Watches `bell`, an eventfd, under `token`, and makes each system call once without which a runtime
+    /// Watches `eventfd`, an eventfd, under `token`, and makes each system call once without which a runtime
     /// could not wait: if a sandbox refuses one, that is an error now, and not a panic at the first wait.
-    pub(crate) fn watch(&self, bell: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    pub(crate) fn watch(&self, eventfd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         // Edge-triggered: each write is an event, and the counter need not be read.
         let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
         let named = |call| move |error| name_refusal(call, error);
-        self.add(bell.as_raw_fd(), edge, token)
-            .and_then(|()| self.delete(bell.as_raw_fd()))
-            .and_then(|()| self.add(bell.as_raw_fd(), edge, token))
+        self.add(eventfd.as_raw_fd(), edge, token)
+            .and_then(|()| self.delete(eventfd.as_raw_fd()))
+            .and_then(|()| self.add(eventfd.as_raw_fd(), edge, token))
             .map_err(named("epoll_ctl"))?;
         let one = 1u64.to_ne_bytes();
         // SAFETY: the kernel reads the eight bytes of `one`, which outlives the call.
-        let rung = unsafe { libc::write(bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        let written = unsafe { libc::write(eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
         // The result is 8, or -1.
-        check(rung as c_int).map_err(named("write"))?;
+        check(written as c_int).map_err(named("write"))?;
         // This also takes out the event of the write above.
         self.wait(&mut Events::new(), Some(Duration::ZERO))
             .map_err(named("epoll_wait"))

@@ -5,7 +5,7 @@
 //!
 //! Interface, file by file:
 //! - `epoll`: the [`Epoll`] that is waited on, and the [`Events`] that a wait brings.
-//! - `bell`: the [`Bell`], an eventfd that other threads write.
+//! - `eventfd`: the [`EventFd`], an eventfd that other threads write.
 //! - `fork`: [`is_forked_child`], and the error in such a child.
 //! - `signal`: the signal handler, its counts and its eventfd, and the action of each signal.
 //! - `slack`: the timer slack of the thread.
@@ -18,10 +18,10 @@
 //! - A descriptor is owned from the call that makes it: only [`own`] turns a number into an
 //!   owned descriptor.
 //!
-//! Read next: `epoll`, `bell`, `fork`, `sys::signal`, `slack`, in any order.
+//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, in any order.
 
-mod bell;
 mod epoll;
+mod eventfd;
 mod fork;
 mod signal;
 mod slack;
@@ -31,14 +31,14 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use libc::c_int;
 
-pub(crate) use bell::Bell;
 pub(crate) use epoll::{Epoll, Events};
+pub(crate) use eventfd::EventFd;
 pub use fork::is_forked_child_error;
 pub(crate) use fork::{
     forked_child_error, is_forked_child, refuse_in_forked_child, watch_for_fork,
 };
 pub(crate) use signal::{
-    SignalAction, catch_signal, set_signal_action, signal_action, signal_bell, signal_count,
+    SignalAction, catch_signal, set_signal_action, signal_action, signal_count, signal_eventfd,
     unblock_signal,
 };
 pub(crate) use slack::set_timer_slack;
@@ -57,7 +57,7 @@ fn check(result: c_int) -> io::Result<c_int> {
 fn own(call: &str, made: c_int) -> io::Result<OwnedFd> {
     let fd = check(made).map_err(|error| name_refusal(call, error))?;
     // SAFETY: `fd` is open and no other code knows its number, because it is no -1 and both callers,
-    // `Epoll::new` and `Bell::new`, hand in what epoll_create1(2) and eventfd(2) have just returned.
+    // `Epoll::new` and `EventFd::new`, hand in what epoll_create1(2) and eventfd(2) have just returned.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -2,7 +2,7 @@
 //! each signal.
 //!
 //! Interface: [`catch_signal`] installs the handler, [`signal_action`] reads the action of a signal, and
-//! [`set_signal_action`] puts one back; [`signal_count`] says how often a signal came, [`signal_bell`] gives
+//! [`set_signal_action`] puts one back; [`signal_count`] says how often a signal came, [`signal_eventfd`] gives
 //! a descriptor that has an event when one came; [`unblock_signal`] lets a signal be delivered.
 //! Invariants:
 //! - The handler does only what signal-safety(7) allows, and leaves errno as it was.
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use libc::c_int;
 
-use super::{Bell, check, is_forked_child};
+use super::{EventFd, check, is_forked_child};
 
 /// The greatest signal number of Linux, SIGRTMAX on x86-64.
 const LAST_SIGNAL: usize = 64;
@@ -26,7 +26,7 @@ const LAST_SIGNAL: usize = 64;
 static SIGNALS: [AtomicU64; LAST_SIGNAL + 1] = [const { AtomicU64::new(0) }; LAST_SIGNAL + 1];
 
 /// The eventfd the handler writes, or -1 before the first listener; open for good from then on.
-static SIGNAL_BELL: AtomicI32 = AtomicI32::new(-1);
+static SIGNAL_EVENTFD: AtomicI32 = AtomicI32::new(-1);
 
 /// How often `signal` has arrived since the handler was installed.
 pub(crate) fn signal_count(signal: c_int) -> u64 {
@@ -37,21 +37,21 @@ pub(crate) fn signal_count(signal: c_int) -> u64 {
 }
 
 /// A duplicate of the descriptor of the eventfd that the handler writes, for the caller to own.
-pub(crate) fn signal_bell() -> io::Result<OwnedFd> {
-    if SIGNAL_BELL.load(Ordering::Acquire) == -1 {
-        let bell = Bell::new()?;
-        let fd = bell.as_fd().as_raw_fd();
+pub(crate) fn signal_eventfd() -> io::Result<OwnedFd> {
+    if SIGNAL_EVENTFD.load(Ordering::Acquire) == -1 {
+        let eventfd = EventFd::new()?;
+        let fd = eventfd.as_fd().as_raw_fd();
         let order = Ordering::AcqRel;
-        if SIGNAL_BELL
+        if SIGNAL_EVENTFD
             .compare_exchange(-1, fd, order, Ordering::Acquire)
             .is_ok()
         {
             // The handler may write it for as long as the process lives.
-            std::mem::forget(bell);
+            std::mem::forget(eventfd);
         }
     }
     // SAFETY: the descriptor was stored above or before, and what is stored is never closed.
-    unsafe { BorrowedFd::borrow_raw(SIGNAL_BELL.load(Ordering::Acquire)) }.try_clone_to_owned()
+    unsafe { BorrowedFd::borrow_raw(SIGNAL_EVENTFD.load(Ordering::Acquire)) }.try_clone_to_owned()
 }
 
 /// The signal handler: counts, writes the eventfd, and leaves errno as it was. It does only what
@@ -69,9 +69,9 @@ extern "C" fn on_signal(signal: c_int) {
         count.fetch_add(1, Ordering::Release);
     }
     let one = 1u64.to_ne_bytes();
-    let bell = SIGNAL_BELL.load(Ordering::Acquire);
+    let eventfd = SIGNAL_EVENTFD.load(Ordering::Acquire);
     // SAFETY: the kernel reads the eight bytes of `one`, which outlives the call.
-    let _rung = unsafe { libc::write(bell, one.as_ptr().cast(), one.len()) };
+    let _rung = unsafe { libc::write(eventfd, one.as_ptr().cast(), one.len()) };
     // SAFETY: as for the read above.
     unsafe { errno.write(before) };
 }

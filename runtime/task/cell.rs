@@ -16,7 +16,7 @@
 //! while user code runs (R5). The rest of a task's state (queued, aborted, detached, done, the
 //! joiner) is beside the cell in the slab, and the executor reads that before it enters the cell.
 //!
-//! Read before: `id`, `foreign`. Read next: `executor`.
+//! Read before: `id`, `user_code`. Read next: `executor`.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -29,7 +29,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::id::{Id, JoinError};
-use crate::runtime::foreign::forget_payload;
+use crate::runtime::user_code::forget_payload;
 
 /// What the executor does with a task, whatever the type of its future. No method panics: a panic
 /// of the future or of a destructor is in the outcome, or is reported by the [`Finished`] returned.

@@ -36,12 +36,12 @@ use super::cell::RawTask;
 use super::id::Id;
 use crate::runtime::budget::Budget;
 use crate::runtime::chaos::Chaos;
-use crate::runtime::foreign;
 use crate::runtime::metrics::Counters;
 use crate::runtime::name::place::{Place, Room};
 use crate::runtime::name::slab::{Name, Slab};
 use crate::runtime::name::waker::{self, Hint};
 use crate::runtime::observe::{self, TaskSpan};
+use crate::runtime::user_code;
 
 /// The pinned cell of a task, whatever the type of its future.
 pub(crate) type TaskRef = Pin<Rc<dyn RawTask>>;
@@ -294,7 +294,7 @@ impl Executor {
             let waker = waker::unowned(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };
-        foreign::discard_any(entered);
+        user_code::discard_any(entered);
         if let Poll::Ready(finished) = polled {
             self.finish(index, serial, finished);
         }

@@ -17,8 +17,8 @@ use pin_project_lite::pin_project;
 use super::id::{Id, JoinError};
 use super::join::{AbortHandle, JoinHandle};
 use super::spawn::{spawn, try_id};
-use crate::runtime::foreign;
 use crate::runtime::run::Runtime;
+use crate::runtime::user_code;
 
 /// A set of tasks with outputs of one type.
 ///
@@ -382,7 +382,7 @@ impl Drop for Announce {
         };
         // Its panic is caught: it is not the task's, and this may run while the future unwinds.
         if let Some(waker) = waker {
-            foreign::wake(waker);
+            user_code::wake(waker);
         }
     }
 }

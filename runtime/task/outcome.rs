@@ -15,16 +15,16 @@ use std::task::{Context, Poll};
 
 use super::cell::Finished;
 use super::executor::{Body, Executor, Life, State};
-use crate::runtime::foreign;
 use crate::runtime::name::slab::Name;
 use crate::runtime::observe::{self, TaskSpan};
+use crate::runtime::user_code;
 
 impl Executor {
     /// The future has been dropped and the outcome is in the cell: wakes the joiner, or, if no
     /// handle is left, clears the task away.
     #[inline]
     pub(super) fn finish(&self, index: u32, serial: u64, finished: Finished) {
-        if self.end(index, serial, finished) == Claim::Nobody {
+        if self.end(index, serial, finished) == Claim::Unclaimed {
             self.clear_away(index, serial);
         }
     }
@@ -33,23 +33,23 @@ impl Executor {
     pub(super) fn end(&self, index: u32, serial: u64, finished: Finished) -> Claim {
         let mut state = self.state.borrow_mut();
         let Some(task) = state.tasks.get_mut(index, serial) else {
-            return Claim::Somebody;
+            return Claim::Claimed;
         };
         task.life = Life::Done;
         let joiner = task.joiner.take();
         let detached = task.detached;
         // A queued slot is freed by its pop (R1).
         let claim = if detached && !task.queued {
-            Claim::Nobody
+            Claim::Unclaimed
         } else {
-            Claim::Somebody
+            Claim::Claimed
         };
         drop(state);
         if finished == Finished::DropPanicked {
             observe::future_drop_panicked(serial);
         }
-        if let Some(foreigner) = joiner.and_then(|joiner| self.wake_ours(joiner)) {
-            foreign::wake(foreigner);
+        if let Some(other) = joiner.and_then(|joiner| self.wake_ours(joiner)) {
+            user_code::wake(other);
         }
         claim
     }
@@ -96,7 +96,7 @@ impl Executor {
             if let Some(clone) = clone {
                 let before = task.joiner.replace(clone);
                 drop(state);
-                foreign::discard_any(before);
+                user_code::discard_any(before);
                 return Poll::Pending;
             }
             drop(state);
@@ -143,7 +143,7 @@ impl Executor {
         }
         let joiner = task.joiner.take();
         drop(state);
-        foreign::discard_any(joiner);
+        user_code::discard_any(joiner);
     }
 
     pub(crate) fn is_finished(&self, name: Name) -> bool {
@@ -174,7 +174,7 @@ impl State {
     #[inline(always)]
     fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, TaskSpan)> {
         let task = self.tasks.get_mut(index, serial)?;
-        debug_assert!(task.joiner.is_none(), "nobody waits for what is done");
+        debug_assert!(task.joiner.is_none(), "no task waits for one that is done");
         let body = mem::replace(&mut task.body, Body::Main);
         let span = mem::replace(&mut task.span, TaskSpan::NONE);
         self.tasks.free(index, serial);
@@ -187,6 +187,6 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// The handle that takes the outcome, or the pop of a queued slot.
-    Somebody,
-    Nobody,
+    Claimed,
+    Unclaimed,
 }

@@ -16,7 +16,7 @@ use crate::runtime::name::place::{Messages, Open, Place};
 use crate::runtime::name::slab::{Name, Serials};
 use crate::runtime::name::waker::{self, Hint};
 use crate::runtime::observe::TaskSpan;
-use crate::runtime::sys::{Bell, Epoll};
+use crate::runtime::sys::{Epoll, EventFd};
 use crate::runtime::task::cell::TaskCell;
 use crate::runtime::task::executor::{Body, Executor, Next};
 
@@ -245,9 +245,9 @@ fn a_waker_that_is_not_ours_is_given_back() {
     let name = stand.adopt_waiting(1);
     stand.settle();
     let roll = Roll::new();
-    let foreigner = stand.executor.wake_ours(roll.waker(3));
+    let other = stand.executor.wake_ours(roll.waker(3));
     assert!(roll.take().is_empty(), "it is for the caller to wake it");
-    foreigner.unwrap().wake();
+    other.unwrap().wake();
     assert_eq!(roll.take(), [3]);
     let neighbour = Hint::new(PLACE + 1, name.index(), name.serial);
     let given_back = stand.executor.wake_ours(waker::waker(neighbour));
@@ -446,9 +446,9 @@ fn collect(inbox: &Place) -> Vec<u32> {
 fn the_inbox_has_room_for_the_tasks_there_are() {
     let _limit = limit(30);
     static INBOX: LazyLock<Place> = LazyLock::new(Place::new);
-    let (bell, epoll) = (Bell::new().unwrap(), Epoll::new().unwrap());
+    let (eventfd, epoll) = (EventFd::new().unwrap(), Epoll::new().unwrap());
     let counters = Arc::new(Counters::default());
-    INBOX.open(Open::new(1, Arc::new(bell), Arc::new(epoll), counters));
+    INBOX.open(Open::new(1, Arc::new(eventfd), Arc::new(epoll), counters));
     assert_eq!(slots_with_room(&INBOX), 0);
 
     let stand = Stand::with(&INBOX, None);

@@ -1,7 +1,7 @@
 //! Models of what crosses threads: every interleaving of a place's inbox with its tenant.
 //!
 //! The outside is the real one, `Place`. The tenant's side is [`Home`], which calls it as the loop
-//! in `runtime/mod.rs` does; a lost wake leaves it waiting for a bell that nobody rings, and loom
+//! in `runtime/mod.rs` does; a lost wake leaves it waiting for an eventfd that nobody rings, and loom
 //! reports the deadlock.
 
 use std::panic::Location;
@@ -12,7 +12,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use loom::thread::{self, JoinHandle};
 
-use super::loom_bell::Bell;
+use super::loom_eventfd::EventFd;
 use crate::runtime::metrics::Counters;
 use crate::runtime::name::place::{Command, FellAsleep, Messages, Open, Place, Room};
 use crate::runtime::name::slab::{Name, Slab};
@@ -32,20 +32,20 @@ fn room(slots: usize) -> Room {
 /// A tenant's side of a place.
 struct Home {
     place: Arc<Place>,
-    bell: Arc<Bell>,
+    eventfd: Arc<EventFd>,
     messages: Messages,
 }
 
 impl Home {
     /// Moves in, with room for `slots` tasks, at rest.
     fn open(place: &Arc<Place>, epoll: &StdArc<Epoll>, born: u64, slots: usize) -> Home {
-        let bell = Arc::new(Bell::new().unwrap());
-        let tenant = Open::new(born, Arc::clone(&bell), StdArc::clone(epoll), counters());
+        let eventfd = Arc::new(EventFd::new().unwrap());
+        let tenant = Open::new(born, Arc::clone(&eventfd), StdArc::clone(epoll), counters());
         place.open(tenant);
         place.resize(room(slots));
         Home {
             place: Arc::clone(place),
-            bell,
+            eventfd,
             messages: Messages::default(),
         }
     }
@@ -73,7 +73,7 @@ impl Home {
             );
             return messages;
         }
-        self.bell.wait();
+        self.eventfd.wait();
         let messages = self.read_inbox();
         self.place.awake();
         messages
@@ -173,7 +173,7 @@ fn each_wake_after_a_poll_is_another_wake() {
     });
 }
 
-/// R8: at rest it is a foreign loop that waits, for the bell and until `next_deadline`.
+/// R8: at rest it is a foreign loop that waits, for the eventfd and until `next_deadline`.
 /// Catches: a runtime that leaves `turn` or `block_on` awake, so that nobody rings.
 #[test]
 fn a_wake_against_coming_to_rest_rings_or_is_mail() {
@@ -189,7 +189,7 @@ fn a_wake_against_coming_to_rest_rings_or_is_mail() {
         place.rest();
         if messages.wakes.is_empty() {
             if !place.has_messages() {
-                home.bell.wait();
+                home.eventfd.wait();
             }
             home.enter();
             messages = home.read_inbox();

@@ -7,9 +7,6 @@ mod chaos;
 mod decision;
 #[cfg(not(reveille_loom))]
 mod executor;
-#[cfg(not(reveille_loom))]
-#[path = "../support/foreign.rs"]
-mod foreign;
 #[path = "../support/limit.rs"]
 mod limit;
 #[cfg(not(reveille_loom))]
@@ -28,12 +25,15 @@ mod sources;
 #[cfg(not(reveille_loom))]
 mod tcp;
 mod timers;
+#[cfg(not(reveille_loom))]
+#[path = "../support/foreign.rs"]
+mod user_code;
 mod waiters;
 #[cfg(not(reveille_loom))]
 mod wrapping;
 
 // Under this cfg the places are made of loom's primitives, which work inside a model only.
 #[cfg(reveille_loom)]
-pub(crate) mod loom_bell;
+pub(crate) mod loom_eventfd;
 #[cfg(reveille_loom)]
 mod loom_place;

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::executor::{Falls, Stand, Step};
-use super::foreign::{Act, foreign};
 use super::limit::limit;
 use super::roll::Roll;
+use super::user_code::{Act, foreign};
 use crate::runtime::name::slab::Name;
 use crate::runtime::name::waker::{self, Hint};
 use crate::task::JoinError;
@@ -60,7 +60,7 @@ fn a_joiner_is_woken_at_the_end_and_takes_the_output() {
     assert!(outcome.is_none() && roll.take().is_empty());
 }
 
-/// Catches: a joiner that is a task of this executor and has to be woken by the way for foreigners, which
+/// Catches: a joiner that is a task of this executor and has to be woken by the way for others, which
 /// here leads nowhere.
 #[test]
 fn a_joiner_that_is_a_task_of_ours_is_queued_at_the_end() {

@@ -1,4 +1,4 @@
-//! Places, on one thread: room, stale names, the table; and the bell.
+//! Places, on one thread: room, stale names, the table; and the eventfd.
 
 use std::env;
 use std::io::Write;
@@ -12,15 +12,15 @@ use super::limit::limit;
 use crate::runtime::metrics::Counters;
 use crate::runtime::name::place::{self, Command, FellAsleep, Messages, Open, Place, Room};
 use crate::runtime::name::slab::Name;
-use crate::runtime::sys::{Bell, Epoll, Events};
+use crate::runtime::sys::{Epoll, EventFd, Events};
 
 const BORN: u64 = 1_000_000;
 
 fn tenant(born: u64) -> Open {
-    let (bell, epoll) = (Bell::new().unwrap(), Epoll::new().unwrap());
+    let (eventfd, epoll) = (EventFd::new().unwrap(), Epoll::new().unwrap());
     Open::new(
         born,
-        Arc::new(bell),
+        Arc::new(eventfd),
         Arc::new(epoll),
         Arc::new(Counters::default()),
     )
@@ -221,15 +221,15 @@ fn a_stale_name_deregisters_nothing() {
     let _limit = limit(30);
     let epoll = Arc::new(Epoll::new().unwrap());
     let place = Place::new();
-    let bell = Arc::new(Bell::new().unwrap());
+    let eventfd = Arc::new(EventFd::new().unwrap());
     let counters = Arc::new(Counters::default());
     place.open(Open::new(
         BORN,
-        Arc::clone(&bell),
+        Arc::clone(&eventfd),
         Arc::clone(&epoll),
         counters,
     ));
-    let fd = bell.as_fd().as_raw_fd();
+    let fd = eventfd.as_fd().as_raw_fd();
     epoll.add(fd, libc::EPOLLIN as u32, 5).unwrap();
 
     let mut name = Name::new(0, 0, BORN - 1);
@@ -312,11 +312,11 @@ fn the_table_has_65_534_places_and_then_an_error() {
 #[test]
 fn a_bell_whose_counter_is_full_is_still_heard() {
     let _limit = limit(30);
-    let bell = Arc::new(Bell::new().unwrap());
+    let eventfd = Arc::new(EventFd::new().unwrap());
     let epoll = Epoll::new().unwrap();
     let edge = (libc::EPOLLIN | libc::EPOLLET) as u32;
-    epoll.add(bell.as_fd().as_raw_fd(), edge, 1).unwrap();
-    let mut counter = std::fs::File::from(bell.as_fd().try_clone_to_owned().unwrap());
+    epoll.add(eventfd.as_fd().as_raw_fd(), edge, 1).unwrap();
+    let mut counter = std::fs::File::from(eventfd.as_fd().try_clone_to_owned().unwrap());
     counter.write_all(&(u64::MAX - 1).to_ne_bytes()).unwrap();
     let mut events = Events::new();
     epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
@@ -328,8 +328,8 @@ fn a_bell_whose_counter_is_full_is_still_heard() {
     epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
     assert_eq!(events.iter().count(), 0);
 
-    let elsewhere = Arc::clone(&bell);
-    thread::spawn(move || elsewhere.ring()).join().unwrap();
+    let elsewhere = Arc::clone(&eventfd);
+    thread::spawn(move || elsewhere.notify()).join().unwrap();
     epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
     assert_eq!(events.iter().count(), 1);
 }

@@ -158,7 +158,7 @@ fn a_stale_token_finds_nothing() {
     assert_eq!(tenant.index(), gone.index(), "the slot is used again");
     stand.wait_once(tenant, READ, 2);
     let beyond = Token::new(77, tenant.serial);
-    let events = [token(gone), beyond, Token::BELL].map(|token| (EPOLLIN, token));
+    let events = [token(gone), beyond, Token::EVENTFD].map(|token| (EPOLLIN, token));
     assert_eq!(stand.feed(&events), (vec![], 0));
     assert!(!stand.is_ready(tenant, READ));
     assert_eq!(stand.sources.len(), 1);

@@ -1,26 +1,26 @@
-//! The bell of the models: heard through loom's primitives, for a model cannot wait for epoll.
+//! The eventfd of the models: heard through loom's primitives, for a model cannot wait for epoll.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use loom::sync::{Condvar, Mutex};
 
-/// What `sys::Bell` and the epoll instance it is registered with are together: a ring stays until
+/// What `sys::EventFd` and the epoll instance it is registered with are together: a ring stays until
 /// a wait ends with it.
-pub(crate) struct Bell {
+pub(crate) struct EventFd {
     rung: Mutex<bool>,
     heard: Condvar,
 }
 
-impl Bell {
-    pub(crate) fn new() -> io::Result<Bell> {
-        Ok(Bell {
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        Ok(EventFd {
             rung: Mutex::new(false),
             heard: Condvar::new(),
         })
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         *self.rung.lock().unwrap() = true;
         self.heard.notify_one();
     }
@@ -35,7 +35,7 @@ impl Bell {
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         unreachable!("no model makes a reactor");
     }
