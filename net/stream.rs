@@ -61,12 +61,8 @@ impl<T: AsFd> Stream<T> {
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        operation::read(
-            registration,
-            buf.len(),
-            move |asked| sys::recv(socket, &mut buf[..*asked], 0),
-            move || sys::holds_bytes(socket),
-        )
+        let holds_bytes = move || sys::holds_bytes(socket);
+        operation::read(registration, buf.len(), recv(socket, buf), holds_bytes)
     }
 
     pub(super) fn read_vectored(
@@ -92,15 +88,20 @@ impl<T: AsFd> Stream<T> {
         operation::read(registration, most, read, move || sys::holds_bytes(socket))
     }
 
-    pub(super) async fn read_exact(&self, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        let socket = self.socket();
         let mut filled = 0;
-        while filled < buf.len() {
-            match self.read(&mut buf[filled..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => filled += n,
+        Wait::new(self.io.registration()).until_ready(move |wait, cx| {
+            while filled < buf.len() {
+                let rest = &mut buf[filled..];
+                let holds_bytes = || sys::holds_bytes(socket);
+                match ready!(wait.poll_read(cx, rest.len(), recv(socket, rest), holds_bytes))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    n => filled += n,
+                }
             }
-        }
-        Ok(filled)
+            Poll::Ready(Ok(filled))
+        })
     }
 
     pub(super) fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
@@ -147,9 +148,7 @@ impl<T: AsFd> Stream<T> {
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
-        operation::write(registration, buf.len(), move |n| {
-            sys::send(socket, &buf[..n])
-        })
+        operation::write(registration, buf.len(), send(socket, buf))
     }
 
     pub(super) fn write_vectored(
@@ -172,8 +171,7 @@ impl<T: AsFd> Stream<T> {
         let (socket, registration) = (self.socket(), self.io.registration());
         Wait::new(registration).until_ready(move |wait, cx| {
             while !buf.is_empty() {
-                let send = |n| sys::send(socket, &buf[..n]);
-                let n = ready!(wait.poll_write(cx, buf.len(), send))?;
+                let n = ready!(wait.poll_write(cx, buf.len(), send(socket, buf)))?;
                 buf = &buf[n..];
             }
             Poll::Ready(Ok(()))
@@ -222,6 +220,16 @@ impl<T: AsFd> Stream<T> {
         }
         Ok(Peeked::NothingNew)
     }
+}
+
+/// The call of a read, into as much of `buf` as it is to ask for.
+fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> impl FnMut(&mut usize) -> io::Result<usize> {
+    move |asked| sys::recv(socket, &mut buf[..*asked], 0)
+}
+
+/// The call of a write, of as much of `buf` as it is to offer.
+fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> impl FnMut(usize) -> io::Result<usize> {
+    move |offered| sys::send(socket, &buf[..offered])
 }
 
 /// The outcome of a peek.

@@ -245,7 +245,7 @@ impl<T: AsFd> AsyncFd<T> {
         interest: Interest,
         op: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.registration.try_io(interest, |_| op(&self.inner))
+        self.registration.try_io(interest, |_, _| op(&self.inner))
     }
 }
 

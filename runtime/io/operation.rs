@@ -28,12 +28,13 @@ pub(crate) fn read(
     holds_bytes: impl Fn() -> bool,
 ) -> impl Attempt<Output = io::Result<usize>> {
     let interest = (len > 0).then_some(Interest::READABLE);
-    Operation::new(registration, interest, move |core: Option<&Core>| {
+    let op = move |registration: &Registration, core: Option<&Core>| {
         if len == 0 {
             return Ok(0);
         }
         registration.read_now(core, len, &mut op, &holds_bytes)
-    })
+    };
+    Operation::new(registration, interest, op)
 }
 
 /// A write by `op`, which is called with the number of bytes that it should offer.
@@ -43,10 +44,8 @@ pub(crate) fn write(
     len: usize,
     mut op: impl FnMut(usize) -> io::Result<usize>,
 ) -> impl Attempt<Output = io::Result<usize>> {
-    let interest = Some(Interest::WRITABLE);
-    Operation::new(registration, interest, move |core: Option<&Core>| {
-        op(offer(core, len))
-    })
+    let op = move |_: &Registration, core: Option<&Core>| op(offer(core, len));
+    Operation::new(registration, Some(Interest::WRITABLE), op)
 }
 
 /// An operation by `op`, which waits for `interest`.
@@ -56,7 +55,8 @@ pub(super) fn any<R>(
     interest: Interest,
     mut op: impl FnMut() -> io::Result<R>,
 ) -> impl Attempt<Output = io::Result<R>> {
-    Operation::new(registration, Some(interest), move |_: Option<&Core>| op())
+    let op = move |_: &Registration, _: Option<&Core>| op();
+    Operation::new(registration, Some(interest), op)
 }
 
 /// An operation in any of its three forms: await it, or call one of these two methods.
@@ -89,12 +89,12 @@ impl<'a, F> Operation<'a, F> {
     }
 }
 
-impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
+impl<R, F: FnMut(&Registration, Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
     #[inline]
     fn try_now(mut self) -> io::Result<R> {
         match self.interest {
             Some(interest) => self.wait.registration.try_io(interest, self.op),
-            None => (self.op)(None),
+            None => (self.op)(self.wait.registration, None),
         }
     }
 
@@ -105,7 +105,7 @@ impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Attempt for Operation<'_, F> {
     }
 }
 
-impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
+impl<R, F: FnMut(&Registration, Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
     type Output = io::Result<R>;
 
     #[inline]
@@ -115,7 +115,7 @@ impl<R, F: FnMut(Option<&Core>) -> io::Result<R>> Future for Operation<'_, F> {
         let Wait { registration, key } = &mut this.wait;
         let polled = match this.interest {
             Some(interest) => registration.poll_io(cx, interest, key, &mut this.op),
-            None => spend_at_once(cx).map(|()| (this.op)(None)),
+            None => spend_at_once(cx).map(|()| (this.op)(registration, None)),
         };
         this.done = polled.is_ready();
         polled
@@ -170,7 +170,23 @@ impl<'a> Wait<'a> {
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         self.registration
-            .poll_io(cx, interest, &mut self.key, &mut |_| op())
+            .poll_io(cx, interest, &mut self.key, &mut |_, _| op())
+    }
+
+    /// See [`read`]; into no room nothing can be read this way.
+    #[inline]
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &Context<'_>,
+        len: usize,
+        mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+        holds_bytes: impl Fn() -> bool,
+    ) -> Poll<io::Result<usize>> {
+        let mut op = |registration: &Registration, core: Option<&Core>| {
+            registration.read_now(core, len, &mut op, &holds_bytes)
+        };
+        self.registration
+            .poll_io(cx, Interest::READABLE, &mut self.key, &mut op)
     }
 
     /// See [`write()`].
@@ -181,7 +197,7 @@ impl<'a> Wait<'a> {
         len: usize,
         mut op: impl FnMut(usize) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let mut op = |core: Option<&Core>| op(offer(core, len));
+        let mut op = |_: &Registration, core: Option<&Core>| op(offer(core, len));
         self.registration
             .poll_io(cx, Interest::WRITABLE, &mut self.key, &mut op)
     }

@@ -75,7 +75,7 @@ impl Registration {
         cx: &Context<'_>,
         interest: Interest,
         key: &mut WaiterKey,
-        op: &mut impl FnMut(Option<&Core>) -> io::Result<R>,
+        op: &mut impl FnMut(&Registration, Option<&Core>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
             let core = match self.ask(cx, interest, key) {
@@ -85,7 +85,7 @@ impl Registration {
                 Answer::Elsewhere => return Poll::Ready(spend_on(self.try_elsewhere(op))),
                 Answer::Error(error) => return Poll::Ready(spend_on(Err(error))),
             };
-            match op(Some(&core)) {
+            match op(self, Some(&core)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if let Err(error) = self.would_block(&core, interest) {
                         return Poll::Ready(spend_on(Err(error)));
@@ -193,7 +193,7 @@ impl Registration {
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,
-        op: impl FnOnce(Option<&Core>) -> io::Result<R>,
+        op: impl FnOnce(&Registration, Option<&Core>) -> io::Result<R>,
     ) -> io::Result<R> {
         sys::refuse_in_forked_child()?;
         if !self.is_awaitable(interest) {
@@ -209,7 +209,7 @@ impl Registration {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
-        let outcome = op(core.as_deref());
+        let outcome = op(self, core.as_deref());
         if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             self.with_sources(core.as_deref(), |sources, name| {
                 sources.clear(name, interest);
@@ -346,13 +346,13 @@ impl Registration {
     /// Tries an operation where it cannot wait. If it would block, that is an error.
     fn try_elsewhere<R>(
         &self,
-        op: &mut impl FnMut(Option<&Core>) -> io::Result<R>,
+        op: &mut impl FnMut(&Registration, Option<&Core>) -> io::Result<R>,
     ) -> io::Result<R> {
         // EINTR is not retried for ever, because this cannot let other tasks run.
         const TRIES: usize = 128;
         let mut tries = 1;
         loop {
-            match op(None) {
+            match op(self, None) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(self.nowhere_to_wait());
                 }
