@@ -178,24 +178,6 @@ impl<T: AsFd> Stream<T> {
         })
     }
 
-    pub(super) fn try_io<R>(
-        &self,
-        interest: Interest,
-        op: impl FnOnce() -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.lend();
-        self.io.try_io(interest, |_| op())
-    }
-
-    pub(super) async fn async_io<R>(
-        &self,
-        interest: Interest,
-        mut op: impl FnMut() -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.lend();
-        self.io.async_io(interest, |_| op()).await
-    }
-
     /// Peeks. If poll(2) sees bytes, an EAGAIN does not clear READABLE, on any stream: SO_PEEK_OFF may be
     /// set, and then EAGAIN means that nothing lies behind what was peeked before. Without READABLE a read
     /// would wait for bytes that are there (R10).

@@ -4,6 +4,7 @@
 //! Invariant: the defaults are what the free `block_on` uses.
 //! Read before: `options`.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::task::cell::is_big;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     options: Options,
 }
@@ -135,5 +136,19 @@ impl Builder {
         } else {
             run::block_on_once(&self.options, future)
         }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        f.debug_struct("Builder")
+            .field("timer_slack", &options.timer_slack)
+            .field("busy_poll", &options.busy_poll)
+            .field("unhandled_panic", &options.unhandled_panic)
+            .field("start_paused", &options.start_paused)
+            .field("auto_advance", &options.auto_advance)
+            .field("chaos", &options.chaos)
+            .finish()
     }
 }

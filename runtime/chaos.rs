@@ -37,6 +37,11 @@ impl Chaos {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// True once in `n` times, on average; never if chaos is off.
     #[inline]
     pub(crate) fn says(&self, n: usize) -> bool {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Options {
     pub(super) timer_slack: Option<Duration>,
     pub(super) busy_poll: Duration,

@@ -1,12 +1,14 @@
 //! The auto-traits of every public type, and `Debug` everywhere. What compiles holds.
 
 use std::fmt::Debug;
+use std::io::{IoSlice, IoSliceMut};
 use std::marker::PhantomPinned;
 use std::os::unix::net::UnixStream;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
+use reveille::net::TcpStream;
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
 use reveille::task::{self, AbortHandle, Id, JoinError, JoinHandle, JoinSet};
@@ -95,6 +97,24 @@ fn futures_that_wait_can_be_sent() {
     send(&JoinSet::<Rc<()>>::new().join_next());
     send(&reveille::time::advance(std::time::Duration::ZERO));
     send(&reveille::signal::ctrl_c());
+}
+
+/// Catches: a read or write that `select` or `&mut future` cannot take as it is.
+#[test]
+fn futures_that_read_and_write_are_unpin() {
+    fn is_unpin<T: Unpin>(_: T) {}
+    /// Makes the futures, and polls none.
+    fn futures(stream: &TcpStream, fd: &AsyncFd<UnixStream>, buf: &mut [u8]) {
+        is_unpin(stream.read(buf));
+        is_unpin(stream.read_exact(buf));
+        is_unpin(stream.read_vectored(&mut [IoSliceMut::new(buf)]));
+        is_unpin(stream.peek(buf));
+        is_unpin(stream.write(buf));
+        is_unpin(stream.write_all(buf));
+        is_unpin(stream.write_vectored(&[IoSlice::new(buf)]));
+        is_unpin(fd.async_io(Interest::READABLE, |_| Ok(())));
+    }
+    let _made: fn(&TcpStream, &AsyncFd<UnixStream>, &mut [u8]) = futures;
 }
 
 /// R3. Catches: a runtime that can be sent away from its tasks, a pinned future that is `Unpin`.

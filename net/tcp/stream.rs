@@ -366,7 +366,8 @@ impl TcpStream {
         interest: Interest,
         op: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.stream.try_io(interest, op)
+        self.stream.lend();
+        self.io().try_io(interest, |_| op())
     }
 
     /// Tries an operation of the caller's on the socket and waits while it would block; see
@@ -380,9 +381,10 @@ impl TcpStream {
     pub async fn async_io<R>(
         &self,
         interest: Interest,
-        op: impl FnMut() -> io::Result<R>,
+        mut op: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.stream.async_io(interest, op).await
+        self.stream.lend();
+        self.io().async_io(interest, |_| op()).await
     }
 
     /// Polls [`read`](TcpStream::read). This and the other `poll_` methods keep wakers as

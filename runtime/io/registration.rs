@@ -205,7 +205,8 @@ impl Registration {
             // Chaos: as if the event that made it ready were still to come. Readiness is kept, so
             // the wait that follows ends at once.
             let is_ready = core.reactor.sources.is_ready(name, interest);
-            if is_ready == Some(false) || is_ready == Some(true) && core.chaos.says(8) {
+            let unheard = is_ready.is_some() && core.chaos.says(8);
+            if unheard || is_ready == Some(false) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
@@ -351,8 +352,10 @@ impl Registration {
         // EINTR is not retried for ever, because this cannot let other tasks run.
         const TRIES: usize = 128;
         let mut tries = 1;
+        // Not its home, but the runtime whose chaos makes an operation short.
+        let core = context::current();
         loop {
-            match op(self, None) {
+            match op(self, core.as_deref()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(self.nowhere_to_wait());
                 }

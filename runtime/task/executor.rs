@@ -226,13 +226,15 @@ impl Executor {
 
     /// Wakes some task without a reason, if chaos says so: `Future::poll` allows spurious wakes.
     pub(crate) fn wake_for_nothing(&self, chaos: &Chaos) {
-        if !chaos.says(4) {
+        if !chaos.is_on() {
             return;
         }
         let slots = self.state.borrow().tasks.slots();
-        if let Some(index) = chaos.pick(slots) {
-            // Nothing is lost: every index of the slab is a `u32`.
-            self.wake_occupant(index as u32);
+        if slots > 0 && chaos.says(4) {
+            if let Some(index) = chaos.pick(slots) {
+                // Nothing is lost: every index of the slab is a `u32`.
+                self.wake_occupant(index as u32);
+            }
         }
     }
 

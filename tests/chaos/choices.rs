@@ -100,6 +100,36 @@ fn reads_and_writes_are_short_now_and_then() {
     assert!(whole > 60, "{whole} of {SEEDS}");
 }
 
+/// Catches: a stream that chaos passes over, because it is at home in another runtime.
+#[test]
+fn reads_and_writes_of_what_is_at_home_elsewhere_are_short_as_well() {
+    let _limit = limit(120);
+    let home = Builder::new().build().unwrap();
+    let (here, there) = home.block_on(async {
+        let (here, there) = tcp_pair().await;
+        for stream in [&here, &there] {
+            // The first wait registers it.
+            stream.writable().await.unwrap();
+        }
+        (here, there)
+    });
+    let moved = |seed| {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        runtime.block_on(async {
+            let wrote = here.write(&[7; 8]).await.unwrap();
+            let n = there.read(&mut [0; 8]).await.unwrap();
+            let mut left = wrote - n;
+            while left > 0 {
+                left -= there.read(&mut [0; 8]).await.unwrap();
+            }
+            (wrote, n)
+        })
+    };
+    let moved: Vec<_> = (0..SEEDS).map(moved).collect();
+    assert!(moved.iter().any(|&(wrote, _)| wrote < 8), "{moved:?}");
+    assert!(moved.iter().any(|(wrote, n)| n < wrote), "{moved:?}");
+}
+
 /// Catches: a vectored write that always offers all of its buffers.
 #[test]
 fn vectored_writes_are_short_now_and_then() {

@@ -221,7 +221,7 @@ fn a_read_passes_four_frames_from_its_poll_to_its_operation() {
     let as_expected = passed
         .iter()
         .zip(expected)
-        .all(|(frame, end)| frame.ends_with(end));
+        .all(|(frame, name)| frame.contains(name));
     assert!(passed.len() <= 4 && as_expected, "{passed:#?}\n{trace}");
 }
 
