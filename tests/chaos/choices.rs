@@ -130,6 +130,24 @@ fn reads_and_writes_of_what_is_at_home_elsewhere_are_short_as_well() {
     assert!(moved.iter().any(|(wrote, n)| n < wrote), "{moved:?}");
 }
 
+/// Catches: a try that chaos refuses elsewhere than at home, where no wait could follow.
+#[test]
+fn tries_of_what_is_at_home_elsewhere_are_not_refused() {
+    let _limit = limit(120);
+    let home = Builder::new().build().unwrap();
+    let stream = home.block_on(async {
+        let (here, _there) = tcp_pair().await;
+        here.writable().await.unwrap();
+        here
+    });
+    for seed in 0..SEEDS {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        runtime.block_on(async {
+            stream.try_io(Interest::WRITABLE, || Ok(())).unwrap();
+        });
+    }
+}
+
 /// Catches: a vectored write that always offers all of its buffers.
 #[test]
 fn vectored_writes_are_short_now_and_then() {

@@ -190,6 +190,40 @@ fn a_short_read_proves_nothing_once_an_error_was_reported() {
     });
 }
 
+/// R10, fault A28. Catches: an EAGAIN that is believed where it proves nothing: of a descriptor that is shared, and
+/// of one of which an event has spoken since.
+#[test]
+fn an_eagain_that_proves_nothing_is_asked_about() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    for (shared, unproved) in [(true, false), (false, true), (false, false)] {
+        let (ours, theirs) = tcp_pair();
+        let ours = proving(ours, EVERYTHING);
+        register(&runtime, &ours, Interest::READABLE);
+        (&theirs).write_all(b"abc").unwrap();
+        hear(&runtime, &ours);
+        inside(&runtime, || {
+            ours.registration().set_short_reads_prove(!shared);
+            if unproved {
+                ours.registration().unprove_short_reads();
+            }
+            let mut tries = 0;
+            let op = |_: &mut usize| {
+                tries += 1;
+                match tries {
+                    1 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(3),
+                }
+            };
+            let read = operation::read(ours.registration(), 16, op, || true).try_now();
+            match shared || unproved {
+                true => assert_eq!(read.unwrap(), 3, "{shared} {unproved}"),
+                false => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock),
+            }
+        });
+    }
+}
+
 /// Catches: a layer more between the poll of a future and what it reads by. With the poll itself, the closure of
 /// `net::stream`, three frames in `net::sys` and recv(2) they are ten.
 #[test]
