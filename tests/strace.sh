@@ -35,6 +35,9 @@ cleanup() {
 server() { head -n 1 "$work/trace" 2> /dev/null | cut -d ' ' -f 1; }
 trap cleanup EXIT
 
+# Here and not by the process in the background, which may come to it after the first look at them.
+touch "$work/stdout" "$work/stderr" "$work/trace"
+
 # A process without threads of its own: `write` and `read` are traced because one on a socket would be a surprise.
 strace -f -o "$work/trace" -e signal=none \
     -e trace=execve,accept4,recvfrom,recvmsg,sendto,sendmsg,read,write,readv,writev,close,epoll_ctl,epoll_wait,epoll_pwait,epoll_pwait2 \
@@ -104,6 +107,7 @@ perl -e '
             } elsif ($call eq "recvfrom") {
                 $connection->{recv}++;
                 $connection->{received}++ if $result > 0;
+                $connection->{early}++ if $result > 0 and !$connection->{add};
             } elsif ($call eq "sendto") {
                 $connection->{send}++;
             } else {
@@ -129,8 +133,11 @@ perl -e '
     check($busy->{received} == $messages, "$messages messages, each received whole: $busy->{received}");
     check($busy->{recv} <= $messages + 2, "$messages messages, at most 2 more recv: $busy->{recv}");
     check($busy->{send} == $messages, "$messages messages, as many send: $busy->{send}");
-    # Beside the messages: the connections, what they wait for at first, their ends, the other word, the signal.
-    check($waits >= $messages && $waits <= $messages + 20, "$messages messages, at most 20 more waits: $waits");
+    # Beside the messages: the connections, what they wait for at first, their ends, the other word, the signal. What a
+    # quick client sends before the first read that would block is received without a wait.
+    my $early = $busy->{early} // 0;
+    check($waits >= $messages - $early && $waits <= $messages + 20,
+        "$messages messages, $early of them at once, at most 20 more waits: $waits");
     check($idle == 0, "$idle_seconds s of silence with two connections open: $idle system calls");
     exit($failed ? 1 : 0);
 ' "$messages" "$while_idle" "$idle_seconds" "$work/trace"

@@ -2,8 +2,9 @@
 //! page says.
 //!
 //! An edge is a `use` or a path that begins with `crate` or `super`. (An `impl X` outside the file of `X` needs
-//! `X` in scope, so it is an edge already.) A path through a `mod.rs` leads to the file that the `mod.rs` has
-//! the name from.
+//! `X` in scope, so it is an edge already. What calls a method that is written so has no edge to it.) A path
+//! through a `mod.rs` leads to the file that the `mod.rs` has the name from; one that leads to no file of the
+//! order, to a whole module, or out of runtime/, is complained of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,12 +71,12 @@ pub(super) const UPWARDS: [(&str, &str, &str); 1] = [(
 
 /// What net/ may know of the rest: the public doors, and one thing that is not public, from one file.
 const DOORS: [&str; 6] = [
-    "crate::io::",
-    "crate::time::",
-    "crate::task::coop::",
+    "crate::io",
+    "crate::time",
+    "crate::task::coop",
     "crate::runtime::Handle",
-    "crate::unit::",
-    "crate::net::",
+    "crate::unit",
+    "crate::net",
 ];
 const INTERNAL: (&str, &str) = ("net/stream.rs", "crate::runtime::io::operation");
 
@@ -105,8 +106,13 @@ pub(super) fn upwards(tree: &Tree, order: &[&str], table: &[(&str, &str, &str)])
         ));
     }
     for (from, to) in edges(tree) {
-        let (Some(above), Some(below)) = (floors.get(from.as_str()), floors.get(to.as_str()))
-        else {
+        let Some(above) = floors.get(from.as_str()) else {
+            continue; // It has been complained of.
+        };
+        let Some(below) = floors.get(to.as_str()) else {
+            complaints.push(format!(
+                "runtime/{from}.rs imports {to}, which is no file below it"
+            ));
             continue;
         };
         if above > below {
@@ -165,59 +171,107 @@ fn edges(tree: &Tree) -> BTreeSet<(String, String)> {
     edges
 }
 
-/// The paths in `code` that begin with `crate` or `super`, groups taken apart. A `pub use` is none: it only
-/// names what lies below.
+/// The paths in `code` that begin with `crate` or `super`, groups taken apart, `as` and what follows cut off.
 fn paths(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
-    for start in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(start) {
-            let joins = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            if code[..at].ends_with(joins) {
-                continue;
+    let mut rest = code;
+    while let Some(at) = rest.find("use ") {
+        let (before, from) = rest.split_at(at);
+        paths.extend(inline_paths(before));
+        let joined = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let end = from.find(';').unwrap_or(from.len());
+        if joined {
+            rest = &from["use ".len()..];
+        } else {
+            expand("", &from["use ".len()..end], &mut paths);
+            rest = &from[end..];
+        }
+    }
+    paths.extend(inline_paths(rest));
+    paths.retain(|path| ["crate", "super"].contains(&path.split("::").next().unwrap_or("")));
+    paths
+}
+
+/// Takes a tree of imports apart: `a::{b, c::{d, self}}` into `a::b`, `a::c::d` and `a::c`.
+fn expand(before: &str, tree: &str, paths: &mut Vec<String>) {
+    let tree = tree.trim();
+    let Some((path, group)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or("").trim();
+        let joined = match (before, path) {
+            ("", path) => path.to_owned(),
+            (before, "self") => before.to_owned(),
+            (before, path) => format!("{before}::{path}"),
+        };
+        return paths.push(joined);
+    };
+    let path = path.trim().trim_end_matches("::");
+    let before = match before {
+        "" => path.to_owned(),
+        before => format!("{before}::{path}"),
+    };
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in group.char_indices().chain([(group.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !group[start..at].trim().is_empty() {
+                    expand(&before, &group[start..at], paths);
+                }
+                start = at + 1;
             }
-            let line = code[..at].rsplit(['\n', ';']).next().unwrap_or("");
-            if line.trim_start().starts_with("pub") && line.contains("use ") {
+            _ => {}
+        }
+    }
+}
+
+/// Paths that stand in other code than imports.
+fn inline_paths(code: &str) -> Vec<String> {
+    let joins = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut paths = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (at, _) in code
+            .match_indices(start)
+            .filter(|(at, _)| !code[..*at].ends_with(joins))
+        {
+            // `pub(in crate::runtime)` is no import.
+            if code[..at].ends_with("in ") {
                 continue;
             }
             let rest = &code[at..];
             let end = rest.find(|c| !joins(c)).unwrap_or(rest.len());
-            let path = rest[..end].trim_end_matches(':');
-            match rest[end..].strip_prefix('{') {
-                Some(group) => {
-                    let (group, _) = group.split_once('}').unwrap_or((group, ""));
-                    let names = group
-                        .split(',')
-                        .map(str::trim)
-                        .filter(|name| !name.is_empty());
-                    paths.extend(names.map(|name| format!("{path}::{name}")));
-                }
-                None => paths.push(path.to_owned()),
-            }
+            paths.push(rest[..end].trim_end_matches(':').to_owned());
         }
     }
     paths
 }
 
-/// The file of runtime/ to which a path in `from` leads, without its ending.
+/// The file of runtime/ to which a path in `from` leads, without its ending; the path itself if it leads out of
+/// runtime/, to a page, or to everything in a module.
 fn target(tree: &Tree, from: &str, path: &str) -> Option<String> {
     let mut words = path.split("::").peekable();
     let mut module: Vec<&str> = from.split('/').collect();
     if module.last() == Some(&"mod") {
         module.pop();
     }
-    match words.next()? {
-        "crate" => {
-            if words.next()? != "runtime" {
-                return None;
-            }
-            module.clear();
+    if words.next()? == "crate" {
+        match words.next() {
+            // The models of loom are unit tests.
+            Some("unit") => return None,
+            Some("runtime") => module.clear(),
+            _ => return Some(path.to_owned()),
         }
-        _ => {
-            module.pop()?;
-        }
+    } else if module.pop().is_none() {
+        return Some(path.to_owned());
     }
     while words.next_if_eq(&"super").is_some() {
-        module.pop()?;
+        if module.pop().is_none() {
+            return Some(path.to_owned());
+        }
+    }
+    if path.ends_with("::*") {
+        return Some(path.to_owned());
     }
     for word in words {
         module.push(word);
@@ -265,10 +319,21 @@ fn through_mod(tree: &Tree, folder: &str, name: &str) -> String {
 pub(super) fn doors(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
     for (path, text) in tree.library().filter(|(path, _)| path.starts_with("net/")) {
-        for import in paths(&code(text)).iter().chain(&reexports(&code(text))) {
-            let own = import.starts_with("super::");
-            let door = DOORS.iter().any(|door| import.starts_with(door));
-            let internal = path == INTERNAL.0 && import.starts_with(INTERNAL.1);
+        for import in paths(&code(text)) {
+            // As many `super` as there are folders lead to net/ itself, or one fewer from a mod.rs.
+            let supers = import
+                .split("::")
+                .take_while(|word| *word == "super")
+                .count();
+            let folders = path.matches('/').count() - usize::from(path.ends_with("/mod.rs"));
+            let own = (1..=folders).contains(&supers) && !import.ends_with("::*");
+            let is_below = |door: &&str| {
+                import
+                    .strip_prefix(*door)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            };
+            let door = DOORS.iter().any(|door| is_below(&door));
+            let internal = path == INTERNAL.0 && is_below(&INTERNAL.1);
             if !own && !door && !internal {
                 complaints.push(format!(
                     "{path}: `{import}` is none of the doors net/ stands on"
@@ -277,15 +342,4 @@ pub(super) fn doors(tree: &Tree) -> Vec<String> {
         }
     }
     complaints
-}
-
-/// The paths of `pub use` statements, which [`paths`] leaves out.
-fn reexports(code: &str) -> Vec<String> {
-    let public = code
-        .lines()
-        .filter(|line| line.trim_start().starts_with("pub"));
-    let paths = public.filter_map(|line| line.split_once("use ")?.1.strip_prefix("crate::"));
-    paths
-        .map(|path| format!("crate::{}", path.trim_end_matches(';')))
-        .collect()
 }
