@@ -33,8 +33,8 @@
 //! - *Name*: place, index and serial of a thing ([`Name`](name::slab::Name)). A name is exact, because no
 //!   serial is used twice. *Hint*: a task's name, truncated to the 64 bits of a waker
 //!   ([`Hint`](name::waker::Hint)). *Token*: a source's name, truncated to the 64 bits of an epoll event
-//!   ([`Token`](io::sources::Token)). If a stale hint or token matches another thing, a task is woken for
-//!   nothing, which `Future::poll` allows.
+//!   ([`Token`](io::sources::Token)). A stale one may wake another
+//!   task for nothing, which `Future::poll` allows.
 //! - *Slot*: room for one task, source or timer in a [`Slab`](name::slab::Slab). *Index*: the number of a
 //!   slot. *Serial*: a number that no two things of the process share.
 //! - *Place*: a runtime's entry in a table that exists as long as the process. Its *inbox* is there.
@@ -56,14 +56,14 @@
 //! - R3 A future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
 //!   until they are handed to the joiner. Names go anywhere. Kept by [`task::cell`].
 //! - R4 Readiness is set in two places: at registration, for what was never tried, and inside
-//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is cleared only after an operation saw EAGAIN, or
-//!   proved that the next one would. The reactor never turns while a task is being polled. So there is no gap
+//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is cleared only after an operation saw EAGAIN,
+//!   proved that the next one would, or a user's guard said so. The reactor never turns while a task is being polled. So there is no gap
 //!   between a try and a wait. Kept by [`io::sources`] and [`run`].
 //! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
 //!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
 //!   task that is being polled. Kept everywhere; [`user_code`] calls the user code whose panics must go no
 //!   further.
-//! - R6 A stale name finds nothing; a stale hint costs one spurious wake at most. Kept by [`name::slab`].
+//! - R6 A stale name finds nothing; a stale hint costs at most one spurious poll each time it is woken. Kept by [`name::slab`].
 //! - R7 A source leaves epoll's interest list before its descriptor is closed. Otherwise a duplicate, here or
 //!   in a child, would keep it there. Kept by [`io::registration`].
 //! - R8 A runtime counts as asleep until it says otherwise. Before it waits, it publishes that it is asleep

@@ -11,7 +11,8 @@
 //! | `reveille::task` | the span of each task, and spawn, poll, cancel; panics that no handle will report |
 //! | `reveille::io` | register, deregister, ready |
 //! | `reveille::time` | fire |
-//! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals |
+//! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals; panics that were contained |
+//! | `reveille::net` | a listener at the limit of descriptors (in `net::tcp`) |
 //! | `runtime::waker` | wakes, in the form that tokio-console reads |
 //! Read before: `user_code`.
 

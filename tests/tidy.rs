@@ -94,6 +94,18 @@ fn every_fault_names_a_test_and_a_mutant_that_exist() {
 }
 
 #[test]
+fn the_contents_of_the_faults_are_complete() {
+    let _limit = limit(300);
+    complain(&Tree::load(), contents);
+}
+
+#[test]
+fn the_long_proof_edits_every_file_of_the_runtime() {
+    let _limit = limit(300);
+    complain(&Tree::load(), proof);
+}
+
+#[test]
 fn every_mutant_names_a_file_and_a_test_that_exist() {
     let _limit = limit(300);
     complain(&Tree::load(), mutants);
@@ -564,6 +576,23 @@ fn headers(tree: &Tree) -> Vec<String> {
     }
     if !tree.has("lib.rs") {
         complaints.push("no lib.rs".into());
+    }
+    complaints
+}
+
+/// The lines of tests/prove that hand files of runtime/ to cargo-mutants name each that is in the order of imports.
+fn proof(tree: &Tree) -> Vec<String> {
+    let lines = tree.get("tests/prove").lines();
+    let edits = lines.filter_map(|line| line.strip_prefix("    edit ")?.split('"').nth(1));
+    let edited: Vec<&str> = edits.flat_map(str::split_whitespace).collect();
+    let ours = imports::ORDER.iter().filter(|file| !edited.contains(file));
+    let mut complaints: Vec<_> = ours
+        .map(|file| format!("tests/prove edits no runtime/{file}.rs"))
+        .collect();
+    for file in edited.iter().filter(|file| !imports::ORDER.contains(file)) {
+        complaints.push(format!(
+            "tests/prove edits runtime/{file}.rs, which is not there"
+        ));
     }
     complaints
 }

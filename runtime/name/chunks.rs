@@ -8,7 +8,7 @@
 //! the inbox), and no other memory.
 //!
 //! ```text
-//!   directory   [ ■ ][ ■ ][   ][ ■ ][   ]       open: 1, 3    holes: 2, 4
+//!   directory   [ ■ ][ ■ ][   ][ ■ ]       open: 1, 3    holes: 2
 //!                 │    │         │
 //!               full  some     some
 //! ```

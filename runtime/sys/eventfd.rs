@@ -1,4 +1,4 @@
-//! The eventfd: an eventfd that any thread, or a signal handler, writes to wake a thread that waits in epoll.
+//! The eventfd: what any thread, or a signal handler, writes to wake a thread that waits in epoll.
 //!
 //! Interface: [`EventFd`]. The handler in `signal` writes the descriptor without it.
 //! Invariant: [`notify`](EventFd::notify) neither blocks nor fails, whatever state the counter is in.

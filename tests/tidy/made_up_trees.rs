@@ -519,7 +519,10 @@ fn an_import_that_runs_upwards_is_seen_in_whatever_form() {
         "use crate::runtime::task::cell::{self, Cell};\nfn f() {}\n",
         "fn f() { crate::runtime::task::cell::cell() }\n",
         "impl crate::runtime::task::cell::Cell { fn f() {} }\n",
-        "use crate::runtime::{task::cell, sys};\nfn f() {}\n",
+        "use crate::runtime::{task::cell, sys::epoll};\nfn f() {}\n",
+        "use crate::runtime::{\n    sys::epoll,\n    task::{cell::{self, Cell}},\n};\nfn f() {}\n",
+        "pub(crate) use crate::runtime::task::cell::Cell;\nfn f() {}\n",
+        "use crate::runtime::task::cell::Cell as C;\nfn f() {}\n",
     ] {
         let tree = three_files(&[("runtime/sys/epoll.rs", import)]);
         assert_eq!(
@@ -529,6 +532,30 @@ fn an_import_that_runs_upwards_is_seen_in_whatever_form() {
         );
         let table = [("sys/epoll", "task/cell", "made up")];
         assert_eq!(imports::upwards(&tree, &TWO_FLOORS, &table), [""; 0]);
+    }
+}
+
+#[test]
+fn an_import_that_leads_to_no_file_is_seen() {
+    let _limit = limit(30);
+    for (import, to) in [
+        ("use crate::Runtime;", "crate::Runtime"),
+        ("use crate::task::JoinHandle;", "crate::task::JoinHandle"),
+        ("use crate::runtime::*;", "crate::runtime::*"),
+        ("use crate::runtime as rt;", "mod"),
+        ("use crate::runtime::task;", "task/mod"),
+        ("use crate::runtime::task::{self};", "task/mod"),
+        ("use crate as c;", "crate"),
+    ] {
+        let text = format!("{import}\nfn f() {{}}\n");
+        let tree = three_files(&[("runtime/sys/epoll.rs", &text)]);
+        assert_eq!(
+            imports::upwards(&tree, &TWO_FLOORS, &[]),
+            [format!(
+                "runtime/sys/epoll.rs imports {to}, which is no file below it"
+            )],
+            "{import}"
+        );
     }
 }
 
@@ -576,6 +603,10 @@ fn what_net_knows_beside_its_doors_is_seen() {
         ("net/stream.rs", inside),
         ("net/addr.rs", inside),
         (
+            "net/split.rs",
+            "use super::super::runtime;\nuse crate::runtime::HandleInside;\n",
+        ),
+        (
             "net/tcp/mod.rs",
             "pub(super) use crate::runtime::core::Core;\n",
         ),
@@ -584,6 +615,8 @@ fn what_net_knows_beside_its_doors_is_seen() {
         imports::doors(&tree),
         [
             "net/addr.rs: `crate::runtime::io::operation::Attempt` is none of the doors net/ stands on",
+            "net/split.rs: `super::super::runtime` is none of the doors net/ stands on",
+            "net/split.rs: `crate::runtime::HandleInside` is none of the doors net/ stands on",
             "net/tcp/mod.rs: `crate::runtime::core::Core` is none of the doors net/ stands on",
         ]
     );

@@ -243,9 +243,12 @@ fn a_read_passes_at_most_four_frames_from_its_poll_to_its_operation() {
         assert_eq!(read.await.unwrap(), 3);
     });
     // Each frame is a line with its number and its name, and one with its place.
-    let frames = trace
-        .lines()
-        .filter_map(|line| line.split_once(": ")?.1.strip_prefix("reveille::"));
+    let frames = trace.lines().filter_map(|line| {
+        line.split_once(": ")?
+            .1
+            .trim_start_matches('<')
+            .strip_prefix("reveille::")
+    });
     let is_ours = |frame: &&str| frame.starts_with("unit::");
     let passed: Vec<_> = frames
         .skip_while(is_ours)
