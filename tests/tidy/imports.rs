@@ -332,7 +332,7 @@ pub(super) fn doors(tree: &Tree) -> Vec<String> {
                     .strip_prefix(*door)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
             };
-            let door = DOORS.iter().any(|door| is_below(door));
+            let door = DOORS.iter().any(is_below);
             let internal = path == INTERNAL.0 && is_below(&INTERNAL.1);
             if !own && !door && !internal {
                 complaints.push(format!(
