@@ -26,7 +26,12 @@ cleanup() {
     if [ -n "$tracer" ]; then
         local pid
         pid=$(server || true)
-        if [ -n "$pid" ] && [ "$(cut -d ' ' -f 4 "/proc/$pid/stat" 2> /dev/null)" = "$tracer" ]; then kill -KILL "$pid"; fi
+        if [ -n "$pid" ] && [ "$(cut -d ' ' -f 4 "/proc/$pid/stat" 2> /dev/null)" = "$tracer" ]; then
+            kill -KILL "$pid"
+        else
+            # It has not begun yet, or has gone; or strace is about to end.
+            kill -TERM "$tracer" 2> /dev/null || true
+        fi
         wait "$tracer" 2> /dev/null || true
     fi
     rm -rf "$work"
