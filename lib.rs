@@ -119,7 +119,7 @@ pub mod task {
     //! - A [`JoinHandle`] can be sent anywhere, but awaited inside its runtime only.
     //! - The main future is a task, too: [`id`] works in it, and `block_on` panics with its panic.
     //! - A future that panics is dropped after its panic was caught: in the destructors of its fields
-    //!   [`std::thread::panicking`] is false, and a mutex whose guard is a field is not poisoned. (The locals
+    //!   [`std::thread::panicking`] is false, and a mutex with its guard in a field is not poisoned. (The locals
     //!   of an async fn are dropped earlier, by the panic itself.)
     //! - [`JoinError`] prints "task `7` was cancelled" and "task `7` panicked: ...", where tokio prints "task
     //!   7 was cancelled" and "task 7 panicked with message ...". Its `Debug` is tokio's.

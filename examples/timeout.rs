@@ -11,7 +11,7 @@
 //!
 //! What to look for: the limit is a future around the operation, so anything that waits can be
 //! limited, and the read inside knows nothing of it. A message disarms the timer at once: a busy
-//! connection leaves no timers behind. A connection whose client does not read is closed, too.
+//! connection leaves no timers behind. If a client does not read, its connection is closed, too.
 
 use std::io;
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
 //! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll.
 //!
-//! A task whose socket always has data never returns `Pending` by itself, and no other task would run. So
+//! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one returns `Pending` once, with a wake,
 //! and the count starts anew. A task that polls many futures in one poll (a sub-executor) loses one poll of
 //! one of them, and does not spin.

@@ -17,7 +17,7 @@ use super::core::Core;
 /// Takes one operation from the budget of the current task; if none is left, lets all queued tasks run
 /// first.
 ///
-/// For a loop whose operations are always ready and spend no budget: a computation in steps, or a channel
+/// For a loop of operations that are always ready and spend no budget: a computation in steps, or a channel
 /// of another crate.
 ///
 /// # Cancel safety
@@ -67,7 +67,7 @@ pub fn has_budget_remaining() -> bool {
 /// spends one operation when it is ready.
 ///
 /// Put it around each operation on a channel or lock of another crate, which spends no budget by itself:
-/// a receiver whose channel is never empty would otherwise let no other task run.
+/// a receiver of a channel that is never empty would otherwise let no other task run.
 ///
 /// # Cancel safety
 /// As safe as the future is.

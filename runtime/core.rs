@@ -57,7 +57,8 @@ pub(super) struct Core {
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     messages: Cell<Messages>,
-    /// The wakers of other executors whose timers are due. Empty between turns; kept for its capacity.
+    /// The wakers of other executors that wait for timers that are due. Empty between turns; kept for its
+    /// capacity.
     due: Cell<Vec<Waker>>,
     /// Polls left before the reactor must turn. Here and not in the loop, because `run_until_main` returns
     /// for each poll of the main future.
@@ -154,7 +155,7 @@ impl Core {
         self.polls_until_turn.set(polls);
     }
 
-    /// Reads the clock for this turn and wakes the tasks whose timers are due.
+    /// Reads the clock for this turn and wakes the tasks that wait for timers that are due.
     pub(crate) fn fire_timers(&self) {
         let now = self.clock.start_turn();
         let mut due = self.due.take();

@@ -86,8 +86,8 @@ pub struct Metrics {
     pub timers_fired: u64,
     /// Wakes that came through the inbox; those of one task between two readings of it count once.
     pub remote_wakes: u64,
-    /// Tasks at the end of the last turn: main futures included, and tasks that have ended and whose
-    /// output was not taken yet.
+    /// Tasks at the end of the last turn: main futures included, and tasks that have ended and
+    /// still have their output.
     pub tasks: u64,
     /// Tasks that were queued at the end of the last turn.
     pub queued: u64,

@@ -61,9 +61,10 @@
 //!   between a try and a wait. Kept by [`io::sources`] and [`run`].
 //! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
 //!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
-//!   task that is being polled. Kept everywhere; [`user_code`] calls the user code whose panics must go no
-//!   further.
-//! - R6 A stale name finds nothing; a stale hint costs at most one spurious poll each time it is woken. Kept by [`name::slab`].
+//!   task that is being polled. Kept everywhere; [`user_code`] calls the user code that must not
+//!   panic any further.
+//! - R6 A stale name finds nothing; a stale hint costs at most one spurious poll each time it is woken.
+//!   Kept by [`name::slab`].
 //! - R7 A source leaves epoll's interest list before its descriptor is closed. Otherwise a duplicate, here or
 //!   in a child, would keep it there. Kept by [`io::registration`].
 //! - R8 A runtime counts as asleep until it says otherwise. Before it waits, it publishes that it is asleep

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     pub(super) chaos: Option<u64>,
 }
 
-/// What becomes of the runtime when a task panics whose `JoinHandle` was dropped.
+/// What becomes of the runtime when a task panics after its `JoinHandle` was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnhandledPanic {

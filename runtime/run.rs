@@ -436,8 +436,8 @@ pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Outpu
     let core = Rc::clone(&runtime.core);
     drop(runtime);
     let output = outcome.unwrap_or_else(|payload| resume_unwind(payload));
-    // The shutdown may have found the panic of a task whose handle was dropped with the main future or
-    // with another task.
+    // The shutdown may have found the panic of a task that lost its handle to the drop of the main future
+    // or of another task.
     if core.unhandled_panic_is_to_be_reported() {
         // The drop of the output may panic, and must not do so while the thread unwinds.
         user_code::discard(output);

@@ -1,4 +1,4 @@
-//! Calls of user code whose panics must not get through: wakers, destructors, tracing subscribers.
+//! Calls of user code that keep its panics in: wakers, destructors, tracing subscribers.
 //!
 //! Interface: [`wake`], [`wake_by_ref`], [`wake_all`], [`discard`], [`discard_any`], [`discard_all`]
 //! and [`forget_payload`]; [`contain`] for all else. The caller holds no borrow and no lock (R5).
@@ -30,7 +30,7 @@ pub(super) fn wake_all(wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(wake);
 }
 
-/// Drops a waker, a span or another value whose destructor is user code.
+/// Drops a waker, a span or another value with a destructor that is user code.
 #[inline]
 pub(super) fn discard<T>(value: T) {
     if mem::needs_drop::<T>() {

@@ -4,7 +4,7 @@
 //! [`SockAddr::as_out_parameters`] for those that write one, [`decode`] for what they wrote.
 //! Invariant: both conversions are safe code, byte by byte. The kernel is told the true length of the
 //! buffer that it writes into, and bytes that it did not write are not read.
-//! Read before: `net::sys`. Read next: `socket`, whose calls take them.
+//! Read before: `net::sys`. Read next: `socket`: its calls take them.
 
 use std::io;
 use std::mem::offset_of;

@@ -72,7 +72,7 @@ fn int_option_at(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<
     Ok(value)
 }
 
-/// Lets a listener take a port whose old connections are still in TIME_WAIT; see socket(7).
+/// Lets a listener take a port that has old connections in TIME_WAIT; see socket(7).
 ///
 /// Call it before `bind`. Linux wants the option on both listeners, the old one and the new. Where a
 /// sandbox refuses the call, the listener works without it.

@@ -316,7 +316,7 @@ impl Registration {
         interest.is_error() || self.interest.intersects(interest)
     }
 
-    /// Registers with `core`, whose task is about to wait.
+    /// Registers with `core`, because its task is about to wait.
     fn register(&self, core: &Core, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
         let name = core
@@ -352,7 +352,7 @@ impl Registration {
         // EINTR is not retried for ever, because this cannot let other tasks run.
         const TRIES: usize = 128;
         let mut tries = 1;
-        // Not its home, but the runtime whose chaos makes an operation short.
+        // Not its home, but the runtime that makes an operation short under chaos.
         let core = context::current();
         loop {
             match op(self, core.as_deref()) {

@@ -16,7 +16,7 @@
 //! Slots are taken from one chunk until it is full, and then from the one that has been open longest. So
 //! values gather in few chunks, and the others become vacant.
 //!
-//! Read before: `slab`, whose slots these are.
+//! Read before: `slab`, which these slots are for.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

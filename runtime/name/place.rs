@@ -128,7 +128,7 @@ pub(crate) struct Room {
 /// What a runtime collected from its inbox.
 #[derive(Default)]
 pub(crate) struct Messages {
-    /// Slots whose present task must be woken.
+    /// Slots: the task that is in each now must be woken.
     pub(crate) wakes: Vec<u32>,
     pub(crate) commands: Vec<Command>,
 }

@@ -8,7 +8,7 @@
 //! - The handler does only what signal-safety(7) allows, and leaves errno as it was.
 //! - The descriptor that it writes is never closed, because the handler may run at any time.
 //!
-//! Read next: `runtime::signal`, whose listeners compare the counts.
+//! Read next: `runtime::signal`: its listeners compare the counts.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -318,7 +318,7 @@ impl Executor {
         self.state.borrow().queue.len()
     }
 
-    /// How many tasks have a slot, with the main future and those whose outcome was not taken.
+    /// How many tasks have a slot, with the main future and those that still have their outcome.
     pub(crate) fn tasks(&self) -> usize {
         self.state.borrow().tasks.len()
     }
@@ -384,7 +384,7 @@ impl Executor {
         task.span.id()
     }
 
-    /// Polls the main future, whose slot was popped.
+    /// Polls the main future, after its slot was popped.
     pub(crate) fn poll_main<F: Future>(&self, name: Name, future: Pin<&mut F>) -> Poll<F::Output> {
         let _current = self.set_current(name.serial);
         self.counters.polls.add(1);

@@ -50,7 +50,7 @@ pub struct JoinSet<T> {
 /// What the tasks report to the set. In a mutex, so that the set is `Send`; it is hardly ever contended.
 #[derive(Default)]
 struct Ended {
-    /// Tasks whose future was dropped and whose output was not taken yet, in the order of their ends.
+    /// Tasks that have dropped their future and still have their output, in the order of their ends.
     ids: VecDeque<Id>,
     /// The waker of the task that waits for the next end.
     waker: Option<Waker>,
