@@ -24,17 +24,12 @@ use crate::runtime::name::slab::WaiterKey;
 pub(crate) fn read(
     registration: &Registration,
     len: usize,
-    mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+    op: impl FnMut(&mut usize) -> io::Result<usize>,
     holds_bytes: impl Fn() -> bool,
 ) -> impl Attempt<Output = io::Result<usize>> {
     let interest = (len > 0).then_some(Interest::READABLE);
-    let op = move |registration: &Registration, core: Option<&Core>| {
-        if len == 0 {
-            return Ok(0);
-        }
-        registration.read_now(core, len, &mut op, &holds_bytes)
-    };
-    Operation::new(registration, interest, op)
+    let read = Registration::reading(len, op, holds_bytes);
+    Operation::new(registration, interest, read)
 }
 
 /// A write by `op`, which is called with the number of bytes that it should offer.
@@ -179,14 +174,12 @@ impl<'a> Wait<'a> {
         &mut self,
         cx: &Context<'_>,
         len: usize,
-        mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+        op: impl FnMut(&mut usize) -> io::Result<usize>,
         holds_bytes: impl Fn() -> bool,
     ) -> Poll<io::Result<usize>> {
-        let mut op = |registration: &Registration, core: Option<&Core>| {
-            registration.read_now(core, len, &mut op, &holds_bytes)
-        };
+        let mut read = Registration::reading(len, op, holds_bytes);
         self.registration
-            .poll_io(cx, Interest::READABLE, &mut self.key, &mut op)
+            .poll_io(cx, Interest::READABLE, &mut self.key, &mut read)
     }
 
     /// See [`write()`].

@@ -1,8 +1,8 @@
 //! A registration: a descriptor and the name of its source, given when an operation first has to wait.
 //!
 //! Interface: [`Registration::poll_io`] tries an operation and waits only if it would block;
-//! [`poll_ready`](Registration::poll_ready) waits for a report; [`read_now`](Registration::read_now) reads
-//! once and judges what the result proves; dropping the registration deregisters.
+//! [`poll_ready`](Registration::poll_ready) waits for a report; [`reading`](Registration::reading) makes
+//! the reads, and judges what each proves; dropping the registration deregisters.
 //!
 //! Invariant: a descriptor has one home, the runtime in which it first had to wait. A registration is
 //! plain data, so it may be sent and shared. Elsewhere its operations are tried all the same, but one
@@ -247,6 +247,22 @@ impl Registration {
         self.at_home(|core, name| core.reactor.sources.unprove_short_reads(name));
     }
 
+    /// What an operation tries that reads by `op` into room for `len` bytes; see
+    /// [`read`](super::operation::read).
+    #[inline]
+    pub(super) fn reading(
+        len: usize,
+        mut op: impl FnMut(&mut usize) -> io::Result<usize>,
+        holds_bytes: impl Fn() -> bool,
+    ) -> impl FnMut(&Registration, Option<&Core>) -> io::Result<usize> {
+        move |registration, core| {
+            if len == 0 {
+                return Ok(0);
+            }
+            registration.read_now(core, len, &mut op, &holds_bytes)
+        }
+    }
+
     /// Reads once, by `op`, into room for `len` bytes; see [`read`](super::operation::read).
     ///
     /// A short read counts as EAGAIN where it [proves](Registration::set_short_reads_prove) that nothing is
@@ -254,7 +270,7 @@ impl Registration {
     /// urgent byte a signal can make recv(2) return EAGAIN although bytes are there, and a wait would strand
     /// them (R10). A read of 0 bytes is the end, and clears nothing: the next read finds the end again.
     #[inline]
-    pub(super) fn read_now(
+    fn read_now(
         &self,
         core: Option<&Core>,
         len: usize,
