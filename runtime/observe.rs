@@ -46,6 +46,8 @@ fn trace<R>(event: impl FnOnce() -> R) -> Option<R> {
 }
 
 /// As [`trace()`], for any level.
+#[cold] // And so out of the way of what runs without a subscriber.
+#[inline(never)]
 fn report<R>(event: impl FnOnce() -> R) -> Option<R> {
     user_code::contain("a tracing subscriber panicked", event)
 }

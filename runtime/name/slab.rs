@@ -18,8 +18,9 @@ use super::chunks::{Chunks, NEAR, Slot};
 /// Plain data: it may be copied, sent anywhere and kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
-    /// The place and, in the lower half, the index. A name of two words is passed in registers; one of
-    /// three fields would be written to memory one by one and read back together, which stalls.
+    /// From the top: the note of 8 bits, 8 bits that are 0, the place, and, in the lower half, the index. A
+    /// name of two words is passed in registers; one of three fields would be written to memory one by one
+    /// and read back together, which stalls.
     slot: u64,
     /// Never used again, so it also tells one runtime of a place from the next.
     pub(crate) serial: u64,
@@ -42,6 +43,19 @@ impl Name {
     #[inline]
     pub(crate) fn index(self) -> u32 {
         self.slot as u32
+    }
+
+    /// The note that the holder of this name has made in the bits that a name leaves over; at first 0.
+    #[inline]
+    pub(crate) fn note(self) -> u8 {
+        (self.slot >> 56) as u8
+    }
+
+    /// The same name with another note. Names with different notes are not equal, but find the same thing.
+    #[inline]
+    pub(crate) fn with_note(self, note: u8) -> Name {
+        let slot = self.slot & (u64::MAX >> 8) | u64::from(note) << 56;
+        Name { slot, ..self }
     }
 }
 

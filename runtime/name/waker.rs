@@ -78,6 +78,12 @@ pub(crate) fn waker(hint: Hint) -> Waker {
     unsafe { Waker::from_raw(raw(hint)) }
 }
 
+/// A clone of `waker`, if it is one of ours: so no user code runs. `None` for a waker of another executor.
+#[inline]
+pub(crate) fn clone_ours(waker: &Waker) -> Option<Waker> {
+    Hint::of(waker).map(self::waker)
+}
+
 /// As [`waker`], for the length of a poll. It is not dropped: that would be a call that does nothing.
 #[inline]
 pub(crate) fn unowned(hint: Hint) -> ManuallyDrop<Waker> {

@@ -21,11 +21,10 @@
 //!
 //! Over 400 lines because the table of a task's states is beside the code that changes them.
 //!
-//! Read before: `cell`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
+//! Read before: `cell`, `queue`, `waker`. Read next: `outcome`, for what becomes of a task that is done, and
 //! `run`, the loop that drives this.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,6 +33,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::cell::RawTask;
 use super::id::Id;
+use super::queue::RunQueue;
 use crate::runtime::budget::Budget;
 use crate::runtime::chaos::Chaos;
 use crate::runtime::metrics::Counters;
@@ -63,7 +63,7 @@ pub(crate) struct Executor {
 
 pub(super) struct State {
     pub(super) tasks: Slab<Task>,
-    pub(super) queue: VecDeque<u32>,
+    pub(super) queue: RunQueue,
 }
 
 /// The state of a task, except the stage of its cell. Between two calls of the executor, and while
@@ -141,7 +141,7 @@ impl Executor {
     pub(crate) fn new(place: u16, inbox: &'static Place, counters: Arc<Counters>) -> Executor {
         let state = State {
             tasks: Slab::new(),
-            queue: VecDeque::new(),
+            queue: RunQueue::new(),
         };
         Executor {
             place,
@@ -185,7 +185,7 @@ impl Executor {
         }
         // The slab grows only when it is full, so slots exceed the room only if tasks do.
         debug_assert!(state.tasks.slots() <= self.room.get().slots);
-        state.queue.push_back(index);
+        state.queue.push(index);
         Name::new(self.place, index, serial)
     }
 
@@ -242,11 +242,10 @@ impl Executor {
     #[inline]
     pub(crate) fn pop(&self, chaos: &Chaos) -> Next {
         let mut state = self.state.borrow_mut();
-        let index = match chaos.pick(state.queue.len()) {
-            None => state.queue.pop_front(),
-            Some(any) => state.queue.swap_remove_front(any),
-        };
-        let Some(index) = index else {
+        if let Some(any) = chaos.pick(state.queue.len()) {
+            state.queue.swap_with_first(any);
+        }
+        let Some(index) = state.queue.pop() else {
             return Next::Idle;
         };
         let Some((serial, task)) = state.tasks.occupant(index) else {
@@ -349,8 +348,7 @@ impl Executor {
                 slots: room.slots.min(twice(slots)),
                 tasks: room.tasks.min(twice(tasks)),
             };
-            state.queue.shrink_to(room.tasks);
-            self.resize_inbox(room);
+            self.resize(state, room);
         }
     }
 
@@ -359,13 +357,15 @@ impl Executor {
     fn make_room(&self, state: &mut State) {
         let tasks = state.tasks.len().next_power_of_two().max(64);
         let slots = state.tasks.slots().next_power_of_two().max(64);
-        let queued = state.queue.len();
-        state.queue.reserve(tasks.saturating_sub(queued));
-        self.resize_inbox(Room { slots, tasks });
+        self.resize(state, Room { slots, tasks });
     }
 
-    fn resize_inbox(&self, room: Room) {
-        if self.room.replace(room) != room {
+    fn resize(&self, state: &mut State, room: Room) {
+        let before = self.room.replace(room);
+        if before.tasks != room.tasks {
+            state.queue.resize(room.tasks);
+        }
+        if before != room {
             self.inbox.resize(room);
         }
     }
@@ -424,9 +424,9 @@ impl Drop for CurrentTask<'_> {
 
 /// Puts a task that is not done into the queue, unless it is there (R1).
 #[inline]
-fn enqueue(queue: &mut VecDeque<u32>, index: u32, task: &mut Task) {
+fn enqueue(queue: &mut RunQueue, index: u32, task: &mut Task) {
     if !task.queued && task.life == Life::Running {
         task.queued = true;
-        queue.push_back(index);
+        queue.push(index);
     }
 }

@@ -43,8 +43,8 @@ use crate::runtime::name::slab::Name;
 /// });
 /// ```
 pub struct JoinHandle<T> {
+    /// With the [`OnDrop`] as its note: so the handle is two words, which are returned in registers.
     name: Name,
-    on_drop: OnDrop,
     /// Invariant in `T`: by covariance a `JoinHandle<for<'a> fn(&'a u8)>` could become one of
     /// `fn(&'static u8)`, a type with another `TypeId`, and the downcast would not find the output.
     output: PhantomData<fn(T) -> T>,
@@ -53,10 +53,11 @@ pub struct JoinHandle<T> {
 /// What is to be done when a handle is dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnDrop {
-    Detach,
-    Abort,
+    /// The note of a name that was just given.
+    Detach = 0,
+    Abort = 1,
     /// The output was taken: nothing is left to detach or abort.
-    Nothing,
+    Nothing = 2,
 }
 
 impl<T> JoinHandle<T> {
@@ -64,15 +65,28 @@ impl<T> JoinHandle<T> {
     pub(crate) fn new(name: Name) -> JoinHandle<T> {
         JoinHandle {
             name,
-            on_drop: OnDrop::Detach,
             output: PhantomData,
         }
+    }
+
+    #[inline]
+    fn on_drop(&self) -> OnDrop {
+        match self.name.note() {
+            0 => OnDrop::Detach,
+            1 => OnDrop::Abort,
+            _ => OnDrop::Nothing,
+        }
+    }
+
+    #[inline]
+    fn set_on_drop(&mut self, on_drop: OnDrop) {
+        self.name = self.name.with_note(on_drop as u8);
     }
 
     /// The task's name; `None` once the output was taken.
     #[inline]
     fn name(&self) -> Option<Name> {
-        (self.on_drop != OnDrop::Nothing).then_some(self.name)
+        (self.on_drop() != OnDrop::Nothing).then_some(self.name)
     }
 
     /// Marks the task aborted, from any thread: its future is dropped, on the runtime's thread,
@@ -87,20 +101,22 @@ impl<T> JoinHandle<T> {
     /// Drops this handle and lets the task go on, even if the drop would
     /// [abort](JoinHandle::abort_on_drop) it.
     pub fn detach(mut self) {
-        self.on_drop = OnDrop::Detach;
+        self.set_on_drop(OnDrop::Detach);
     }
 
     /// Makes dropping this handle abort the task instead of detaching it.
     pub fn abort_on_drop(mut self) -> JoinHandle<T> {
-        if self.on_drop == OnDrop::Detach {
-            self.on_drop = OnDrop::Abort;
+        if self.on_drop() == OnDrop::Detach {
+            self.set_on_drop(OnDrop::Abort);
         }
         self
     }
 
     /// A handle that can abort the task, but not take its output; it may outlive this one.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { name: self.name }
+        AbortHandle {
+            name: self.name.with_note(0),
+        }
     }
 
     /// True if awaiting the handle would give the outcome at once; also after the handle gave it,
@@ -183,14 +199,14 @@ impl<T: 'static> JoinHandle<T> {
             Some(core) => ready!(core.executor.poll_join(name, cx, &mut outcome)),
             None => assert!(!place::is_open(name), "{NOT_AT_HOME}"),
         }
-        self.on_drop = OnDrop::Nothing;
+        self.set_on_drop(OnDrop::Nothing);
         Poll::Ready(outcome.unwrap_or_else(|| Err(JoinError::cancelled(self.id()))))
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        match self.on_drop {
+        match self.on_drop() {
             OnDrop::Nothing => return,
             OnDrop::Abort => abort(self.name),
             OnDrop::Detach => {}

@@ -1,7 +1,7 @@
 //! Tasks: from the future that is spawned to the output that is taken.
 //!
-//! [`cell`] holds a future, then its output. [`executor`] decides which task is polled next. [`outcome`]
-//! and [`shutdown`] are how a task ends. The public modules stand on these: [`spawn`], [`join`],
+//! [`cell`] holds a future, then its output. [`executor`] decides which task is polled next, from a [`queue`].
+//! [`outcome`] and [`shutdown`] are how a task ends. The public modules stand on these: [`spawn`], [`join`],
 //! [`join_set`] and [`yield_now`]. [`id`] has the types that all of them use.
 
 pub(crate) mod cell;
@@ -10,6 +10,7 @@ pub(crate) mod id;
 pub(crate) mod join;
 pub(crate) mod join_set;
 mod outcome;
+pub(crate) mod queue;
 pub(crate) mod shutdown;
 pub(crate) mod spawn;
 pub(crate) mod yield_now;

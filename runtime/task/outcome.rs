@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use super::cell::Finished;
 use super::executor::{Body, Executor, Life, State};
 use crate::runtime::name::slab::Name;
+use crate::runtime::name::waker;
 use crate::runtime::observe::{self, TaskSpan};
 use crate::runtime::user_code;
 
@@ -93,14 +94,14 @@ impl Executor {
             if joiner.is_some_and(|joiner| joiner.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            if let Some(clone) = clone {
+            if let Some(clone) = clone.take().or_else(|| waker::clone_ours(cx.waker())) {
                 let before = task.joiner.replace(clone);
                 drop(state);
                 user_code::discard_any(before);
                 return Poll::Pending;
             }
             drop(state);
-            // Cloning a waker runs user code (R5): the task may be done when that returns.
+            // The clone of another executor's waker runs user code (R5): the task may be done when that returns.
             clone = Some(cx.waker().clone());
         }
     }
@@ -139,7 +140,7 @@ impl Executor {
         task.detached = true;
         if task.life == Life::Done && !task.queued {
             task.queued = true;
-            queue.push_back(name.index());
+            queue.push(name.index());
         }
         let joiner = task.joiner.take();
         drop(state);

@@ -76,7 +76,7 @@ impl Executor {
 
     fn unqueue_all(&self) {
         let State { tasks, queue } = &mut *self.state.borrow_mut();
-        for index in queue.drain(..) {
+        while let Some(index) = queue.pop() {
             if let Some((_, task)) = tasks.occupant(index) {
                 task.queued = false;
             }

@@ -13,7 +13,7 @@ use super::source::code;
 
 /// The files of runtime/, the topmost first: each may know those below it. What stands in `mod.rs` files
 /// without code of their own is no file here.
-pub(super) const ORDER: [&str; 46] = [
+pub(super) const ORDER: [&str; 47] = [
     "builder",
     "signal",
     "coop",
@@ -40,6 +40,7 @@ pub(super) const ORDER: [&str; 46] = [
     "time/clock",
     "task/yield_now",
     "task/cell",
+    "task/queue",
     "task/id",
     "io/sources",
     "io/waiters",

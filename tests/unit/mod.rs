@@ -16,6 +16,7 @@ mod net_sys;
 mod outcome;
 #[cfg(not(reveille_loom))]
 mod place;
+mod queue;
 #[cfg(not(reveille_loom))]
 mod registration;
 mod roll;

@@ -5,6 +5,7 @@ use std::task::Waker;
 use proptest::prelude::*;
 
 use super::limit::limit;
+use crate::runtime::name::slab::Name;
 use crate::runtime::name::waker::{Hint, waker};
 
 proptest! {
@@ -33,6 +34,28 @@ proptest! {
         let hint = Hint::new(7, 9, serial);
         let other = serial.wrapping_add(apart);
         prop_assert_eq!(hint.matches(other), apart % (1 << 20) == 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// R6. Catches: a note that reaches into the place, is not given back whole, or adds to the one before;
+    /// a name that its note changes.
+    #[test]
+    fn a_name_carries_a_note_and_stays_the_same_name(
+        place in any::<u16>(),
+        index in any::<u32>(),
+        serial in any::<u64>(),
+        notes in any::<[u8; 2]>(),
+    ) {
+        let _limit = limit(30);
+        let name = Name::new(place, index, serial);
+        prop_assert_eq!(name.note(), 0);
+        let noted = name.with_note(notes[0]).with_note(notes[1]);
+        prop_assert_eq!(noted.note(), notes[1]);
+        prop_assert_eq!((noted.place(), noted.index(), noted.serial), (place, index, serial));
+        prop_assert_eq!(noted.with_note(0), name);
     }
 }
 
