@@ -12,7 +12,6 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -28,8 +27,7 @@ use super::name::waker::Hint;
 use super::observe;
 use super::options::{Options, UnhandledPanic};
 use super::sys;
-use super::task::cell::TaskCell;
-use super::task::executor::{Body, Executor, TaskRef};
+use super::task::executor::Executor;
 use super::task::shutdown::SHUTDOWN_ROUNDS;
 use super::time::clock::Clock;
 use super::time::timers::Timers;
@@ -115,11 +113,10 @@ impl Core {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let cell: TaskRef = Rc::pin(TaskCell::new(future));
         let serial = self.serials.next();
         let span = observe::spawned(serial, name, location);
         self.counters.spawned.add(1);
-        self.executor.adopt(serial, Body::Spawned(cell), span)
+        self.executor.spawn(serial, future, span)
     }
 
     /// Registers `fd`; see [`Reactor::register`].

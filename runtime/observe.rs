@@ -60,6 +60,11 @@ pub(crate) struct TaskSpan(Option<Rc<Span>>);
 impl TaskSpan {
     pub(crate) const NONE: TaskSpan = TaskSpan(None);
 
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The id that the subscriber has given the span.
     pub(super) fn id(&self) -> Option<u64> {
         self.0.as_ref()?.id().map(|id| id.into_u64())

@@ -95,6 +95,71 @@ fn a_spawn_is_one_allocation() {
     });
 }
 
+/// Catches: a cell that is not left to the next task of its slot, by whichever of the ways a task ends; one
+/// that is not taken over.
+#[test]
+fn a_task_takes_over_the_cell_of_the_last_one_of_its_type() {
+    let _limit = limit(30);
+    block_on(async {
+        let task = || spawn(yield_now());
+        let mut before = 0;
+        for round in 0..200 {
+            if round == 100 {
+                before = ALLOCATIONS.get();
+            }
+            task().await.unwrap(); // joined
+            drop(task()); // detached
+            let aborted = task();
+            yield_now().await;
+            aborted.abort();
+            assert!(aborted.await.is_err());
+            let finished = task();
+            while !finished.is_finished() {
+                yield_now().await;
+            }
+            drop(finished); // detached at its end
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0);
+    });
+}
+
+/// Bytes that are kept after so many tasks, each with a future of `SIZE` bytes, have lived at once.
+fn kept_after<const SIZE: usize>(tasks: usize) -> usize {
+    let runtime = Runtime::new().unwrap();
+    runtime.turn().unwrap();
+    let before = BYTES.get();
+    runtime.block_on(async {
+        let task = |_| {
+            spawn(async {
+                let bytes = [1u8; SIZE];
+                yield_now().await;
+                assert_eq!(bytes.len(), SIZE);
+            })
+        };
+        let tasks: Vec<_> = (0..tasks).map(task).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    BYTES.get().wrapping_sub(before)
+}
+
+/// Fault B33. Catches: cells that are kept although they are large, or beyond the first thousand slots.
+#[test]
+fn few_cells_are_kept_and_none_of_more_than_512_bytes() {
+    within(20, || {
+        let large = kept_after::<2000>(1000);
+        assert!(large < 150_000, "{large} bytes in cells of 2,000");
+        let few = kept_after::<400>(1000);
+        assert!(few > 400_000, "{few} bytes: the cells are not kept");
+        let many = kept_after::<400>(2000);
+        assert!(
+            many < few + 200_000,
+            "{many} bytes, and {few} after half as many"
+        );
+    });
+}
+
 /// R1, promise 3. Catches: a run queue that grows in a wake.
 #[test]
 fn a_wake_at_home_allocates_nothing() {

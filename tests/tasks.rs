@@ -12,6 +12,8 @@ mod limit;
 
 #[path = "tasks/aborting.rs"]
 mod aborting;
+#[path = "tasks/cells.rs"]
+mod cells;
 #[path = "tasks/ending.rs"]
 mod ending;
 #[path = "tasks/handles.rs"]

@@ -29,6 +29,7 @@ pub(crate) struct Sources {
 }
 
 /// A registered descriptor.
+#[derive(Default)]
 struct Source {
     // Set by events, cleared by operations that saw EAGAIN (R4):
     ready: Ready,

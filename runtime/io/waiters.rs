@@ -92,6 +92,7 @@ impl Progress {
 }
 
 /// Most sources have one waiter at a time: it is stored in place, all others in a box.
+#[derive(Default)]
 pub(crate) struct Waiters {
     first: Option<Waiter>,
     more: Option<Box<More>>,

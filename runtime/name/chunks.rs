@@ -25,7 +25,17 @@ use std::collections::{BinaryHeap, VecDeque};
 pub(super) struct Slot<T> {
     /// 0 while the slot is vacant.
     pub(super) serial: u64,
-    pub(super) value: Option<T>,
+    /// In a vacant slot, what the last value has left, or the default.
+    pub(super) value: T,
+}
+
+impl<T: Default> Slot<T> {
+    pub(super) fn vacant() -> Slot<T> {
+        Slot {
+            serial: 0,
+            value: T::default(),
+        }
+    }
 }
 
 /// Slots of a slab that lie in a vector, before those of its chunks.
@@ -56,7 +66,7 @@ struct Chunk<T> {
 
 const _: () = assert!(SLOTS == u32::BITS as usize);
 
-impl<T> Chunks<T> {
+impl<T: Default> Chunks<T> {
     pub(super) fn new() -> Chunks<T> {
         Chunks {
             directory: Vec::new(),
@@ -68,8 +78,8 @@ impl<T> Chunks<T> {
         }
     }
 
-    /// Stores `slot` in a vacant slot and returns the index.
-    pub(super) fn insert(&mut self, slot: Slot<T>) -> usize {
+    /// Takes a vacant slot, which the caller occupies, and returns its index.
+    pub(super) fn take(&mut self) -> usize {
         let at = self.open.back().copied().unwrap_or_else(|| self.add());
         let chunk = self.directory[at as usize]
             .as_mut()
@@ -82,20 +92,15 @@ impl<T> Chunks<T> {
         if chunk.vacant == 0 {
             self.open.pop_back();
         }
-        chunk.slots[bit as usize] = slot;
         self.len += 1;
         at as usize * SLOTS + bit as usize
     }
 
     /// Makes a chunk, at the lowest position without one.
     fn add(&mut self) -> u32 {
-        let vacant = |_| Slot {
-            serial: 0,
-            value: None,
-        };
         let chunk = Box::new(Chunk {
             vacant: u32::MAX,
-            slots: std::array::from_fn(vacant),
+            slots: std::array::from_fn(|_| Slot::vacant()),
         });
         let end = self.directory.len();
         let at = match self.holes.pop() {
@@ -128,16 +133,13 @@ impl<T> Chunks<T> {
         Some(&mut chunk.slots[index % SLOTS])
     }
 
-    /// Empties an occupied slot.
+    /// Frees an occupied slot.
     pub(super) fn vacate(&mut self, index: usize) {
         let at = index / SLOTS;
         let Some(chunk) = &mut self.directory[at] else {
             unreachable!("somebody lives in a chunk that is not there");
         };
-        chunk.slots[index % SLOTS] = Slot {
-            serial: 0,
-            value: None,
-        };
+        chunk.slots[index % SLOTS].serial = 0;
         if chunk.vacant == 0 {
             self.open.push_front(at as u32);
         }

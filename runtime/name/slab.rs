@@ -1,7 +1,8 @@
 //! Names, and the slab that finds the thing by its name, or nothing.
 //!
 //! Interface: [`Slab::insert`] stores a value under a fresh serial; [`Slab::get`] finds it by index
-//! and serial; [`Slab::occupant`] finds whatever is at an index now;
+//! and serial; [`Slab::occupant`] finds whatever is at an index now; [`Slab::remove`] takes it out, while
+//! [`Slab::vacate`] leaves what is in the slot to the next [`Slab::occupy`];
 //! [`Slab::trim`] gives memory back after a burst.
 //! Invariant (R6): a slot's serial is compared on every look-up by name, and no serial is used twice
 //! in a process, so an exact name that went stale finds nothing.
@@ -9,6 +10,7 @@
 //! `sources`, which truncates them to tokens.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chunks::{Chunks, NEAR, Slot};
@@ -138,7 +140,7 @@ pub(crate) struct Slab<T> {
     far: Chunks<T>,
 }
 
-impl<T> Slab<T> {
+impl<T: Default> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
         Slab {
             near: Vec::new(),
@@ -150,19 +152,40 @@ impl<T> Slab<T> {
     /// Puts `value` into a vacant slot under `serial` and returns the slot's index.
     #[inline]
     pub(crate) fn insert(&mut self, serial: u64, value: T) -> u32 {
-        let value = Some(value);
-        if let Some(index) = self.vacant.pop() {
-            self.near[index as usize] = Slot { serial, value };
-            return index;
-        }
+        let (index, place) = self.occupy(serial);
+        *place = value;
+        index
+    }
+
+    /// Gives a vacant slot to `serial`. Returns its index and what is in it: what the last value has left
+    /// there, or the default.
+    #[inline]
+    pub(crate) fn occupy(&mut self, serial: u64) -> (u32, &mut T) {
+        debug_assert!(serial != 0, "serial 0 marks a vacant slot");
+        let index = self.vacant.pop().unwrap_or_else(|| self.take_new());
+        let slot = self
+            .slot_mut(index)
+            .expect("a slot that was taken is there");
+        slot.serial = serial;
+        (index, &mut slot.value)
+    }
+
+    /// Takes a slot where the vector has no vacant one.
+    #[cold]
+    fn take_new(&mut self) -> u32 {
         if self.near.len() < NEAR {
-            self.near.push(Slot { serial, value });
+            self.near.push(Slot::vacant());
             return self.near.len() as u32 - 1;
         }
-        let index = NEAR + self.far.insert(Slot { serial, value });
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let index = u32::try_from(NEAR + self.far.take()).unwrap_or(u32::MAX);
         assert!(index < u32::MAX, "a slab cannot hold 2^32 entries");
         index
+    }
+
+    /// True if the memory of this slot is never given back.
+    #[inline]
+    pub(crate) fn is_near(index: u32) -> bool {
+        (index as usize) < NEAR
     }
 
     #[inline]
@@ -184,48 +207,39 @@ impl<T> Slab<T> {
     /// Finds what was inserted at `index` under `serial`, unless it was removed.
     #[inline]
     pub(crate) fn get(&self, index: u32, serial: u64) -> Option<&T> {
+        debug_assert!(serial != 0, "no name has serial 0");
         let slot = self.slot(index)?;
-        slot.value.as_ref().filter(|_| slot.serial == serial)
+        (slot.serial == serial).then_some(&slot.value)
     }
 
     /// As [`get`](Slab::get), to change the value.
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, serial: u64) -> Option<&mut T> {
+        debug_assert!(serial != 0, "no name has serial 0");
         let slot = self.slot_mut(index)?;
-        slot.value.as_mut().filter(|_| slot.serial == serial)
+        (slot.serial == serial).then_some(&mut slot.value)
     }
 
     /// Finds whatever is at `index` now, with its serial: the look-up of hints and tokens.
     #[inline]
     pub(crate) fn occupant(&mut self, index: u32) -> Option<(u64, &mut T)> {
         let slot = self.slot_mut(index)?;
-        Some((slot.serial, slot.value.as_mut()?))
+        (slot.serial != 0).then_some((slot.serial, &mut slot.value))
     }
 
     /// Takes out what was inserted at `index` under `serial`, unless it was removed.
     #[inline]
     pub(crate) fn remove(&mut self, index: u32, serial: u64) -> Option<T> {
-        let slot = self.slot_mut(index)?;
-        let value = slot.value.take_if(|_| slot.serial == serial)?;
+        let value = mem::take(self.get_mut(index, serial)?);
         self.vacate(index);
         Some(value)
     }
 
-    /// Frees the slot of what was inserted at `index` under `serial`, unless it was removed. The value
-    /// is dropped in place.
+    /// Frees an occupied slot. What is in it stays there.
     #[inline]
-    pub(crate) fn free(&mut self, index: u32, serial: u64) {
-        if self.get(index, serial).is_some() {
-            self.vacate(index);
-        }
-    }
-
-    /// Empties an occupied slot.
-    #[inline]
-    fn vacate(&mut self, index: u32) {
+    pub(crate) fn vacate(&mut self, index: u32) {
         match self.near.get_mut(index as usize) {
             Some(slot) => {
-                slot.value = None;
                 slot.serial = 0;
                 self.vacant.push(index);
             }
@@ -238,13 +252,14 @@ impl<T> Slab<T> {
         let near = self.near.iter().enumerate();
         let far = self.far.iter().map(|(index, slot)| (NEAR + index, slot));
         near.chain(far)
-            .filter_map(|(index, slot)| Some((index as u32, slot.serial, slot.value.as_ref()?)))
+            .filter(|(_, slot)| slot.serial != 0)
+            .map(|(index, slot)| (index as u32, slot.serial, &slot.value))
     }
 
     /// Takes all values out, in the order of the slots.
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         let slots = self.near.into_iter().chain(self.far.into_slots());
-        slots.filter_map(|slot| slot.value)
+        slots.filter(|slot| slot.serial != 0).map(|slot| slot.value)
     }
 
     #[inline]

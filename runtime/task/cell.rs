@@ -9,7 +9,9 @@
 //!              poll: Pending
 //!              ┌─────────┐
 //!              ▼         │      poll: Ready or panic; cancel          take
-//!  spawn ──▶ Running ────┴────────────────────────────────▶ Done ─────────────▶ Done, emptied
+//!  spawn ──▶ Running ────┴────────────────────────────────▶ Done ─────────────▶ Done, empty
+//!              ▲                                                                   │
+//!              └────────── refill, by the next task of the slot ───────────────────┘
 //! ```
 //!
 //! The cell's `RefCell` is borrowed while the future is polled or dropped: no other borrow is held
@@ -45,6 +47,10 @@ pub(crate) trait RawTask {
 
     /// Drops the outcome, which no handle will take; returns `Panicked` if it was a panic.
     fn discard(self: Pin<&Self>) -> Finished;
+
+    /// Moves the future out of `future`, which is an `Option<F>`, into this cell. Leaves it there if this is
+    /// the cell of another type of future, or is not empty. This runs no user code.
+    fn refill(self: Pin<&Self>, future: &mut dyn Any);
 }
 
 /// How a task ended. The executor reports a panic that no handle will report.
@@ -57,7 +63,7 @@ pub(crate) enum Finished {
     DropPanicked,
 }
 
-/// The cell of one future, pinned from the start in an `Rc` that the executor's slab holds.
+/// The cell of one future at a time, pinned from the start in an `Rc` that the executor's slab holds.
 pub(crate) struct TaskCell<F: Future> {
     stage: RefCell<Stage<F>>,
 }
@@ -181,6 +187,18 @@ where
         };
         forget_payload(payload);
         finished
+    }
+
+    fn refill(self: Pin<&Self>, future: &mut dyn Any) {
+        self.with_stage(|mut stage| {
+            if let (StageProjection::Done { outcome: None }, Some(future)) =
+                (stage.as_mut().project(), future.downcast_mut::<Option<F>>())
+            {
+                if let Some(future) = future.take() {
+                    stage.set(Stage::Running { future });
+                }
+            }
+        });
     }
 }
 

@@ -1,12 +1,12 @@
 //! The executor: which task is polled next.
 //!
-//! Interface: [`Executor::adopt`] takes a task in, [`wake`](Executor::wake) queues a task,
+//! Interface: [`Executor::spawn`] makes a future a task, [`wake`](Executor::wake) queues a task,
 //! [`pop`](Executor::pop) says what the loop does next and [`run`](Executor::run) does it.
 //!
 //! Invariants:
 //! - R1. A slot index is in the run queue at most once: `queued` is true exactly while it is there.
 //!   A queued slot is never freed; its pop frees it. So the queue is never longer than there are
-//!   tasks, `adopt` reserves room for them, and a wake at home never allocates.
+//!   tasks, `spawn` makes room for them, and a wake at home never allocates.
 //! - R2. `queued` is cleared before the poll, so that a wake during the poll queues the task again.
 //! - R5. `state` is borrowed for look-ups, and never while user code runs: wakers, spans and
 //!   whatever else has a destructor of the user's are moved out, and dropped after the borrow.
@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::cell::RawTask;
+use super::cell::{RawTask, TaskCell};
 use super::id::Id;
 use super::queue::RunQueue;
 use crate::runtime::budget::Budget;
@@ -42,6 +42,10 @@ use crate::runtime::name::slab::{Name, Slab};
 use crate::runtime::name::waker::{self, Hint};
 use crate::runtime::observe::{self, TaskSpan};
 use crate::runtime::user_code;
+
+/// Empty cells of more bytes are not kept for the next task. As only the first 1,024 slots keep theirs, a
+/// runtime holds at most 512 KiB in such cells.
+const KEPT: usize = 512;
 
 /// The pinned cell of a task, whatever the type of its future.
 pub(crate) type TaskRef = Pin<Rc<dyn RawTask>>;
@@ -93,9 +97,23 @@ pub(super) struct Task {
     pub(super) life: Life,
     /// The waker of the task that awaits the `JoinHandle`; `end` takes and wakes it.
     pub(super) joiner: Option<Waker>,
-    /// `Main` also in a slot that is being freed.
     pub(super) body: Body,
     pub(super) span: TaskSpan,
+}
+
+/// What is in a slot that never had a task.
+impl Default for Task {
+    fn default() -> Task {
+        Task {
+            queued: false,
+            aborted: false,
+            detached: false,
+            life: Life::Taken,
+            joiner: None,
+            body: Body::Main,
+            span: TaskSpan::NONE,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +128,9 @@ pub(super) enum Life {
 
 #[derive(Clone)]
 pub(crate) enum Body {
-    /// The future of `block_on`, pinned on its stack.
+    /// The future of `block_on`, pinned on its stack. In a vacant slot: no cell.
     Main,
+    /// In a vacant slot, an empty cell, for the next task.
     Spawned(TaskRef),
 }
 
@@ -137,6 +156,34 @@ pub(crate) struct Popped {
     aborted: bool,
 }
 
+impl Body {
+    /// Moves `future` into the empty cell that is here, if that was made for the same type, else into a new
+    /// one.
+    #[inline]
+    fn hold<F>(&mut self, future: F)
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let mut future = Some(future);
+        if let Body::Spawned(cell) = self {
+            cell.as_ref().refill(&mut future);
+        }
+        if let Some(future) = future {
+            *self = Body::Spawned(Rc::pin(TaskCell::new(future)));
+        }
+    }
+
+    /// True if an empty cell may stay in a vacant slot.
+    #[inline]
+    pub(super) fn is_small(&self) -> bool {
+        match self {
+            Body::Main => true,
+            Body::Spawned(cell) => size_of_val(&**cell) <= KEPT,
+        }
+    }
+}
+
 impl Executor {
     pub(crate) fn new(place: u16, inbox: &'static Place, counters: Arc<Counters>) -> Executor {
         let state = State {
@@ -157,29 +204,37 @@ impl Executor {
 
     /// Gives the main future a slot and queues it.
     pub(crate) fn insert_main(&self, serial: u64) -> Name {
-        self.adopt(serial, Body::Main, TaskSpan::NONE)
+        self.adopt(serial, TaskSpan::NONE, |body| *body = Body::Main)
     }
 
-    /// Adopts a task and queues it.
-    pub(crate) fn adopt(&self, serial: u64, body: Body, span: TaskSpan) -> Name {
-        let (queued, aborted, detached) = (true, false, false);
-        let (life, joiner) = (Life::Running, None);
+    /// Makes `future` a task and queues it.
+    #[inline]
+    pub(crate) fn spawn<F>(&self, serial: u64, future: F, span: TaskSpan) -> Name
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.adopt(serial, span, |body| body.hold(future))
+    }
+
+    /// Gives a task a slot, has `fill` set its body, which runs no user code (R5), and queues it.
+    #[inline(always)] // Once for each type of future, like `fill`.
+    fn adopt(&self, serial: u64, span: TaskSpan, fill: impl FnOnce(&mut Body)) -> Name {
         let state = &mut *self.state.borrow_mut();
-        // Before the insert: below the limit a slot is vacant, or a new one's index fits a hint.
+        // Before a slot is taken: below the limit one is vacant, or a new one's index fits a hint.
         assert!(
             state.tasks.len() < Hint::INDEX_LIMIT as usize,
             "2^28 tasks live in this runtime, and more cannot be named"
         );
-        let task = Task {
-            queued,
-            aborted,
-            detached,
-            life,
-            joiner,
-            body,
-            span,
-        };
-        let index = state.tasks.insert(serial, task);
+        let (index, task) = state.tasks.occupy(serial);
+        // Field by field: a task that is written whole is made elsewhere and read back, which stalls.
+        task.queued = true;
+        task.aborted = false;
+        task.detached = false;
+        task.life = Life::Running;
+        debug_assert!(task.joiner.is_none() && task.span.is_none());
+        task.span = span;
+        fill(&mut task.body);
         if state.tasks.len() > self.room.get().tasks {
             self.make_room(state);
         }

@@ -14,8 +14,8 @@ use std::mem;
 use std::task::{Context, Poll};
 
 use super::cell::Finished;
-use super::executor::{Body, Executor, Life, State};
-use crate::runtime::name::slab::Name;
+use super::executor::{Body, Executor, Life, State, Task};
+use crate::runtime::name::slab::{Name, Slab};
 use crate::runtime::name::waker;
 use crate::runtime::observe::{self, TaskSpan};
 use crate::runtime::user_code;
@@ -57,14 +57,18 @@ impl Executor {
 
     /// Frees the slot of a task that is done and not queued, and drops what the task still holds.
     pub(super) fn clear_away(&self, index: u32, serial: u64) {
-        let removed = self.state.borrow_mut().remove(index, serial);
-        let Some((body, span)) = removed else {
+        let mut state = self.state.borrow_mut();
+        let Some(task) = state.tasks.get_mut(index, serial) else {
             return;
         };
+        let body = task.body.clone();
+        let span = state.vacate(index);
+        drop(state);
         // The task is current meanwhile, also when a pop does this long after the task's last poll.
         let _current = self.set_current(serial);
         if let Body::Spawned(cell) = &body {
-            // Here and not in `end`, because the handle may be dropped before the end or after it.
+            // Here and not in `end`, because the handle may be dropped before the end or after it. The cell is
+            // empty before the outcome is dropped: code that spawns from there may fill it again.
             match cell.as_ref().discard() {
                 Finished::Quietly => {}
                 Finished::Panicked => {
@@ -116,15 +120,16 @@ impl Executor {
         let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
             return;
         };
+        if let Body::Spawned(cell) = &task.body {
+            // A move, under the borrow: it runs no user code (R5).
+            cell.as_ref().take_output(into);
+        }
         // A queued slot is freed by its pop (R1).
         if task.queued {
             task.life = Life::Taken;
-            let body = task.body.clone();
+        } else {
+            let span = state.vacate(name.index());
             drop(state);
-            body.take_output(into);
-        } else if let Some((body, span)) = state.remove(name.index(), name.serial) {
-            drop(state);
-            body.take_output(into);
             span.discard();
         }
     }
@@ -156,30 +161,23 @@ impl Executor {
     }
 }
 
-impl Body {
-    /// Moves the outcome, if it is there, into `into`.
-    #[inline]
-    fn take_output(&self, into: &mut dyn Any) {
-        if let Body::Spawned(cell) = self {
-            cell.as_ref().take_output(into);
-        }
-    }
-}
-
 impl State {
-    /// Frees the slot of a task that is done, and returns its body and its span. Their destructors
-    /// are user code: drop them when nothing is borrowed (R5). The task's end took the joiner.
-    // Inlined, and field by field: a move of the whole task, just after its fields were written,
-    // stalls the processor. That cost 9 % of the time of a spawn in a batch, and 7 % of its
-    // instructions.
-    #[inline(always)]
-    fn remove(&mut self, index: u32, serial: u64) -> Option<(Body, TaskSpan)> {
-        let task = self.tasks.get_mut(index, serial)?;
+    /// Frees the slot of a task that is done, and returns its span, whose destructor is user code: discard
+    /// it when nothing is borrowed (R5). The task's end took the joiner. The cell is empty, or the caller has
+    /// a clone and will empty it; it stays in the slot for the next task, unless it is large or the slot's
+    /// memory may be given back.
+    #[inline]
+    fn vacate(&mut self, index: u32) -> TaskSpan {
+        let Some((_, task)) = self.tasks.occupant(index) else {
+            return TaskSpan::NONE;
+        };
         debug_assert!(task.joiner.is_none(), "no task waits for one that is done");
-        let body = mem::replace(&mut task.body, Body::Main);
         let span = mem::replace(&mut task.span, TaskSpan::NONE);
-        self.tasks.free(index, serial);
-        Some((body, span))
+        if !Slab::<Task>::is_near(index) || !task.body.is_small() {
+            task.body = Body::Main;
+        }
+        self.tasks.vacate(index);
+        span
     }
 }
 

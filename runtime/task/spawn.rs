@@ -1,7 +1,8 @@
 //! Spawning: how a future becomes a task.
 //!
 //! Interface: [`spawn`], [`TaskBuilder`] for a name, [`id`] of the task that runs.
-//! Invariant: a task costs one allocation, its cell; a future that is boxed first costs another.
+//! Invariant: a task costs at most one allocation, its cell, and none if it takes over the cell of an
+//! earlier task; a future that is boxed first costs another.
 //! Read before: `executor`, `core`. Read next: `join`, `yield_now`.
 
 use std::future::Future;

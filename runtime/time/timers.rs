@@ -38,6 +38,16 @@ struct Timer {
     waker: Waker,
 }
 
+/// What is in a slot that is vacant.
+impl Default for Timer {
+    fn default() -> Timer {
+        Timer {
+            position: 0,
+            waker: Waker::noop().clone(),
+        }
+    }
+}
+
 /// Children of a node in the heap.
 const ARITY: usize = 4;
 

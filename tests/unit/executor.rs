@@ -17,8 +17,7 @@ use crate::runtime::name::slab::{Name, Serials};
 use crate::runtime::name::waker::{self, Hint};
 use crate::runtime::observe::TaskSpan;
 use crate::runtime::sys::{Epoll, EventFd};
-use crate::runtime::task::cell::TaskCell;
-use crate::runtime::task::executor::{Body, Executor, Next};
+use crate::runtime::task::executor::{Executor, Next};
 
 /// So many runtimes never live at once: a waker that goes the way of those from elsewhere finds nobody.
 const PLACE: u16 = 60_000;
@@ -58,9 +57,8 @@ impl Stand {
     }
 
     pub(super) fn adopt<F: Future + 'static>(&self, future: F) -> Name {
-        let body = Body::Spawned(Rc::pin(TaskCell::new(future)));
         self.executor
-            .adopt(self.serials.next(), body, TaskSpan::NONE)
+            .spawn(self.serials.next(), future, TaskSpan::NONE)
     }
 
     /// A task that writes its number down at each poll, and is never done.
