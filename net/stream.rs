@@ -36,6 +36,7 @@ impl<T: AsFd> Stream<T> {
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let io = AsyncFd::with_interest(socket, interest)?;
         io.registration().set_short_reads_prove(ours_alone);
+        io.registration().set_reports_room_late();
         Ok(Stream { io })
     }
 

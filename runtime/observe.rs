@@ -171,7 +171,7 @@ pub(super) fn output_drop_panicked(task: u64) {
     });
 }
 
-/// A source was added to the interest list.
+/// A source was added to the interest list, or is there with another interest now.
 #[inline]
 pub(super) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
     trace(|| trace!(target: IO, fd, source, ?interest, "register"));

@@ -95,7 +95,7 @@ const EXERCISED: [(&str, &str); 41] = [
         "at_the_descriptor_limit_every_constructor_fails_clearly_and_leaks_nothing",
     ),
     (
-        "runtime/sys/epoll.rs Epoll::add",
+        "runtime/sys/epoll.rs Epoll::control",
         "a_second_registration_of_one_descriptor_is_an_error_and_the_first_one_works_on",
     ),
     (
@@ -348,7 +348,7 @@ fn every_public_function_that_panics_says_when() {
 
 /// A function of the library, or what stands outside of any.
 struct Function {
-    /// `runtime/sys/epoll.rs Epoll::add`
+    /// `runtime/sys/epoll.rs Epoll::control`
     name: String,
     public: bool,
     tracked: bool,

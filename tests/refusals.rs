@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::future::pending;
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,6 +127,50 @@ fn at_the_descriptor_limit_every_constructor_fails_clearly_and_leaks_nothing() {
                     assert!(room < 10, "{what} never succeeds");
                 }
                 assert!(refused > 0, "{what} needs no descriptor");
+            }
+        },
+    );
+}
+
+/// Fault A34. Catches: a writer that waits for ever because epoll may not be asked for room; one whose stream
+/// is never tried again after that.
+#[test]
+fn a_write_that_cannot_wait_says_so_and_is_tried_again() {
+    in_child(
+        "a_write_that_cannot_wait_says_so_and_is_tried_again",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+            let mut theirs = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (ours, _) = runtime.block_on(listener.accept()).unwrap();
+            // The read would block, and registers.
+            let mut byte = [0];
+            let read = runtime.block_on(futures_lite::future::poll_once(ours.read(&mut byte)));
+            assert!(read.is_none());
+            refuse(
+                libc::SYS_epoll_ctl,
+                Some((1, libc::EPOLL_CTL_MOD as u32)),
+                libc::EPERM,
+            );
+            let mut sent = 0;
+            for _ in 0..3 {
+                let error = runtime.block_on(async {
+                    loop {
+                        match ours.write(&[7; 65_536]).await {
+                            Ok(n) => sent += n,
+                            Err(error) => break error,
+                        }
+                    }
+                });
+                assert!(error.to_string().contains("epoll_ctl"), "{error}");
+                // Not assumed either.
+                let error = runtime.block_on(ours.writable()).unwrap_err();
+                assert!(error.to_string().contains("epoll_ctl"), "{error}");
+                let mut room = vec![0; sent];
+                theirs.read_exact(&mut room).unwrap();
+                sent = 0;
+                // It has room again, and is tried.
+                sent += runtime.block_on(ours.write(b"again")).unwrap();
             }
         },
     );

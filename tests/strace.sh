@@ -4,8 +4,8 @@
 #     tests/strace.sh               builds examples/echo.rs and counts
 #     tests/strace.sh PROGRAM       counts those of a program that behaves like it
 #
-# A connection that waits is added to epoll once, never modified, and leaves it before its fd is closed (R7).
-# A message costs one recv, one send and one wait. Between messages there is silence.
+# A connection that waits is added to epoll once, without room to write, of which there is enough: it is never modified.
+# It leaves epoll before its fd is closed (R7). A message costs one recv, one send and one wait. Between messages there is silence.
 # Needs bash, strace, perl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -102,6 +102,7 @@ perl -e '
             my ($operation, $fd) = $arguments =~ /^\d+, EPOLL_CTL_(\w+), (\d+)/ or next;
             $total{"epoll_ctl $operation"}++;
             $open{$fd}{lc $operation}++ if $open{$fd};
+            $open{$fd}{room}++ if $open{$fd} and $arguments =~ /EPOLLOUT/;
         } elsif ($call =~ /^epoll_p?wait/) {
             $waits{lc $call}++;
         } elsif ($arguments =~ /^(\d+)/ and my $connection = $open{$1}) {
@@ -131,6 +132,7 @@ perl -e '
     for my $connection (@connections) {
         my $name = "connection " . $connection->{fd};
         check($connection->{add} == 1, "$name: one epoll_ctl(ADD), and it was $connection->{add}");
+        check(!$connection->{room}, "$name: not registered for room to write");
         check($connection->{closed} && $connection->{left_first}, "$name: left epoll before close");
         check(!$connection->{other}, "$name: recv and send only" . ($connection->{others} // ""));
     }

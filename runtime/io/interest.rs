@@ -68,7 +68,12 @@ impl Interest {
         self.0
     }
 
-    /// The events to register for. Edge-triggered: one registration serves the source's life.
+    /// The set without [`WRITABLE`](Interest::WRITABLE).
+    pub(super) const fn without_writable(self) -> Interest {
+        Interest(self.0 & !Interest::WRITABLE.0)
+    }
+
+    /// The events to register for, edge-triggered.
     pub(super) fn events(self) -> u32 {
         let mut events = libc::EPOLLET;
         if self.is_readable() {

@@ -10,7 +10,9 @@
 //! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no user code. It
 //!   collects all other wakers, lets go of every borrow, and then wakes all of them.
 //!
-//! A source is registered once, edge-triggered, for everything that tasks may ever wait for.
+//! A source is registered once, edge-triggered, for everything that tasks may ever wait for. (A stream of
+//! `net` is registered for room to write only when a task first waits for room, which most never do: so a
+//! connection brings no event that says there is room, as there is from the start.)
 //! Readiness is kept until an operation disproves it, so a task that stops reading before EAGAIN can
 //! go on later without a new event.
 //!
@@ -61,8 +63,9 @@ impl Reactor {
         &self.epoll
     }
 
-    /// Registers `fd` and gives its source a name. From the start the source counts as `ready`: what
-    /// was never tried may be tried. The kernel reports at the next turn what is ready in fact.
+    /// Registers `fd` for `interest`, and gives its source a name. From the start the source counts as
+    /// `ready`: what was never tried may be tried. The kernel reports at the next turn what is ready in fact;
+    /// room to write only if `interest` has that, else after [`report_room`](Reactor::report_room).
     pub(crate) fn register(
         &self,
         place: u16,
@@ -71,7 +74,8 @@ impl Reactor {
         interest: Interest,
         ready: Ready,
     ) -> io::Result<Name> {
-        let index = self.sources.insert(serial, ready);
+        let room_unreported = ready.is_writable() && !interest.is_writable();
+        let index = self.sources.insert(serial, ready, room_unreported);
         let name = Name::new(place, index, serial);
         if let Err(error) = self
             .epoll
@@ -82,6 +86,29 @@ impl Reactor {
         }
         observe::registered(fd, serial, interest);
         Ok(name)
+    }
+
+    /// Has epoll report room to write, too, if it does not yet: `interest` is the whole of it. Returns true
+    /// if it did not. The next turn brings a report, if there is room.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) reports. Nothing has changed then, and room is assumed as before.
+    pub(super) fn report_room(
+        &self,
+        source: Name,
+        fd: RawFd,
+        interest: Interest,
+    ) -> io::Result<bool> {
+        if !self.sources.begin_to_report_room(source) {
+            return Ok(false);
+        }
+        let token = Token::new(source.index(), source.serial);
+        if let Err(error) = self.epoll.modify(fd, interest.events(), token.0) {
+            self.sources.assume_room(source);
+            return Err(error);
+        }
+        observe::registered(fd, source.serial, interest);
+        Ok(true)
     }
 
     /// Takes `fd` out of the interest list and frees the slot of its source.

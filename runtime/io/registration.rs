@@ -52,6 +52,8 @@ pub(crate) struct Registration {
     interest: Interest,
     /// See [`set_short_reads_prove`](Registration::set_short_reads_prove).
     short_reads_prove: AtomicBool,
+    /// See [`set_reports_room_late`](Registration::set_reports_room_late).
+    reports_room_late: AtomicBool,
     source: OnceLock<Name>,
 }
 
@@ -61,6 +63,7 @@ impl Registration {
             fd,
             interest,
             short_reads_prove: AtomicBool::new(false),
+            reports_room_late: AtomicBool::new(false),
             source: OnceLock::new(),
         }
     }
@@ -139,10 +142,17 @@ impl Registration {
                 *key = key.unset();
                 Answer::Ready(core)
             }
-            Decision::Wait => match self.source.get() {
-                Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
-                _ => Answer::Error(errors::not_at_home()),
-            },
+            Decision::Wait => {
+                if interest.is_writable() {
+                    if let Err(error) = self.report_room(&core) {
+                        return Answer::Error(error);
+                    }
+                }
+                match self.source.get() {
+                    Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
+                    _ => Answer::Error(errors::not_at_home()),
+                }
+            }
             Decision::TryUnregistered => Answer::Unregistered(core),
             Decision::TryElsewhere => Answer::Elsewhere,
             Decision::AskAgain => Answer::Interrupted,
@@ -158,6 +168,18 @@ impl Registration {
         }
     }
 
+    /// Before a task waits for room to write: has epoll report that, if it does not yet. True if it did not.
+    #[cold]
+    fn report_room(&self, core: &Core) -> io::Result<bool> {
+        match self.source.get() {
+            Some(&name) if self.interest.is_writable() => core
+                .reactor
+                .report_room(name, self.fd, self.interest)
+                .map_err(|error| sys::name_refusal("epoll_ctl", error)),
+            _ => Ok(false),
+        }
+    }
+
     /// Waits until `interest` is reported. A descriptor that is not registered yet is registered, and
     /// this waits for the kernel's first report, which the next turn brings.
     pub(super) fn poll_ready(
@@ -169,6 +191,14 @@ impl Registration {
         loop {
             match self.ask(cx, interest, key) {
                 Answer::Ready(core) => {
+                    if interest.is_writable() {
+                        match self.report_room(&core) {
+                            Ok(false) => {}
+                            // Room was only assumed, and is to be reported now: ask again.
+                            Ok(true) => continue,
+                            Err(error) => return Poll::Ready(spend_on(Err(error))),
+                        }
+                    }
                     core.executor.budget.spend();
                     let name = self.source.get();
                     let observed =
@@ -240,6 +270,12 @@ impl Registration {
     /// already.
     pub(crate) fn set_short_reads_prove(&self, prove: bool) {
         self.short_reads_prove.store(prove, Ordering::Relaxed);
+    }
+
+    /// Has epoll report room to write only from the first wait for room on. Until then room is assumed, as a
+    /// write that is tried finds out. To be called before the first wait.
+    pub(crate) fn set_reports_room_late(&self) {
+        self.reports_room_late.store(true, Ordering::Relaxed);
     }
 
     /// Until the next EAGAIN no short read proves anything: data may remain that no event will announce.
@@ -335,8 +371,13 @@ impl Registration {
     /// Registers with `core`, because its task is about to wait.
     fn register(&self, core: &Core, ready: Ready) -> io::Result<()> {
         sys::refuse_in_forked_child()?;
+        let interest = if ready.is_writable() && self.reports_room_late.load(Ordering::Relaxed) {
+            self.interest.without_writable()
+        } else {
+            self.interest
+        };
         let name = core
-            .register(self.fd, self.interest, ready)
+            .register(self.fd, interest, ready)
             .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
             // Another thread has registered it with its runtime meanwhile, which is its home now.

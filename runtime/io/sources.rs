@@ -4,8 +4,8 @@
 //! [`clear`](Sources::clear) what an operation disproved; [`apply`](Sources::apply) applies an event to it.
 //!
 //! Invariants:
-//! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, and by
-//!   [`apply`](Sources::apply). It is cleared only after an operation saw EAGAIN, or read less than it asked
+//! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, by
+//!   [`apply`](Sources::apply), and by [`assume_room`](Sources::assume_room), where epoll refuses to report. It is cleared only after an operation saw EAGAIN, or read less than it asked
 //!   for where that proves the same (R10). The reactor applies events while no task is being polled, so
 //!   nothing sets readiness between a task's EAGAIN and its `Pending`: no event is lost there, and an
 //!   operation need not count events to tell old ones from new.
@@ -36,6 +36,9 @@ struct Source {
     /// Since the last EAGAIN an event had PRI, RDHUP, HUP or ERR, or bytes were left that no event announces:
     /// a short read proves nothing.
     short_reads_unproved: bool,
+    /// Epoll does not report room to write. `WRITABLE` is in `ready` all the same, until a write sees EAGAIN:
+    /// then its task has epoll report room, from then on.
+    room_unreported: bool,
     /// The number of events so far, wrapping: by it a guard that is held across a turn learns that an
     /// event came since.
     events: u32,
@@ -87,10 +90,12 @@ impl Sources {
     }
 
     /// Makes a source that counts as `ready` until operations disprove that, and returns its index.
-    pub(crate) fn insert(&self, serial: u64, ready: Ready) -> u32 {
+    /// `room_unreported` says that epoll does not report room to write.
+    pub(crate) fn insert(&self, serial: u64, ready: Ready, room_unreported: bool) -> u32 {
         let source = Source {
             ready,
             short_reads_unproved: false,
+            room_unreported,
             events: 0,
             waiters: Waiters::new(),
         };
@@ -200,6 +205,28 @@ impl Sources {
             if !source.short_reads_unproved {
                 source.clear(Interest::READABLE.mask());
             }
+        });
+    }
+
+    /// True if epoll does not report room to write yet. From here on it counts as reporting that, and
+    /// `WRITABLE` is cleared if it was only assumed: the caller has epoll report it.
+    pub(super) fn begin_to_report_room(&self, name: Name) -> bool {
+        let mut unreported = false;
+        self.with_source(name, |source| {
+            unreported = mem::take(&mut source.room_unreported);
+            if unreported {
+                source.clear(Interest::WRITABLE.mask());
+            }
+        });
+        unreported
+    }
+
+    /// Takes [`begin_to_report_room`](Sources::begin_to_report_room) back, because epoll refused: a write is
+    /// tried, as before.
+    pub(super) fn assume_room(&self, name: Name) {
+        self.with_source(name, |source| {
+            source.room_unreported = true;
+            source.ready |= Ready::WRITABLE;
         });
     }
 

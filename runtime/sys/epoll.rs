@@ -33,13 +33,26 @@ impl Epoll {
     /// EPERM (a regular file or directory), EEXIST (already there), ENOSPC (max_user_watches),
     /// ENOMEM, EBADF: epoll_ctl(2).
     pub(crate) fn add(&self, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, interest, token)
+    }
+
+    /// Changes the interest in `fd`. What is ready of the new interest is reported by the next wait, also if
+    /// it was reported before: epoll_ctl(2) asks the file, as for an ADD.
+    ///
+    /// # Errors
+    /// ENOENT (not there), EBADF, ENOMEM: epoll_ctl(2).
+    pub(crate) fn modify(&self, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
+    }
+
+    fn control(&self, operation: c_int, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: interest,
             u64: token,
         };
         // SAFETY: the kernel reads one `epoll_event` from the pointer, and `event` outlives the
-        // call; a wrong `fd` is an error and touches no memory.
-        check(unsafe { libc::epoll_ctl(self.raw(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        // call; a wrong `fd` or operation is an error and touches no memory.
+        check(unsafe { libc::epoll_ctl(self.raw(), operation, fd, &raw mut event) })?;
         Ok(())
     }
 

@@ -111,7 +111,7 @@ const RUNTIME: [Row; 15] = [
     ),
 ];
 
-const NET: [Row; 18] = [
+const NET: [Row; 19] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -119,6 +119,13 @@ const NET: [Row; 18] = [
     (libc::SYS_accept4, "accept4", None, Error("accept4")),
     (libc::SYS_recvfrom, "recv", None, Error("recv")),
     (libc::SYS_sendto, "send", None, Error("send")),
+    // Asked for when a writer has to wait on a stream that is registered already.
+    (
+        libc::SYS_epoll_ctl,
+        "local_addr",
+        Some((1, libc::EPOLL_CTL_MOD as u32)),
+        Error("epoll_ctl"),
+    ),
     (libc::SYS_recvmsg, "recvmsg", None, Works),
     (libc::SYS_sendmsg, "sendmsg", None, Works),
     (
@@ -380,6 +387,26 @@ fn use_sockets() -> io::Result<()> {
         assert!(n >= 2);
         client.read_exact(&mut buf[n..5]).await?;
         assert_eq!(&buf[..5], b"hello");
+        // Writers that have to wait: on a stream that was never registered, and on one that is.
+        for registered in [false, true] {
+            let reader = TcpStream::connect(at).await?;
+            let (writer, _) = listener.accept().await?;
+            if registered {
+                poll_fn(|cx| {
+                    assert!(writer.poll_read(cx, &mut [0]).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            let reader = reveille::spawn(async move {
+                let mut room = vec![0; 1 << 20];
+                while reader.read(&mut room).await? > 0 {}
+                io::Result::Ok(())
+            });
+            writer.write_all(&vec![0; 8 << 20]).await?;
+            drop(writer);
+            reader.await.expect("no panic")?;
+        }
         // A listener of std's, which may be shared.
         let shared = TcpListener::bind("127.0.0.1:0").await?.into_std()?;
         let shared = TcpListener::from_std(shared)?;

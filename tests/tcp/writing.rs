@@ -1,9 +1,14 @@
 //! Writing: every byte arrives, however slow the reader, and a writer is woken for room alone.
 
+use std::fs;
 use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::task::Poll;
 use std::thread;
 
-use super::step::Wakes;
+use reveille::Runtime;
+
+use super::step::{Wakes, inside, poll};
 use super::{Reader, counted, fill, finish, ours, pair, running, stepping, write_now};
 use crate::limit::limit;
 
@@ -31,6 +36,125 @@ fn a_writer_that_waits_is_woken_by_room_and_nothing_is_lost() {
             }
         }
         assert_eq!(read, taken);
+    });
+}
+
+/// True if epoll reports room to write of some stream: proc_pid_fdinfo(5).
+fn reports_room(runtime: &Runtime) -> bool {
+    let epoll = runtime.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
+    let mut lines = info.lines().filter(|line| line.starts_with("tfd:"));
+    lines.any(|line| {
+        let events = line.split_whitespace().nth(3).unwrap();
+        u32::from_str_radix(events, 16).unwrap() & libc::EPOLLOUT as u32 != 0
+    })
+}
+
+/// Catches: an event for each new connection that says what is known, that there is room.
+#[test]
+fn that_a_new_stream_has_room_is_no_event() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        let mut reader = Reader::new(runtime, &ours);
+        reader.wait();
+        let before = runtime.handle().metrics().events;
+        for _ in 0..10 {
+            inside(runtime, || ours.try_write(b"abc").unwrap());
+            runtime.turn().unwrap();
+        }
+        assert_eq!(runtime.handle().metrics().events, before);
+        assert!(!reports_room(runtime));
+        theirs.write_all(b"abc").unwrap();
+        super::delivered(&theirs);
+        runtime.turn().unwrap();
+        assert_eq!(runtime.handle().metrics().events, before + 1);
+    });
+}
+
+/// R4, R10. Catches: a stream that is registered without room and whose writer waits for it all the same: it
+/// waits for ever; one that is registered by its writer, for whom room is asked for twice.
+#[test]
+fn a_writer_is_woken_by_room_whoever_registered_the_stream() {
+    let _limit = limit(30);
+    for reader_first in [false, true] {
+        for by_try in [false, true] {
+            stepping(move |runtime| {
+                let (mut theirs, ours) = runtime.block_on(pair());
+                let (wakes, waker) = Wakes::new();
+                let mut reader = Reader::new(runtime, &ours);
+                if reader_first {
+                    reader.wait();
+                    assert!(!reports_room(runtime));
+                }
+                if by_try {
+                    // Its EAGAIN clears what was assumed, and no task waits yet.
+                    inside(runtime, || while ours.try_write(&[7; 65_536]).is_ok() {});
+                }
+                fill(runtime, &ours, (&wakes, &waker));
+                assert!(reports_room(runtime));
+                let before = wakes.count();
+                let mut room = vec![0; 1 << 20];
+                while wakes.count() == before {
+                    assert!(theirs.read(&mut room).unwrap() > 0);
+                    runtime.turn().unwrap();
+                }
+                assert!(write_now(runtime, &ours, &waker) > 0);
+                // The reader of the same stream hears of what comes.
+                if reader_first {
+                    theirs.write_all(b"abc").unwrap();
+                    super::delivered(&theirs);
+                    runtime.turn().unwrap();
+                    assert!(reader.wakes.count() > 0);
+                }
+            });
+        }
+    }
+}
+
+/// Catches: `writable` that is answered from what is only assumed; one that never returns where epoll was not
+/// asked.
+#[test]
+fn writable_is_what_the_kernel_says() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        Reader::new(runtime, &ours).wait();
+        // Filled by other code, so that no write of ours finds out.
+        let other = std::net::TcpStream::from(ours.as_fd().try_clone_to_owned().unwrap());
+        let fill = || while (&other).write(&[7; 65_536]).is_ok() {};
+        fill();
+        let (wakes, waker) = Wakes::new();
+        {
+            let mut writable = Box::pin(ours.writable());
+            assert!(inside(runtime, || poll(&mut writable, &waker)).is_pending());
+            // The peer's kernel may have taken some meanwhile.
+            loop {
+                let before = wakes.count();
+                runtime.turn().unwrap();
+                if wakes.count() == before {
+                    break;
+                }
+                fill();
+                writable = Box::pin(ours.writable());
+                inside(runtime, || while ours.try_write(b"x").is_ok() {});
+                assert!(inside(runtime, || poll(&mut writable, &waker)).is_pending());
+            }
+            let before = wakes.count();
+            let mut room = vec![0; 1 << 20];
+            while wakes.count() == before {
+                assert!(theirs.read(&mut room).unwrap() > 0);
+                runtime.turn().unwrap();
+            }
+            let ready = inside(runtime, || poll(&mut writable, &waker));
+            assert!(matches!(ready, Poll::Ready(Ok(()))));
+        }
+        // And of a stream that has room, at once and again.
+        let (_theirs, ours) = runtime.block_on(pair());
+        Reader::new(runtime, &ours).wait();
+        runtime.block_on(ours.writable()).unwrap();
+        runtime.block_on(ours.writable()).unwrap();
+        drop(other);
     });
 }
 

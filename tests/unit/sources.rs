@@ -36,7 +36,7 @@ impl Stand {
 
     fn source_that_is(&self, ready: Ready) -> Name {
         let serial = self.serials.next();
-        Name::new(0, self.sources.insert(serial, ready), serial)
+        Name::new(0, self.sources.insert(serial, ready, false), serial)
     }
 
     /// A task waits, by a future or by a poll, as its key says; false if the source has gone.
