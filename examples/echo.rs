@@ -57,11 +57,31 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
 
     let buffer = Rc::new(RefCell::new(vec![0; BUFFER]));
+    // Echoes until the peer closes its write side, and then closes ours. A block and not an async fn, whose
+    // future would hold the stream twice: as it came, and in the body.
+    let echo = |stream: TcpStream| {
+        let bytes = Rc::clone(&buffer);
+        async move {
+            while let n @ 1.. = poll_fn(|cx| stream.poll_read(cx, &mut bytes.borrow_mut())).await? {
+                // No other task has run since, so the buffer still holds what was read.
+                let sent = match stream.try_write(&bytes.borrow()[..n]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    sent => sent?,
+                };
+                if sent < n {
+                    let left_over = bytes.borrow()[sent..n].to_vec();
+                    // Boxed, because it is rare: else each connection that waits would hold room for it.
+                    Box::pin(stream.write_all(&left_over)).await?;
+                }
+            }
+            stream.shutdown(Shutdown::Write)
+        }
+    };
     let mut connections = JoinSet::new();
     let accept = async {
         loop {
             let (stream, _peer) = listener.accept().await?;
-            connections.spawn(echo(stream, Rc::clone(&buffer)));
+            connections.spawn(echo(stream));
             // Connections that have ended in the meantime are removed from the set.
             while connections.try_join_next().is_some() {}
         }
@@ -75,28 +95,11 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     // connections may come faster than they are taken.
     sleep(Duration::from_millis(1)).await;
     for (stream, _peer) in iter::from_fn(|| listener.try_accept().ok()).take(BACKLOG) {
-        connections.spawn(echo(stream, Rc::clone(&buffer)));
+        connections.spawn(echo(stream));
     }
     drop(listener);
     restore_default(SignalKind::interrupt())?;
     restore_default(SignalKind::terminate())?;
     let finish = async { while connections.join_next().await.is_some() {} };
     timeout(GRACE, finish).await.or(Ok(()))
-}
-
-/// Echoes until the peer closes its write side, and then closes ours.
-async fn echo(stream: TcpStream, buffer: Rc<RefCell<Vec<u8>>>) -> io::Result<()> {
-    loop {
-        let n = poll_fn(|cx| stream.poll_read(cx, &mut buffer.borrow_mut())).await?;
-        if n == 0 {
-            return stream.shutdown(Shutdown::Write);
-        }
-        // No other task has run since, so the buffer still holds what was read.
-        let sent = match stream.try_write(&buffer.borrow()[..n]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            sent => sent?,
-        };
-        let left_over = buffer.borrow()[sent..n].to_vec();
-        stream.write_all(&left_over).await?;
-    }
 }
