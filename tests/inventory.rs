@@ -226,7 +226,7 @@ const PANICS: [(&str, &str); 34] = [
         "`block_on` and `Builder::block_on`: documented there",
     ),
     (
-        "runtime/task/outcome.rs State::vacate",
+        "runtime/task/outcome.rs Task::leave",
         "nobody, and in debug builds only: the end of a task tells whoever waits",
     ),
     (

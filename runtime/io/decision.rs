@@ -59,7 +59,7 @@ pub(crate) enum Decision {
     NotAtHome,
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn decide(facts: &impl Facts) -> Decision {
     if facts.forked() {
         return Decision::Forked;

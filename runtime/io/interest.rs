@@ -210,6 +210,10 @@ impl Ready {
     /// follows returns the cause: recv(2), send(2), or SO_ERROR.
     #[inline]
     pub(super) fn from_events(events: u32) -> Ready {
+        if events == EPOLLIN as u32 {
+            // The usual event: bytes have come, and nothing else has happened.
+            return Ready::READABLE;
+        }
         let has = |bits: i32| events & bits as u32 != 0;
         let mut ready = Ready::EMPTY;
         if has(EPOLLIN) {

@@ -123,6 +123,7 @@ impl Registration {
     }
 
     /// Decides whether an operation may be tried. If it has to wait, its waker is stored or woken.
+    #[inline(always)]
     fn ask(&self, cx: &Context<'_>, interest: Interest, key: &mut WaiterKey) -> Answer {
         let current = context::current();
         let decision = decide(&Asked {
@@ -471,14 +472,14 @@ impl Facts for Asked<'_> {
     fn standing(&self) -> Standing {
         match (self.current, self.registration.source.get()) {
             (_, None) => Standing::Unregistered,
-            (Some(core), Some(&name)) if core.is_home_of(name) => {
-                match core.reactor.sources.is_ready(name, self.interest) {
-                    Some(true) => Standing::Ready,
-                    Some(false) => Standing::NotReady,
-                    None => Standing::Gone,
-                }
-            }
-            _ => Standing::Elsewhere,
+            (None, Some(_)) => Standing::Elsewhere,
+            // A serial is used once, so a name that finds its source is at home (R6).
+            (Some(core), Some(&name)) => match core.reactor.sources.is_ready(name, self.interest) {
+                Some(true) => Standing::Ready,
+                Some(false) => Standing::NotReady,
+                None if core.is_home_of(name) => Standing::Gone,
+                None => Standing::Elsewhere,
+            },
         }
     }
 }

@@ -56,13 +56,15 @@ impl Executor {
     }
 
     /// Frees the slot of a task that is done and not queued, and drops what the task still holds.
+    #[inline(never)] // So that the loop, which calls this for few tasks, keeps its registers.
     pub(super) fn clear_away(&self, index: u32, serial: u64) {
         let mut state = self.state.borrow_mut();
         let Some(task) = state.tasks.get_mut(index, serial) else {
             return;
         };
         let body = task.body.clone();
-        let span = state.vacate(index);
+        let span = task.leave(index);
+        state.tasks.vacate(index);
         drop(state);
         // The task is current meanwhile, also when a pop does this long after the task's last poll.
         let _current = self.set_current(serial);
@@ -128,7 +130,8 @@ impl Executor {
         if task.queued {
             task.life = Life::Taken;
         } else {
-            let span = state.vacate(name.index());
+            let span = task.leave(name.index());
+            state.tasks.vacate(name.index());
             drop(state);
             span.discard();
         }
@@ -161,23 +164,18 @@ impl Executor {
     }
 }
 
-impl State {
-    /// Frees the slot of a task that is done, and returns its span, whose destructor is user code: discard
-    /// it when nothing is borrowed (R5). The task's end took the joiner. The cell is empty, or the caller has
-    /// a clone and will empty it; it stays in the slot for the next task, unless it is large or the slot's
-    /// memory may be given back.
+impl Task {
+    /// Makes a task that is done ready for its slot to be freed, and returns its span, whose destructor is
+    /// user code: discard it when nothing is borrowed (R5). The task's end took the joiner. The cell is empty,
+    /// or the caller has a clone and will empty it; it stays for the slot's next task, unless it is large or
+    /// the slot's memory may be given back.
     #[inline]
-    fn vacate(&mut self, index: u32) -> TaskSpan {
-        let Some((_, task)) = self.tasks.occupant(index) else {
-            return TaskSpan::NONE;
-        };
-        debug_assert!(task.joiner.is_none(), "no task waits for one that is done");
-        let span = mem::replace(&mut task.span, TaskSpan::NONE);
-        if !Slab::<Task>::is_near(index) || !task.body.is_small() {
-            task.body = Body::Main;
+    fn leave(&mut self, index: u32) -> TaskSpan {
+        debug_assert!(self.joiner.is_none(), "no task waits for one that is done");
+        if !Slab::<Task>::is_near(index) || !self.body.is_small() {
+            self.body = Body::Main;
         }
-        self.tasks.vacate(index);
-        span
+        mem::replace(&mut self.span, TaskSpan::NONE)
     }
 }
 
