@@ -40,7 +40,8 @@ impl Builder {
     /// Sets the timer slack of the thread while the runtime runs on it, in nanoseconds from 1 to
     /// `u32::MAX`; afterwards it is what it was before. The kernel may end a sleep this much late, to end
     /// several with one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and
-    /// processes that are started meanwhile inherit it.
+    /// processes that are started meanwhile inherit it. It does not matter to sleeps of at most 10 ms,
+    /// which a timerfd ends, unless the kernel refuses one.
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
         self.options.timer_slack = Some(slack);
         self
@@ -112,14 +113,15 @@ impl Builder {
         self
     }
 
-    /// Makes the runtime.
+    /// Makes the runtime. It has three descriptors: an epoll instance, an eventfd, and a timerfd, which ends
+    /// short sleeps on time and is done without where there is none.
     ///
     /// # Errors
     /// What epoll_create1(2), epoll_ctl(2) and eventfd(2) report: EMFILE, ENFILE, ENOMEM, ENOSPC; an
     /// error if 65,534 runtimes exist, or in the child of a process that had a runtime before it forked;
     /// and the refusal by a sandbox of a call without which the runtime could not wait: these calls are
-    /// tried here, and the error names the call. The runtime works without epoll_pwait2, madvise, mmap
-    /// and prctl.
+    /// tried here, and the error names the call. The runtime works without epoll_pwait2, timerfd_create,
+    /// madvise, mmap and prctl.
     pub fn build(&self) -> io::Result<Runtime> {
         Runtime::with_options(self.options.clone())
     }

@@ -109,7 +109,14 @@ fn registrations(runtime: &Runtime) -> Vec<i32> {
             fds.push(rest.split_whitespace().next().unwrap().parse().unwrap());
         }
     }
+    fds.retain(|fd| !is_timer(*fd));
     fds
+}
+
+/// True if this is the runtime's timerfd.
+fn is_timer(fd: i32) -> bool {
+    let link = fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.is_ok_and(|link| link.to_string_lossy().contains("timerfd"))
 }
 
 /// Polls `future` once in `runtime`, with a waker that counts.

@@ -331,7 +331,14 @@ fn registrations(runtime: &Runtime) -> Vec<i32> {
     let lines = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
     lines
         .map(|rest| rest.split_whitespace().next().unwrap().parse().unwrap())
+        .filter(|fd| !is_timer(*fd))
         .collect()
+}
+
+/// True if this is the runtime's timerfd.
+fn is_timer(fd: i32) -> bool {
+    let link = fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.is_ok_and(|link| link.to_string_lossy().contains("timerfd"))
 }
 
 /// How often a runtime that has no source was rung.

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 41] = [
+const EXERCISED: [(&str, &str); 43] = [
     (
         "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
@@ -89,6 +89,14 @@ const EXERCISED: [(&str, &str); 41] = [
     (
         "runtime/sys/mod.rs own",
         "what_a_sandbox_refuses_of_the_runtime_is_done_without_or_named",
+    ),
+    (
+        "runtime/sys/timerfd.rs TimerFd::new",
+        "a_short_sleep_sets_the_alarm_and_a_long_one_does_not",
+    ),
+    (
+        "runtime/sys/timerfd.rs TimerFd::set",
+        "an_alarm_ends_a_wait_once_and_not_too_early",
     ),
     (
         "runtime/sys/epoll.rs Epoll::new",

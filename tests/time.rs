@@ -21,6 +21,8 @@ mod step;
 #[path = "support/within.rs"]
 mod within;
 
+#[path = "time/alarm.rs"]
+mod alarm;
 #[path = "time/clocks.rs"]
 mod clocks;
 #[path = "time/firing.rs"]

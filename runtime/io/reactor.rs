@@ -16,7 +16,7 @@
 //! Readiness is kept until an operation disproves it, so a task that stops reading before EAGAIN can
 //! go on later without a new event.
 //!
-//! Read before: `sources`, `epoll`. Read next: `registration`.
+//! Read before: `sources`, `epoll`, `alarm`. Read next: `registration`.
 
 use std::cell::Cell;
 use std::io;
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::alarm::Alarm;
 use super::interest::{Interest, Ready};
 use super::sources::{Sources, Token};
 use crate::runtime::chaos::Chaos;
@@ -39,6 +40,7 @@ use crate::runtime::user_code;
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
     pub(crate) sources: Sources,
+    alarm: Alarm,
     /// Taken out for the length of a turn, so that no borrow is held while wakers run (R5).
     events: Cell<Option<Events>>,
     woken: Cell<Vec<Waker>>,
@@ -52,6 +54,7 @@ impl Reactor {
         let epoll = Epoll::new()?;
         epoll.watch(eventfd.as_fd(), Token::EVENTFD.0)?;
         Ok(Reactor {
+            alarm: Alarm::new(&epoll, Token::ALARM.0),
             epoll: Arc::new(epoll),
             sources: Sources::new(),
             events: Cell::new(Some(Events::new())),
@@ -139,13 +142,19 @@ impl Reactor {
             events.clear();
             Ok(())
         } else {
+            self.alarm.set(timeout);
             self.epoll.wait(&mut events, timeout)
         };
         events.shuffle(chaos);
         let mut woken = self.woken.take();
         for (bits, token) in events.iter().map(|(bits, token)| (bits, Token(token))) {
-            if token == Token::EVENTFD {
-                continue;
+            match token {
+                Token::EVENTFD => continue,
+                Token::ALARM => {
+                    self.alarm.rang();
+                    continue;
+                }
+                _ => {}
             }
             // Our own tasks are queued at once, which runs no user code (R5); other wakers are collected.
             let to = |waker| woken.extend(executor.wake_ours(waker));

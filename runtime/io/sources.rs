@@ -68,6 +68,8 @@ pub(crate) struct Token(pub(super) u64);
 impl Token {
     /// The runtime's own eventfd: no slab has a slot of this index.
     pub(crate) const EVENTFD: Token = Token(u64::MAX);
+    /// The runtime's own timerfd: no slab has a slot of this index either.
+    pub(crate) const ALARM: Token = Token(u64::MAX - 1);
 
     pub(crate) fn new(index: u32, serial: u64) -> Token {
         Token(serial << 32 | u64::from(index))

@@ -9,6 +9,7 @@
 //! - `fork`: [`is_forked_child`], and the error in such a child.
 //! - `signal`: the signal handler, its counts and its eventfd, and the action of each signal.
 //! - `slack`: the timer slack of the thread.
+//! - `timerfd`: the [`TimerFd`], a timer that epoll watches.
 //!
 //! Here is what these share: how a result becomes an error, or a descriptor that is owned, and how the
 //! error of a refused call gets the name of the call.
@@ -18,13 +19,14 @@
 //! - A descriptor is owned from the call that makes it: only [`own`] turns a number into an
 //!   owned descriptor.
 //!
-//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, in any order.
+//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, `timerfd`, in any order.
 
 mod epoll;
 mod eventfd;
 mod fork;
 mod signal;
 mod slack;
+mod timerfd;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -42,6 +44,7 @@ pub(crate) use signal::{
     unblock_signal,
 };
 pub(crate) use slack::set_timer_slack;
+pub(crate) use timerfd::TimerFd;
 
 /// Turns the -1 of a system call into the error it stands for.
 fn check(result: c_int) -> io::Result<c_int> {
@@ -56,8 +59,9 @@ fn check(result: c_int) -> io::Result<c_int> {
 /// may have refused it. It takes what such a call returned and no other number: hence it is private here.
 fn own(call: &str, made: c_int) -> io::Result<OwnedFd> {
     let fd = check(made).map_err(|error| name_refusal(call, error))?;
-    // SAFETY: `fd` is open and no other code knows its number, because it is no -1 and both callers,
-    // `Epoll::new` and `EventFd::new`, hand in what epoll_create1(2) and eventfd(2) have just returned.
+    // SAFETY: `fd` is open and no other code knows its number, because it is no -1 and the callers,
+    // `Epoll::new`, `EventFd::new` and `TimerFd::new`, hand in what epoll_create1(2), eventfd(2) and
+    // timerfd_create(2) have just returned.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

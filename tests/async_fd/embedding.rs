@@ -24,13 +24,15 @@ use crate::{reader, settle};
 fn rings(runtime: &Runtime) -> u64 {
     let epoll = runtime.as_fd().as_raw_fd();
     let registered = fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
-    let mut lines = registered.lines();
-    let bell = lines.find_map(|line| line.strip_prefix("tfd:")).unwrap();
-    let bell = bell.split_whitespace().next().unwrap();
-    let counted = fs::read_to_string(format!("/proc/self/fdinfo/{bell}")).unwrap();
-    let mut lines = counted.lines();
-    let count = lines.find_map(|line| line.strip_prefix("eventfd-count:"));
-    u64::from_str_radix(count.unwrap().trim(), 16).unwrap()
+    // The other descriptor in epoll, the timerfd, has no such line.
+    let counts = registered.lines().filter_map(|line| {
+        let fd = line.strip_prefix("tfd:")?.split_whitespace().next()?;
+        let counted = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let mut lines = counted.lines();
+        let count = lines.find_map(|line| line.strip_prefix("eventfd-count:"))?;
+        Some(u64::from_str_radix(count.trim(), 16).unwrap())
+    });
+    counts.sum()
 }
 
 /// Fault B42. Catches: a task that is spawned between two turns, of which whoever sleeps on the

@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
         world.runtime.turn().unwrap();
     }
     // All that is left in the interest list is the runtime's own bell.
-    assert_eq!(registrations(&world.runtime), 1);
+    assert_eq!(registrations(&world.runtime), 2);
 }
 
 struct World {

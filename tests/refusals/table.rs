@@ -41,7 +41,7 @@ use Outcome::{Error, NoRuntime, Works};
 /// by which it is told from those of the process around it.
 type Row = (libc::c_long, &'static str, Option<(u32, u32)>, Outcome);
 
-const RUNTIME: [Row; 15] = [
+const RUNTIME: [Row; 17] = [
     (
         libc::SYS_epoll_create1,
         "epoll_create1",
@@ -70,6 +70,8 @@ const RUNTIME: [Row; 15] = [
     // Eight bytes, as into an eventfd.
     (libc::SYS_write, "write", Some((2, 8)), NoRuntime("write")),
     (libc::SYS_epoll_pwait2, "SYS_epoll_pwait2", None, Works),
+    (libc::SYS_timerfd_create, "timerfd_create", None, Works),
+    (libc::SYS_timerfd_settime, "timerfd_settime", None, Works),
     // A page, as nothing around it asks for.
     (libc::SYS_mmap, "mmap", Some((1, 4096)), Works),
     (libc::SYS_munmap, "munmap", Some((1, 4096)), Works),

@@ -13,7 +13,7 @@ use super::source::code;
 
 /// The files of runtime/, the topmost first: each may know those below it. What stands in `mod.rs` files
 /// without code of their own is no file here.
-pub(super) const ORDER: [&str; 47] = [
+pub(super) const ORDER: [&str; 49] = [
     "builder",
     "signal",
     "coop",
@@ -47,6 +47,7 @@ pub(super) const ORDER: [&str; 47] = [
     "name/slab",
     "name/chunks",
     "io/decision",
+    "io/alarm",
     "io/errors",
     "io/interest",
     "observe",
@@ -58,6 +59,7 @@ pub(super) const ORDER: [&str; 47] = [
     "sys/fork",
     "sys/epoll",
     "sys/eventfd",
+    "sys/timerfd",
     "sys/slack",
     "sys/mod",
     "chaos",

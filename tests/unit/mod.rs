@@ -1,6 +1,7 @@
 //! Tests of private parts, mounted by the library.
 
 mod addr;
+mod alarm;
 #[cfg(not(reveille_loom))]
 mod budget;
 mod chaos;

@@ -1,0 +1,94 @@
+//! The timerfd that ends short sleeps: made when it is first needed, and nothing depends on it.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::or;
+use reveille::Runtime;
+use reveille::time::{sleep, sleep_until};
+
+use crate::child::in_child;
+use crate::limit::limit;
+use crate::seccomp::refuse;
+
+/// How often the runtime's timerfd has expired since it was last set: proc_pid_fdinfo(5).
+fn rung(runtime: &Runtime) -> u32 {
+    let info = |fd: &str| fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+    let epoll = info(&runtime.as_fd().as_raw_fd().to_string());
+    let watched = epoll.lines().filter_map(|line| line.strip_prefix("tfd:"));
+    let fds = watched.map(|rest| rest.split_whitespace().next().unwrap());
+    let ticks = fds.filter_map(|fd| Some(info(fd).split_once("ticks:")?.1.to_owned()));
+    let ticks: Vec<String> = ticks.collect();
+    let [ticks] = &ticks[..] else {
+        panic!("one timerfd, and not {ticks:?}");
+    };
+    ticks.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// True if an outer loop would find the runtime's descriptor readable now: poll(2).
+fn is_readable(runtime: &Runtime) -> bool {
+    let mut entry = libc::pollfd {
+        fd: runtime.as_fd().as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: poll(2) reads and writes one entry, which is that of a local.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    assert_ne!(ready, -1);
+    ready == 1
+}
+
+/// Catches: a timerfd that is never set, and sleeps that end late; one that is set for each wait.
+#[test]
+fn a_short_sleep_sets_the_alarm_and_a_long_one_does_not() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(sleep(Duration::from_millis(30)));
+    assert_eq!(rung(&runtime), 0);
+    for _ in 0..3 {
+        runtime.block_on(sleep(Duration::from_millis(1)));
+        assert_eq!(rung(&runtime), 1);
+    }
+}
+
+/// Catches: an alarm that leaves the descriptor readable for ever, on which an outer loop would spin.
+#[test]
+fn an_alarm_that_nobody_needs_any_more_ends_with_one_turn() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(or(
+        sleep(Duration::from_millis(8)),
+        sleep(Duration::from_millis(1)),
+    ));
+    // Set for 1 ms, and then, by the next one, for what is left of 8.
+    let deadline = Instant::now() + Duration::from_millis(8);
+    let waiting = runtime.spawn(sleep_until(deadline));
+    runtime.block_on(sleep(Duration::from_millis(1)));
+    drop(waiting.abort_on_drop());
+    while Instant::now() < deadline + Duration::from_millis(5) {
+        thread::yield_now();
+    }
+    runtime.turn().unwrap();
+    assert!(!is_readable(&runtime));
+}
+
+/// Fault A34. Catches: a timerfd that is refused, or that cannot be set, and ends the runtime or a sleep.
+#[test]
+fn without_a_timerfd_sleeps_end_all_the_same() {
+    in_child("alarm::without_a_timerfd_sleeps_end_all_the_same", || {
+        for call in [libc::SYS_timerfd_create, libc::SYS_timerfd_settime] {
+            let sleeper = thread::spawn(move || {
+                refuse(call, None, libc::EPERM);
+                let runtime = Runtime::new().unwrap();
+                for _ in 0..3 {
+                    let start = Instant::now();
+                    runtime.block_on(sleep(Duration::from_millis(1)));
+                    assert!(start.elapsed() >= Duration::from_millis(1));
+                }
+            });
+            sleeper.join().unwrap();
+        }
+    });
+}
