@@ -1,7 +1,8 @@
 //! reveille, with the options of its `Builder`.
 //!
 //! Interface: [`Reveille`].
-//! Invariant: [`Buffer::Own`] is the echo of the README, [`Buffer::Shared`] that of examples/echo.rs.
+//! Invariant: [`Buffer::Own`] is the echo of the README, [`Buffer::Shared`] that of examples/echo.rs, and
+//! [`Buffer::Boxed`] differs from the first by one word.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -49,6 +50,7 @@ impl Contender for Reveille {
             let (stream, _peer) = listener.accept().await?;
             drop(match buffer {
                 Buffer::Own => reveille::spawn(echo_own(stream)),
+                Buffer::Boxed => reveille::spawn(echo_boxed(stream)),
                 Buffer::Shared => reveille::spawn(echo_shared(stream, Rc::clone(&shared))),
             });
         }
@@ -107,6 +109,14 @@ impl Gathers for Reveille {
 
 async fn echo_own(stream: TcpStream) -> io::Result<()> {
     let mut buf = [0; OWN];
+    while let n @ 1.. = stream.read(&mut buf).await? {
+        stream.write_all(&buf[..n]).await?;
+    }
+    Ok(())
+}
+
+async fn echo_boxed(stream: TcpStream) -> io::Result<()> {
+    let mut buf = vec![0; OWN];
     while let n @ 1.. = stream.read(&mut buf).await? {
         stream.write_all(&buf[..n]).await?;
     }
