@@ -19,8 +19,8 @@ use crate::table::{Table, time};
 
 /// Connections that speak.
 const SPEAKERS: usize = 50;
-/// A slice is so many usual ones: of 25,000 messages 25 are above the last percentile.
-const SLICES: u32 = 4;
+/// A slice is so many usual ones: of 10,000 messages and more ten are above the last percentile.
+const SLICES: u32 = 2;
 /// From one message to the next beside a stream, which is a lot more than the load takes for a chunk.
 const BESIDE: Duration = Duration::from_micros(200);
 

@@ -64,7 +64,8 @@ pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
         rounds: effort.rounds.div_ceil(3),
         ..effort
     };
-    let room = sys::raise_descriptors(DESCRIPTORS)?.saturating_sub(OWN_DESCRIPTORS) as usize;
+    let descriptors = sys::raise_descriptors(DESCRIPTORS)?;
+    let room = descriptors.saturating_sub(OWN_DESCRIPTORS) as usize;
     let most_connections = room.min(most / 10);
     let mut curves = Vec::new();
     for &(title, operation, n) in OPERATIONS {
@@ -77,19 +78,28 @@ pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
         curves.push(curve);
     }
     let mut curve = Curve::new(ECHO);
-    for &size in CONNECTIONS.iter().filter(|size| **size <= most_connections) {
+    for size in up_to(most_connections, CONNECTIONS) {
         eprintln!("scaling: {size} of {ECHO}");
         curve.column(size, &echo(size, effort)?);
     }
     curves.push(curve);
     let (charts, tables): (Vec<_>, Vec<_>) = curves
         .into_iter()
-        .map(|curve| (curve.chart, (curve.title.to_owned(), curve.table)))
+        .map(|curve| (curve.chart, (curve.title, curve.table)))
         .unzip();
     let svg = Path::new(env!("CARGO_MANIFEST_DIR")).join("scaling.svg");
     if effort.draws {
         std::fs::write(svg, draw(&charts))?;
     }
+    let limit = match descriptors {
+        DESCRIPTORS.. => String::new(),
+        fewer => format!("; a process may have {fewer} descriptors here, and no more connections"),
+    };
+    let titled = |(title, table): (&str, Table)| match title {
+        ECHO => (format!("{title}{limit}"), table),
+        _ => (title.to_owned(), table),
+    };
+    let tables: Vec<_> = tables.into_iter().map(titled).collect();
     let others = [
         held(most_connections)?,
         burst(most.min(BURST))?,
@@ -176,7 +186,6 @@ fn echo(connections: usize, effort: Effort) -> io::Result<Rounds<1>> {
 
 /// What a server holds for a connection, by how many there are, and what it keeps of the last ones.
 fn held(most: usize) -> io::Result<(String, Table)> {
-    let sizes: Vec<_> = HELD.iter().copied().filter(|size| *size <= most).collect();
     let usual = NAMES.iter().map(|name| (*name, Buffer::usual(name)));
     let shared = NAMES.iter().filter(|name| Buffer::Shared.suits(name));
     let shared = shared.map(|name| (*name, Buffer::Shared));
@@ -192,7 +201,7 @@ fn held(most: usize) -> io::Result<(String, Table)> {
     let mut table = Table::of_rows(rows.iter().map(label));
     let bytes = |bytes: Option<f64>| bytes.map(|bytes| format!("{bytes:.0}")).unwrap_or_default();
     let mut last = vec![None; rows.len()];
-    for size in sizes {
+    for size in up_to(most, HELD) {
         eprintln!("scaling: memory of {size} connections");
         for (row, last) in rows.iter().zip(&mut last) {
             let (name, buffer) = *row;
@@ -205,16 +214,18 @@ fn held(most: usize) -> io::Result<(String, Table)> {
     }
     let kept = last.iter().map(|held| held.map(|held| held.kept));
     table.column("kept when all have closed", kept.map(bytes));
-    let title = "Resident bytes an idle connection, by how many there are; each with 4 KiB of its own, but where one                  buffer is for all";
-    Ok((format!("{title}{}", cut(most)), table))
+    let title = "Resident bytes an idle connection, by how many there are; each has 4 KiB of its own, or where it is \
+                 said one buffer is for all";
+    Ok((title.to_owned(), table))
 }
 
-/// That there would be more with more descriptors.
-fn cut(most: usize) -> String {
-    match HELD.iter().max() {
-        Some(wanted) if most < *wanted => format!("; {most} descriptors are allowed here"),
-        _ => String::new(),
+/// These sizes; or the smaller ones and the most that there may be.
+fn up_to(most: usize, sizes: &[usize]) -> Vec<usize> {
+    let mut fitting: Vec<_> = sizes.iter().copied().filter(|size| *size <= most).collect();
+    if fitting.len() < sizes.len() && fitting.last() != Some(&most) {
+        fitting.push(most);
     }
+    fitting
 }
 
 /// What a burst of tasks leaves behind, in bytes a task.
@@ -351,4 +362,17 @@ fn cpu_of_a_message(
             .sum::<io::Result<u64>>()
     })?;
     Ok((cpu_time()? - before).as_nanos() as f64 / messages as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::up_to;
+
+    #[test]
+    fn a_limit_is_the_last_size() {
+        assert_eq!(up_to(1000, &[10, 100, 1000]), [10, 100, 1000]);
+        assert_eq!(up_to(2000, &[10, 100, 1000]), [10, 100, 1000]);
+        assert_eq!(up_to(500, &[10, 100, 1000]), [10, 100, 500]);
+        assert_eq!(up_to(100, &[10, 100, 1000]), [10, 100]);
+    }
 }

@@ -74,7 +74,8 @@ pub fn ratio(quartiles: Quartiles) -> String {
     if !median.is_finite() {
         return String::new();
     }
-    format!("<br>×{median:.2} ({low:.2}–{high:.2})")
+    let digits = if median < 0.1 { 4 } else { 2 };
+    format!("<br>×{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
 /// Puts `text` between the markers of `name` in the file at `path`.
