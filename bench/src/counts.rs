@@ -194,7 +194,8 @@ fn bytes(name: &str, effort: Effort) -> [io::Result<f64>; 5] {
     };
     let idle = IDLE / effort.divisor as usize;
     let connection = |buffer: Buffer| {
-        if !buffer.suits(name) || (name == "raw" && buffer != Buffer::Shared) {
+        // The loop has one for all in any case.
+        if !buffer.suits(name) || (name == "raw" && buffer == Buffer::Own) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         Ok(memory::connections(name, buffer, idle)?.waiting.round())

@@ -175,14 +175,14 @@ fn where_the_buffer_lives(effort: Effort) -> (String, Table) {
 }
 
 impl Servers {
-    /// Those of them that start here.
+    /// Those of them that start here; a buffer that does not suit its contender is left out.
     pub fn start(entrants: impl Iterator<Item = Entrant>) -> Servers {
         let mut servers = Servers {
             labels: Vec::new(),
             servers: Vec::new(),
             churned: 0,
         };
-        for (label, name, buffer) in entrants {
+        for (label, name, buffer) in entrants.filter(|(_, name, buffer)| buffer.suits(name)) {
             match Child::server(&[], name, buffer) {
                 Ok(child) => {
                     servers.labels.push(label.to_owned());

@@ -98,7 +98,12 @@ impl Buffer {
 
     /// Whether a contender can serve with it.
     pub fn suits(self, name: &str) -> bool {
-        self == Buffer::usual(name) || (self != Buffer::Own && CHOOSING.contains(&name))
+        let others: &[&str] = match self {
+            Buffer::Own => &[],
+            Buffer::Boxed => BOXING,
+            Buffer::Shared => SHARING,
+        };
+        self == Buffer::usual(name) || others.contains(&name)
     }
 
     /// As it is called on a command line.
@@ -188,8 +193,15 @@ pub const URING: &[&str] = &["monoio uring", "compio", "glommio"];
 /// Those whose buffer is lent to the runtime while it is filled.
 const LENDING: &[&str] = &["monoio epoll", "monoio uring", "compio"];
 
-/// Those that serve with whatever [`Buffer`].
-const CHOOSING: &[&str] = &["raw", "reveille", "tokio"];
+/// Those that can serve with [`Buffer::Boxed`] too. In a build for the gate reveille does not: see there.
+const BOXING: &[&str] = if cfg!(feature = "peers") {
+    &["reveille", "tokio"]
+} else {
+    &[]
+};
+
+/// Those that can serve with [`Buffer::Shared`].
+const SHARING: &[&str] = &["raw", "reveille", "tokio"];
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +212,7 @@ mod tests {
         assert!(Buffer::Own.suits("smol") && !Buffer::Boxed.suits("smol"));
         assert!(Buffer::Boxed.suits("compio") && !Buffer::Own.suits("compio"));
         assert!(Buffer::Shared.suits("tokio") && !Buffer::Shared.suits("glommio"));
+        assert!(Buffer::Own.suits("raw") && !Buffer::Boxed.suits("raw"));
         assert_eq!("boxed".parse(), Ok(Buffer::Boxed));
         assert!("".parse::<Buffer>().is_err());
     }
