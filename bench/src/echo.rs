@@ -144,8 +144,8 @@ pub fn echo(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     let (mut wall, mut cpu) = (table(), table());
     for case in CASES {
         let rounds = servers.measure(case, effort);
-        wall.column(case.title, rounds.cells(WALL));
-        cpu.column(case.title, rounds.cells(CPU));
+        wall.column(case.title, rounds.cells(WALL, 0));
+        cpu.column(case.title, rounds.cells(CPU, 0));
     }
     drop(servers);
     let note = "a message of 64 bytes, a chunk of 64 KiB, or a connection";
@@ -168,7 +168,7 @@ fn where_the_buffer_lives(effort: Effort) -> (String, Table) {
     let mut servers = Servers::start(TWINS.into_iter().chain(reveille).chain(tokio));
     let rounds = servers.measure(&MANY, effort);
     let mut table = Table::of_rows(with_noise(&servers.labels));
-    table.column("1,000 connections", rounds.cells(CPU));
+    table.column("1,000 connections", rounds.cells(CPU, 0));
     let title = "Where the buffer lives: server CPU of a message; in the future of its connection where nothing \
                  else is said, and the raw loop has one of 4 KiB for all";
     (title.to_owned(), table)

@@ -72,7 +72,11 @@ pub fn executor(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     let mut table = Table::new(head.chain(with_noise(&operators.labels)));
     for case in CASES {
         let rounds = operators.measure(case, effort);
-        table.row([case.title.to_owned()].into_iter().chain(rounds.cells(0)));
+        table.row(
+            [case.title.to_owned()]
+                .into_iter()
+                .chain(rounds.cells(0, 0)),
+        );
     }
     Ok(vec![("Time for an operation".to_owned(), table)])
 }

@@ -100,10 +100,11 @@ impl<const N: usize> Rounds<N> {
         self.labels.iter().position(|other| other == label)
     }
 
-    /// Of each contender a figure, and how many times the first one's that is; then the noise.
-    pub fn cells(&self, figure: usize) -> Vec<String> {
+    /// Of each contender a figure, and how many times that of `base` it is; then the noise.
+    pub fn cells(&self, figure: usize, base: usize) -> Vec<String> {
         self.shown(figure, |which| {
-            self.ratio(which, 0, figure).map(ratio).unwrap_or_default()
+            let ratios = self.ratio(which, base, figure);
+            ratios.map(ratio).unwrap_or_default()
         })
     }
 
@@ -173,7 +174,7 @@ mod tests {
             Some([1.0])
         });
         assert_eq!(asked, [0, 1, 1, 0, 0, 1]);
-        assert_eq!(rounds.cells(0).last().unwrap(), "×1.000");
+        assert_eq!(rounds.cells(0, 0).last().unwrap(), "×1.000");
     }
 
     #[test]
@@ -185,7 +186,7 @@ mod tests {
         });
         assert_eq!(asked, 5 * 3 * 3);
         assert_eq!(rounds.samples[2][0].len(), 15);
-        assert_eq!(rounds.cells(0).last().unwrap(), "unjudged: noise ×1.111");
+        assert_eq!(rounds.cells(0, 0).last().unwrap(), "unjudged: noise ×1.111");
     }
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
             (which == 0 || asked < 2).then_some([1.0])
         });
         assert_eq!(asked, 2);
-        assert_eq!(rounds.cells(0), ["1 ns<br>×1.00 (1.00–1.00)", "", ""]);
+        assert_eq!(rounds.cells(0, 0), ["1 ns<br>×1.00 (1.00–1.00)", "", ""]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Tool {
     /// System calls, of all threads: one tracepoint counts all of them, and the server takes no longer for it.
     Perf,
     /// System calls by name: each has a tracepoint, some 360 in all, which are switched with the server's thread
-    /// whenever it sleeps. That makes a connection three times as long, but no call more or less.
+    /// whenever it sleeps. That makes a connection up to three times as long, but no call more or less.
     PerfByName,
     /// System calls, of all threads, by name. It stops the server at each of them, so that what a client sends next is
     /// there before the server asks, and the server asks less often.
