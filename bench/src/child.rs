@@ -22,8 +22,10 @@ use crate::sys;
 pub const CPU: usize = 0;
 /// The parent's, where the load is made.
 pub const LOAD_CPU: usize = 1;
-/// Descriptors of a server: as many connections as are made to it, and its own.
-pub const DESCRIPTORS: u64 = 20_000;
+/// Descriptors of a server, and of a load: as many connections as are made to it, and its own; or what the system allows.
+pub const DESCRIPTORS: u64 = 100_000 + OWN_DESCRIPTORS;
+/// Descriptors that a process needs for itself, valgrind's among them.
+pub const OWN_DESCRIPTORS: u64 = 200;
 
 /// A child that has said nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -39,21 +41,16 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts an echo server. `tool` is put in front of the command: strace or valgrind, or nothing.
+    /// Starts an echo server. `tool` is put in front of the command: perf, strace or valgrind, or nothing.
     pub fn server(tool: &[String], name: &str, buffer: Buffer) -> io::Result<Child> {
-        let buffer = if buffer == Buffer::Own {
-            "own"
-        } else {
-            "shared"
-        };
-        Child::start(tool, &["serve", name, buffer])
+        Child::start(tool, &["serve", name, buffer.word()])
     }
 
     /// Starts an echo server that has a runtime on a thread of its own for each of `cpus`, and returns
     /// where they listen, too.
     pub fn servers(name: &str, cpus: &[usize]) -> io::Result<(Child, Vec<u16>)> {
         let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
-        let arguments = ["serve", name, "own"].into_iter();
+        let arguments = ["serve", name, Buffer::usual(name).word()].into_iter();
         let arguments: Vec<&str> = arguments.chain(cpus.iter().map(String::as_str)).collect();
         let mut child = Child::start(&[], &arguments)?;
         let mut ports = vec![child.port];
@@ -172,11 +169,7 @@ impl Drop for Child {
 pub fn serve(name: &str, buffer: &str, cpus: &[&str]) -> io::Result<()> {
     let contender = begin(name)?;
     sys::raise_descriptors(DESCRIPTORS)?;
-    let buffer = if buffer == "own" {
-        Buffer::Own
-    } else {
-        Buffer::Shared
-    };
+    let buffer = buffer.parse().map_err(io::Error::other)?;
     let say = |port| println!("{} {port}", process::id());
     let Some((first, others)) = cpus.split_first() else {
         return contender.serve(buffer, &say);

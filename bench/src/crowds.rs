@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::child::Child;
+use crate::child::{Child, OWN_DESCRIPTORS};
 use crate::contenders::{Contender, Gathers};
 use crate::operations::{Sample, Watch};
 use crate::sys;
@@ -51,9 +51,6 @@ pub const CROWDS: &[Crowd] = &[
 /// The largest crowd, and where nothing is in the way, the smallest.
 const MOST: usize = 100_000;
 const FEWEST: usize = 1000;
-
-/// Descriptors that a process needs for itself, valgrind's among them.
-const OWN_DESCRIPTORS: u64 = 200;
 
 /// Fewer than a task may do in one poll before its budget is spent: 128 in tokio, from 121 to 128 in reveille.
 const A_POLL: usize = 64;

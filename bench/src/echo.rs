@@ -1,21 +1,21 @@
 //! Echo over loopback: one server a contender, all alive at once, loaded in turn.
 //!
-//! Interface: [`echo`] measures all [`CASES`] and returns the tables.
-//! Invariant: a round loads each contender once, in an order that rotates; ratios are taken within a round,
-//! against the first contender. The first is there twice, under another name: what the two differ by is noise.
+//! Interface: [`echo`] measures all [`CASES`] and returns the tables; [`Servers`] measure any of them.
+//! Invariant: as in `rounds`. Ratios are against the first contender, the raw loop.
 
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 use crate::Effort;
 use crate::child::Child;
 use crate::contenders::{Buffer, PEERS};
-use crate::load::{BULK, PING_PONG, Slice, Traffic, churn};
-use crate::stats::{median, ratios};
-use crate::table::{Table, ratio, time};
+use crate::load::{BULK, PING_PONG, Traffic, churn};
+use crate::rounds::{Rounds, with_noise};
+use crate::table::Table;
 
-struct Case {
-    title: &'static str,
+pub struct Case {
+    pub title: &'static str,
     connections: usize,
     active: usize,
     kind: Kind,
@@ -31,7 +31,15 @@ enum Kind {
     Churn,
 }
 
-const CASES: &[Case] = &[
+/// The case that tells where buffers should live: so many that they are in no cache.
+const MANY: Case = Case {
+    title: "1,000",
+    connections: 1000,
+    active: 1000,
+    kind: Kind::Streams(PING_PONG),
+};
+
+pub const CASES: &[Case] = &[
     Case {
         title: "1 connection",
         connections: 1,
@@ -44,12 +52,7 @@ const CASES: &[Case] = &[
         active: 50,
         kind: Kind::Streams(PING_PONG),
     },
-    Case {
-        title: "1,000",
-        connections: 1000,
-        active: 1000,
-        kind: Kind::Streams(PING_PONG),
-    },
+    MANY,
     Case {
         title: "10,000",
         connections: 10_000,
@@ -79,47 +82,72 @@ const CASES: &[Case] = &[
 /// Connections of a slice of churn.
 const CHURNED: u64 = 1000;
 
-/// A server, what was seen of it, and the connections to it.
-struct Server {
-    label: String,
-    child: Child,
-    load: Option<Child>,
-    // One sample a round, in nanoseconds a message (or connection):
-    wall: Vec<f64>,
-    cpu: Vec<f64>,
+/// The figures of a case.
+pub const WALL: usize = 0;
+pub const CPU: usize = 1;
+
+/// A contender as a server: its label, its name, and what it reads into.
+pub type Entrant = (&'static str, &'static str, Buffer);
+
+/// The raw loop and reveille, each of them twice.
+pub const TWINS: [Entrant; 4] = [
+    ("raw loop", "raw", Buffer::Own),
+    ("raw loop, again", "raw", Buffer::Own),
+    ("reveille", "reveille", Buffer::Own),
+    ("reveille, again", "reveille", Buffer::Own),
+];
+
+pub const RAW_SHARED: Entrant = ("raw loop, 64 KiB", "raw", Buffer::Shared);
+pub const REVEILLE_BOXED: Entrant = ("reveille, boxed", "reveille", Buffer::Boxed);
+pub const REVEILLE_SHARED: Entrant = ("reveille, 64 KiB shared", "reveille", Buffer::Shared);
+
+/// The peers that serve with a buffer of this kind.
+pub fn peers(buffer: Buffer) -> impl Iterator<Item = Entrant> {
+    let label = move |peer: &'static str| match (buffer, peer) {
+        (Buffer::Boxed, "tokio") => "tokio, boxed",
+        (Buffer::Shared, "tokio") => "tokio, 64 KiB shared",
+        _ => peer,
+    };
+    let peers = PEERS.iter().filter(move |peer| buffer.suits(peer));
+    peers.map(move |peer| (label(peer), *peer, buffer))
 }
 
-/// Two tables: time and server CPU, a message.
+/// The peers, each with its usual buffer.
+pub fn usual_peers() -> impl Iterator<Item = Entrant> {
+    PEERS.iter().map(|peer| (*peer, *peer, Buffer::usual(peer)))
+}
+
+/// Servers that are alive at once.
+pub struct Servers {
+    pub labels: Vec<String>,
+    servers: Vec<Server>,
+    /// Slices of churn so far.
+    churned: usize,
+}
+
+struct Server {
+    child: Child,
+    /// The connections to it; `None` where it has failed.
+    load: Option<Child>,
+}
+
+/// Three tables: time and server CPU, a message; and the CPU again, by where the buffers live.
 pub fn echo(effort: Effort) -> io::Result<Vec<(String, Table)>> {
-    let mut servers = start()?;
-    let head = || {
-        ["".to_owned()]
-            .into_iter()
-            .chain(CASES.iter().map(|case| case.title.to_owned()))
-    };
-    let (mut wall, mut cpu) = (Table::new(head()), Table::new(head()));
-    for table in [&mut wall, &mut cpu] {
-        table.rows = servers
-            .iter()
-            .map(|server| vec![server.label.clone()])
-            .collect();
-    }
-    let mut churned = 0;
+    let fixed = [
+        RAW_SHARED,
+        REVEILLE_SHARED,
+        ("reveille, busy_poll", "reveille busy", Buffer::Own),
+    ];
+    let peers = usual_peers().chain(peers(Buffer::Shared));
+    let mut servers = Servers::start(TWINS.into_iter().chain(fixed).chain(peers));
+    let table = || Table::of_rows(with_noise(&servers.labels));
+    let (mut wall, mut cpu) = (table(), table());
     for case in CASES {
-        measure(case, effort, &mut servers, &mut churned)?;
-        for (table, samples) in [
-            (
-                &mut wall,
-                (|server| &server.wall) as fn(&Server) -> &Vec<f64>,
-            ),
-            (&mut cpu, |server| &server.cpu),
-        ] {
-            let base = samples(&servers[0]).clone();
-            for (row, server) in table.rows.iter_mut().zip(&servers) {
-                row.push(cell(samples(server), &base));
-            }
-        }
+        let rounds = servers.measure(case, effort);
+        wall.column(case.title, rounds.cells(WALL, 0));
+        cpu.column(case.title, rounds.cells(CPU, 0));
     }
+    drop(servers);
     let note = "a message of 64 bytes, a chunk of 64 KiB, or a connection";
     Ok(vec![
         (
@@ -127,107 +155,99 @@ pub fn echo(effort: Effort) -> io::Result<Vec<(String, Table)>> {
             wall,
         ),
         (format!("Server CPU for {note}"), cpu),
+        where_the_buffer_lives(effort),
     ])
 }
 
-fn start() -> io::Result<Vec<Server>> {
-    let fixed = [
-        ("raw loop", "raw", Buffer::Own),
-        ("raw loop, again", "raw", Buffer::Own),
-        ("raw loop, 64 KiB", "raw", Buffer::Shared),
-        ("reveille", "reveille", Buffer::Own),
-        ("reveille, 64 KiB shared", "reveille", Buffer::Shared),
-        ("reveille, busy_poll", "reveille busy", Buffer::Own),
-    ];
-    let peers = PEERS.iter().map(|peer| (*peer, *peer, Buffer::Own));
-    let shared = PEERS.iter().filter(|peer| **peer == "tokio");
-    let shared = shared.map(|peer| ("tokio, 64 KiB shared", *peer, Buffer::Shared));
-    let mut servers = Vec::new();
-    for (label, name, buffer) in fixed.into_iter().chain(peers).chain(shared) {
-        match Child::server(&[], name, buffer) {
-            Ok(child) => servers.push(Server {
-                label: label.to_owned(),
-                child,
-                load: None,
-                wall: Vec::new(),
-                cpu: Vec::new(),
-            }),
-            Err(error) => eprintln!("{label} does not start here: {error}"),
-        }
-    }
-    Ok(servers)
+/// The raw loop has one of 4 KiB for all, and tokio and reveille have each of the three.
+fn where_the_buffer_lives(effort: Effort) -> (String, Table) {
+    let tokio = [Buffer::Own, Buffer::Boxed, Buffer::Shared].map(peers);
+    let tokio = tokio.into_iter().flatten();
+    let tokio = tokio.filter(|(_, name, _)| *name == "tokio");
+    let reveille = [REVEILLE_BOXED, REVEILLE_SHARED];
+    let mut servers = Servers::start(TWINS.into_iter().chain(reveille).chain(tokio));
+    let rounds = servers.measure(&MANY, effort);
+    let mut table = Table::of_rows(with_noise(&servers.labels));
+    table.column("1,000 connections", rounds.cells(CPU, 0));
+    let title = "Where the buffer lives: server CPU of a message; in the future of its connection where nothing \
+                 else is said, and the raw loop has one of 4 KiB for all";
+    (title.to_owned(), table)
 }
 
-/// Fills the servers' samples. A server that fails has none, and a line on stderr.
-fn measure(
-    case: &Case,
-    effort: Effort,
-    servers: &mut [Server],
-    churned: &mut usize,
-) -> io::Result<()> {
-    eprintln!("echo: {}", case.title);
-    for server in servers.iter_mut() {
-        server.forget();
-        server.load = None;
-        let connections = effort.at_most(case.connections);
-        match Child::load(server.child.port, connections) {
-            Ok(load) => server.load = Some(load),
-            Err(error) => eprintln!("{}: {error}", server.label),
-        }
-    }
-    for round in 0..effort.rounds {
-        for place in 0..servers.len() {
-            *churned += 1;
-            let count = servers.len();
-            let server = &mut servers[(round + place) % count];
-            let Some(load) = &mut server.load else {
-                continue;
-            };
-            let before = server.child.cpu_time()?;
-            let slice = match case.kind {
-                Kind::Churn => churn(server.child.port, CHURNED, *churned),
-                Kind::Latency => load.run(1, PING_PONG, effort.slice),
-                Kind::Streams(traffic) => {
-                    load.run(effort.at_most(case.active), traffic, effort.slice)
+impl Servers {
+    /// Those of them that start here; a buffer that does not suit its contender is left out.
+    pub fn start(entrants: impl Iterator<Item = Entrant>) -> Servers {
+        let mut servers = Servers {
+            labels: Vec::new(),
+            servers: Vec::new(),
+            churned: 0,
+        };
+        for (label, name, buffer) in entrants.filter(|(_, name, buffer)| buffer.suits(name)) {
+            match Child::server(&[], name, buffer) {
+                Ok(child) => {
+                    servers.labels.push(label.to_owned());
+                    servers.servers.push(Server { child, load: None });
                 }
-            };
-            match slice {
-                Ok(slice) => server.note(case.kind, slice, server.child.cpu_time()? - before),
-                Err(error) => {
-                    eprintln!("{}: {error}", server.label);
-                    server.load = None;
-                    server.forget();
-                }
+                Err(error) => eprintln!("{label} does not start here: {error}"),
             }
         }
-    }
-    // The ends of ten thousand connections are not to fall into the next case.
-    servers.iter_mut().for_each(|server| server.load = None);
-    std::thread::sleep(Duration::from_millis(300));
-    Ok(())
-}
-
-impl Server {
-    fn forget(&mut self) {
-        self.wall.clear();
-        self.cpu.clear();
+        servers
     }
 
-    fn note(&mut self, kind: Kind, slice: Slice, cpu: Duration) {
-        let per = |time: Duration| time.as_nanos() as f64 / slice.messages as f64;
-        self.wall.push(if kind == Kind::Latency {
-            slice.round_trip
-        } else {
-            per(slice.elapsed)
+    /// The time and the CPU of a message. A server that fails has neither, and a line on stderr.
+    pub fn measure(&mut self, case: &Case, effort: Effort) -> Rounds<2> {
+        eprintln!("echo: {}", case.title);
+        let Servers {
+            labels,
+            servers,
+            churned,
+        } = self;
+        for (label, server) in labels.iter().zip(servers.iter_mut()) {
+            let connections = effort.at_most(case.connections);
+            match Child::load(server.child.port, connections) {
+                Ok(load) => server.load = Some(load),
+                Err(error) => eprintln!("{label}: {error}"),
+            }
+        }
+        let rounds = Rounds::take(labels, effort, |which| {
+            *churned += 1;
+            let server = &mut servers[which];
+            let load = server.load.as_mut()?;
+            match figures(&server.child, load, case, effort, *churned) {
+                Ok(figures) => Some(figures),
+                Err(error) => {
+                    eprintln!("{}: {error}", labels[which]);
+                    server.load = None;
+                    None
+                }
+            }
         });
-        self.cpu.push(per(cpu));
+        // The ends of ten thousand connections are not to fall into the next case.
+        servers.iter_mut().for_each(|server| server.load = None);
+        thread::sleep(Duration::from_millis(300));
+        rounds
     }
 }
 
-/// A median, and how many times the base that is.
-pub fn cell(samples: &[f64], base: &[f64]) -> String {
-    match ratios(samples, base) {
-        Some(quartiles) => format!("{}{}", time(median(samples)), ratio(quartiles)),
-        None => String::new(),
-    }
+/// One slice: [`WALL`] and [`CPU`].
+fn figures(
+    server: &Child,
+    load: &mut Child,
+    case: &Case,
+    effort: Effort,
+    churned: usize,
+) -> io::Result<[f64; 2]> {
+    let before = server.cpu_time()?;
+    let slice = match case.kind {
+        Kind::Churn => churn(server.port, CHURNED, churned),
+        Kind::Latency => load.run(1, PING_PONG, effort.slice),
+        Kind::Streams(traffic) => load.run(effort.at_most(case.active), traffic, effort.slice),
+    }?;
+    let cpu = server.cpu_time()? - before;
+    let per = |time: Duration| time.as_nanos() as f64 / slice.messages as f64;
+    let wall = match case.kind {
+        Kind::Latency => slice.round_trip,
+        Kind::Streams(_) | Kind::Churn => per(slice.elapsed),
+    };
+    Ok([wall, per(cpu)])
 }

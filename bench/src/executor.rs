@@ -1,19 +1,18 @@
 //! Without sockets: what tasks, wakes and timers cost.
 //!
-//! Interface: [`executor`] measures all [`CASES`] and returns the table.
-//! Invariant: as in `echo`: one process a contender, rounds in rotating order, ratios within a round
-//! against the first contender, which is there twice.
+//! Interface: [`executor`] measures all [`CASES`] and returns the table; [`Operators`] measure any of them.
+//! Invariant: as in `rounds`, with one process a contender. Ratios are against the first one, reveille.
 
 use std::io;
 
 use crate::Effort;
 use crate::child::Child;
 use crate::contenders::PEERS;
-use crate::echo::cell;
+use crate::rounds::{Rounds, with_noise};
 use crate::table::Table;
 
-struct Case {
-    title: &'static str,
+pub struct Case {
+    pub title: &'static str,
     operation: &'static str,
     n: u64,
     /// Operations that wait for a clock are told by the CPU they take; those that tell a delay by that.
@@ -29,7 +28,7 @@ const fn case(title: &'static str, operation: &'static str, n: u64) -> Case {
     }
 }
 
-const CASES: &[Case] = &[
+pub const CASES: &[Case] = &[
     case("spawn and await, one by one", "spawn", 50_000),
     case(
         "spawn and await, 1,000 at once",
@@ -56,77 +55,66 @@ const CASES: &[Case] = &[
     case("sleep of 5 ms", "lateness:5000", 10),
 ];
 
-/// A contender that works, and its samples of the case at hand.
-struct Operator {
-    label: &'static str,
-    child: Option<Child>,
-    samples: Vec<f64>,
+/// The contenders that work, all alive at once.
+pub struct Operators {
+    pub labels: Vec<String>,
+    /// `None` where one has failed.
+    children: Vec<Option<Child>>,
 }
 
 pub fn executor(effort: Effort) -> io::Result<Vec<(String, Table)>> {
-    let fixed = [
+    let mut operators = Operators::start(&[
         ("reveille", "reveille"),
         ("reveille, again", "reveille"),
         ("reveille, timer_slack 1 ns", "reveille slack"),
-    ];
-    let names = fixed
-        .into_iter()
-        .chain(PEERS.iter().map(|peer| (*peer, *peer)));
-    let mut operators: Vec<_> = names
-        .filter_map(|(label, name)| Operator::start(label, name))
-        .collect();
-    let labels = operators.iter().map(|operator| operator.label);
-    let mut table = Table::new([""].into_iter().chain(labels));
+    ]);
+    let head = ["".to_owned()].into_iter();
+    let mut table = Table::new(head.chain(with_noise(&operators.labels)));
     for case in CASES {
-        eprintln!("executor: {}", case.title);
-        measure(case, effort, &mut operators);
-        let base = operators[0].samples.clone();
-        let cells = operators
-            .iter()
-            .map(|operator| cell(&operator.samples, &base));
-        table.row([case.title.to_owned()].into_iter().chain(cells));
+        let rounds = operators.measure(case, effort);
+        table.row(
+            [case.title.to_owned()]
+                .into_iter()
+                .chain(rounds.cells(0, 0)),
+        );
     }
     Ok(vec![("Time for an operation".to_owned(), table)])
 }
 
-fn measure(case: &Case, effort: Effort, operators: &mut [Operator]) {
-    let count = operators.len();
-    operators
-        .iter_mut()
-        .for_each(|operator| operator.samples.clear());
-    for round in 0..effort.rounds {
-        for place in 0..count {
-            operators[(round + place) % count].operate(case, effort);
-        }
-    }
-}
-
-impl Operator {
-    fn start(label: &'static str, name: &str) -> Option<Operator> {
-        match Child::operator(&[], name) {
-            Ok(child) => Some(Operator {
-                label,
-                child: Some(child),
-                samples: Vec::new(),
-            }),
-            Err(error) => {
-                eprintln!("{label} does not start here: {error}");
-                None
+impl Operators {
+    /// These, which are a label and a name each, and all peers; but for those that do not start here.
+    pub fn start(first: &[(&str, &str)]) -> Operators {
+        let mut operators = Operators {
+            labels: Vec::new(),
+            children: Vec::new(),
+        };
+        let peers = PEERS.iter().map(|peer| (*peer, *peer));
+        for (label, name) in first.iter().copied().chain(peers) {
+            match Child::operator(&[], name) {
+                Ok(child) => {
+                    operators.labels.push(label.to_owned());
+                    operators.children.push(Some(child));
+                }
+                Err(error) => eprintln!("{label} does not start here: {error}"),
             }
         }
+        operators
     }
 
-    fn operate(&mut self, case: &Case, effort: Effort) {
-        let Some(child) = &mut self.child else { return };
-        match child.operate(case.operation, (case.n / effort.divisor).max(1)) {
-            Ok(sample) => self
-                .samples
-                .push(if case.by_cpu { sample.cpu } else { sample.wall }),
-            Err(error) => {
-                eprintln!("{}: {}: {error}", self.label, case.title);
-                self.child = None;
-                self.samples.clear();
+    /// Nanoseconds an operation. One that fails is not asked for later cases either.
+    pub fn measure(&mut self, case: &Case, effort: Effort) -> Rounds<1> {
+        eprintln!("executor: {}", case.title);
+        let n = (case.n / effort.divisor).max(1);
+        Rounds::take(&self.labels, effort, |which| {
+            let child = &mut self.children[which];
+            match child.as_mut()?.operate(case.operation, n) {
+                Ok(sample) => Some([if case.by_cpu { sample.cpu } else { sample.wall }]),
+                Err(error) => {
+                    eprintln!("{}: {}: {error}", self.labels[which], case.title);
+                    *child = None;
+                    None
+                }
             }
-        }
+        })
     }
 }

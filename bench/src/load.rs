@@ -1,6 +1,7 @@
 //! The load: one thread, many connections, every byte checked.
 //!
-//! Interface: [`Load::connect`] to a server, [`Load::run`] some [`Traffic`] for a while; [`churn`].
+//! Interface: [`Load::connect`] to a server, [`Load::run`] some [`Traffic`] for a while; [`churn`]. In `paced`:
+//! [`Load::paced`], messages at a constant rate.
 //! Invariant: a slice ends when every byte that was sent has come back, so that what the server has spent
 //! by then is the price of exactly these messages. A byte depends on its place in its connection's stream,
 //! and the streams begin at different places of the pattern: nothing lost, doubled or swapped goes unseen.
@@ -12,6 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::stats::median;
 use crate::sys::Epoll;
+
+mod paced;
+
+pub use paced::{Pace, Paced};
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -214,23 +219,29 @@ impl Connection {
         let mut received = 0;
         // Nothing can be there of what was not sent; an event may tell of room to send only.
         while self.received < self.sent {
-            let n = match self.stream.read(buf) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            };
-            let at = self.received % PERIOD;
-            if buf[..n] != pattern[at..at + n] {
-                return Err(io::Error::other("other bytes came back"));
-            }
-            self.received += n;
+            let n = self.receive_once(pattern, buf)?;
             received += n;
             if n < buf.len() {
                 break;
             }
         }
         Ok(received)
+    }
+
+    /// Receives at most as much as the buffer holds; 0 if nothing is there.
+    fn receive_once(&mut self, pattern: &[u8], buf: &mut [u8]) -> io::Result<usize> {
+        let n = match self.stream.read(buf) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let at = self.received % PERIOD;
+        if buf[..n] != pattern[at..at + n] {
+            return Err(io::Error::other("other bytes came back"));
+        }
+        self.received += n;
+        Ok(n)
     }
 }
 

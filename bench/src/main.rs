@@ -2,7 +2,7 @@
 //!
 //! The command line is in [`USAGE`], which `--help` prints.
 //!
-//! Read next: `contenders`, to judge what is fair; `load` and `operations`, what is measured; `echo` and
+//! Read next: `contenders`, to judge what is fair; `load` and `operations`, what is measured; `rounds`, `echo` and
 //! `executor`, how.
 
 use std::io;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use table::Table;
 
+mod aims;
 mod child;
 mod contenders;
 mod counts;
@@ -21,10 +22,13 @@ mod echo;
 mod executor;
 mod foreign_wakes;
 mod gate;
+mod latency;
 mod load;
+mod memory;
 mod operations;
 mod plot;
 mod profile;
+mod rounds;
 mod scaling;
 mod size;
 mod stats;
@@ -34,9 +38,12 @@ mod tools;
 
 /// What `--help` prints.
 const USAGE: &str = "\
-cargo run --release --manifest-path bench/Cargo.toml             all tables, in about ten minutes
-... -- echo                                                      one part: echo, executor, counts,
-                                                                 profile, scaling, size
+cargo run --release --manifest-path bench/Cargo.toml             all tables, in half an hour
+... -- echo                                                      one part: echo, latency, executor,
+                                                                 counts, profile, scaling, size
+... -- aims                                                      what reveille is to be, and is; with
+                                                                 `--profile fat` in place of `--release`
+                                                                 optimized across crates
 ... -- gate                                                      instructions, against instructions.txt
 ... -- gate --bless                                              writes instructions.txt anew
 ... -- crowds                                                    instructions of one of few and of many,
@@ -49,6 +56,8 @@ cargo run --release --manifest-path bench/Cargo.toml             all tables, in 
 #[derive(Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
+    /// How often a case is measured while it is noisy.
+    pub laps: usize,
     /// Of one contender in one round.
     pub slice: Duration,
     /// Operations are done so many times less.
@@ -66,12 +75,14 @@ impl Effort {
 
 const FULL: Effort = Effort {
     rounds: 15,
+    laps: 5,
     slice: Duration::from_millis(120),
     divisor: 1,
     draws: false,
 };
 const QUICK: Effort = Effort {
     rounds: 2,
+    laps: 2,
     slice: Duration::from_millis(20),
     divisor: 20,
     draws: false,
@@ -82,12 +93,16 @@ type Part = (&'static str, fn(Effort) -> io::Result<Vec<(String, Table)>>);
 
 const PARTS: &[Part] = &[
     ("echo", echo::echo),
+    ("latency", latency::latency),
     ("executor", executor::executor),
     ("counts", counts::counts),
     ("profile", profile::profile),
     ("scaling", scaling::scaling),
     ("size", size::size),
 ];
+
+/// Parts that are run by name only.
+const NAMED: &[Part] = &[("aims", aims::aims)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -120,7 +135,7 @@ fn parts(words: &[&str]) -> io::Result<()> {
         .iter()
         .copied()
         .partition(|word| word.starts_with("--"));
-    let known = |name: &str| PARTS.iter().any(|(part, _)| *part == name);
+    let known = |name: &str| PARTS.iter().chain(NAMED).any(|(part, _)| *part == name);
     if let Some(word) = options
         .iter()
         .find(|word| !["--quick", "--write"].contains(word))
@@ -141,27 +156,56 @@ fn parts(words: &[&str]) -> io::Result<()> {
     };
     effort.draws = options.contains(&"--write");
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let profile = profile_name()?;
     let machine = machine(&words.join(" "));
     println!("{machine}\n");
     // With one CPU only, the load shares it.
     let _one_cpu = sys::pin(child::LOAD_CPU);
-    if options.contains(&"--write") {
-        table::write_section(&readme, "machine", &machine)?;
-    }
-    for (name, part) in PARTS {
-        if !names.is_empty() && !names.contains(name) {
-            continue;
+    let asked = |part: &&Part| names.contains(&part.0);
+    let usual = PARTS.iter().filter(|part| names.is_empty() || asked(part));
+    let chosen: Vec<&Part> = usual.chain(NAMED.iter().filter(asked)).collect();
+    let writes = options.contains(&"--write");
+    if writes {
+        // What has no place there is not measured first.
+        for (name, _) in &chosen {
+            table::find_section(&readme, &section_name(name, &profile))?;
         }
+    }
+    for (name, part) in chosen {
         let mut text = String::new();
         for (title, table) in part(effort)? {
-            text += &format!("{title}:\n\n{table}\n");
+            text += &format!("{title} (profile {profile}):\n\n{table}\n");
         }
         println!("{text}");
-        if options.contains(&"--write") {
-            table::write_section(&readme, name, &text)?;
+        if !writes {
+            continue;
         }
+        // What is run by name is of another day than the rest.
+        if NAMED.iter().any(|(other, _)| other == name) {
+            text = format!("{machine}\n\n{text}");
+        } else {
+            table::write_section(&readme, "machine", &machine)?;
+        }
+        table::write_section(&readme, &section_name(name, &profile), &text)?;
     }
     Ok(())
+}
+
+/// Where a part stands in the README, by the profile.
+fn section_name(part: &str, profile: &str) -> String {
+    if profile == "release" {
+        part.to_owned()
+    } else {
+        format!("{part} {profile}")
+    }
+}
+
+/// The profile that this program was built with: cargo calls the folder by it, and tells nobody else.
+fn profile_name() -> io::Result<String> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().and_then(Path::file_name);
+    let name = folder.ok_or_else(|| io::Error::other("this program is in no folder"))?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// What the figures depend on: machine, date, versions, command.

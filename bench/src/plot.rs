@@ -12,8 +12,8 @@ use crate::table::time;
 pub struct Chart {
     pub title: &'static str,
     pub sizes: Vec<usize>,
-    /// Nanoseconds, by contender and size.
-    pub lines: Vec<Vec<f64>>,
+    /// Nanoseconds, by contender and size; `None` where a contender has failed.
+    pub lines: Vec<Vec<Option<f64>>>,
     names: &'static [&'static str],
 }
 
@@ -28,7 +28,7 @@ impl Chart {
     }
 
     /// What was measured at `size`, by contender.
-    pub fn column(&mut self, size: usize, nanoseconds: &[f64]) {
+    pub fn column(&mut self, size: usize, nanoseconds: &[Option<f64>]) {
         self.sizes.push(size);
         for (line, ns) in self.lines.iter_mut().zip(nanoseconds) {
             line.push(*ns);
@@ -80,7 +80,8 @@ pub fn draw(charts: &[Chart]) -> String {
 }
 
 fn panel(chart: &Chart) -> String {
-    let highest = chart.lines.iter().flatten().copied().fold(1.0, f64::max);
+    let points = chart.lines.iter().flatten();
+    let highest = points.flatten().copied().fold(1.0, f64::max);
     let step = step(highest);
     let steps = (highest / step).ceil();
     let (first, last) = (
@@ -104,7 +105,8 @@ fn panel(chart: &Chart) -> String {
     }
     for (line, color) in chart.lines.iter().zip(COLORS) {
         let mut points = String::new();
-        for (&size, &ns) in chart.sizes.iter().zip(line) {
+        let there = chart.sizes.iter().zip(line);
+        for (&size, ns) in there.filter_map(|(size, ns)| Some((size, (*ns)?))) {
             write!(points, "{:.1},{:.1} ", x(size), y(ns)).expect("a string takes everything");
         }
         svg += &format!(

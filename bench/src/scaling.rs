@@ -1,7 +1,8 @@
 //! Scaling: what an operation costs as there are more tasks, timers and connections; and what stays behind.
 //!
 //! Interface: [`scaling`] returns the tables, and draws scaling.svg.
-//! Invariant: as in `executor`. The plot shows medians; a point is missing where a contender failed.
+//! Invariant: as in `rounds`, with a third of the rounds. Medians are shown; a point is missing where a contender
+//! failed. Connections are as many as the limit of descriptors allows.
 
 use std::io;
 use std::path::Path;
@@ -9,13 +10,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Effort;
-use crate::child::{CPU, Child, LOAD_CPU};
+use crate::child::{CPU, Child, DESCRIPTORS, LOAD_CPU, OWN_DESCRIPTORS};
 use crate::contenders::Buffer;
 use crate::crowds::CROWDS;
 use crate::load::PING_PONG;
+use crate::memory::{self, Held};
 use crate::plot::{Chart, draw};
-use crate::stats::median;
-use crate::table::{Table, time};
+use crate::rounds::{Rounds, original, with_noise};
+use crate::sys;
+use crate::table::Table;
 
 /// Those of one thread that get by without io_uring.
 const NAMES: &[&str] = if cfg!(feature = "peers") {
@@ -40,7 +43,13 @@ const CROWD_NAMES: &[&str] = if cfg!(feature = "peers") {
 };
 
 const ECHO: &str = "echo of 64 bytes (server CPU), connections";
-const CONNECTIONS: &[usize] = &[10, 100, 1000, 10_000];
+const CONNECTIONS: &[usize] = &[10, 100, 1000, 10_000, 100_000];
+/// To open so many takes ten seconds a contender, and a slice is over when each of them has spoken: fewer rounds do.
+const MANY: usize = 100_000;
+const ROUNDS_OF_MANY: usize = 3;
+
+/// Connections whose memory is shown.
+const HELD: &[usize] = &[1000, 10_000, 100_000];
 
 /// Tasks of the burst.
 const BURST: usize = 1_000_000;
@@ -50,89 +59,173 @@ const PAIRED: u64 = 500_000;
 const PAIRED_CONNECTIONS: usize = 50;
 
 pub fn scaling(effort: Effort) -> io::Result<Vec<(String, Table)>> {
-    let rounds = effort.rounds.div_ceil(3);
     let most = 1_000_000 / effort.divisor as usize;
-    let mut charts = Vec::new();
+    let effort = Effort {
+        rounds: effort.rounds.div_ceil(3),
+        ..effort
+    };
+    let descriptors = sys::raise_descriptors(DESCRIPTORS)?;
+    let room = descriptors.saturating_sub(OWN_DESCRIPTORS) as usize;
+    let most_connections = room.min(most / 10);
+    let mut curves = Vec::new();
     for &(title, operation, n) in OPERATIONS {
-        let mut chart = Chart::new(title, NAMES);
+        let mut curve = Curve::new(title);
         for &size in SIZES.iter().filter(|size| **size <= most) {
             eprintln!("scaling: {size} of {title}");
-            chart.column(size, &samples(operation, size, n / effort.divisor, rounds)?);
+            let operation = format!("{operation}:{size}");
+            curve.column(size, &operations(&operation, n / effort.divisor, effort)?);
         }
-        charts.push(chart);
+        curves.push(curve);
     }
-    let mut chart = Chart::new(ECHO, NAMES);
-    for &size in CONNECTIONS.iter().filter(|size| **size * 100 <= most) {
+    let mut curve = Curve::new(ECHO);
+    for size in up_to(most_connections, CONNECTIONS) {
         eprintln!("scaling: {size} of {ECHO}");
-        chart.column(size, &echo(size, rounds, effort)?);
+        curve.column(size, &echo(size, effort)?);
     }
-    charts.push(chart);
+    curves.push(curve);
+    let (charts, tables): (Vec<_>, Vec<_>) = curves
+        .into_iter()
+        .map(|curve| (curve.chart, (curve.title, curve.table)))
+        .unzip();
     let svg = Path::new(env!("CARGO_MANIFEST_DIR")).join("scaling.svg");
     if effort.draws {
         std::fs::write(svg, draw(&charts))?;
     }
-    let tables = charts
-        .iter()
-        .map(|chart| (chart.title.to_owned(), table(chart)));
-    Ok(tables
-        .chain([
-            burst(most.min(BURST))?,
-            pair(effort)?,
-            pair_of_servers(effort)?,
-            crowds(most, rounds)?,
-        ])
-        .collect())
+    let limit = match descriptors {
+        DESCRIPTORS.. => String::new(),
+        fewer => format!("; a process may have {fewer} descriptors here, and no more connections"),
+    };
+    let titled = |(title, table): (&str, Table)| match title {
+        ECHO => (format!("{title}{limit}"), table),
+        _ => (title.to_owned(), table),
+    };
+    let tables: Vec<_> = tables.into_iter().map(titled).collect();
+    let others = [
+        held(most_connections)?,
+        burst(most.min(BURST))?,
+        pair(effort)?,
+        pair_of_servers(effort)?,
+        crowds(most, effort)?,
+    ];
+    Ok(tables.into_iter().chain(others).collect())
 }
 
-fn table(chart: &Chart) -> Table {
-    let sizes = chart.sizes.iter().map(ToString::to_string);
-    let mut table = Table::new([String::new()].into_iter().chain(sizes));
-    for (name, line) in NAMES.iter().zip(&chart.lines) {
-        table.row(
-            [(*name).to_owned()]
-                .into_iter()
-                .chain(line.iter().map(|ns| time(*ns))),
-        );
-    }
-    table
+/// A chart, and the table of the same.
+struct Curve {
+    title: &'static str,
+    chart: Chart,
+    table: Table,
 }
 
-/// The median of each contender, in nanoseconds.
-fn samples(operation: &str, size: usize, n: u64, rounds: usize) -> io::Result<Vec<f64>> {
-    let mut samples = vec![Vec::new(); NAMES.len()];
-    let mut operators = Vec::new();
-    for name in NAMES {
-        operators.push(Child::operator(&[], name)?);
-    }
-    for round in 0..rounds {
-        for place in 0..NAMES.len() {
-            let which = (round + place) % NAMES.len();
-            let sample = operators[which].operate(&format!("{operation}:{size}"), n)?;
-            samples[which].push(sample.wall);
+impl Curve {
+    fn new(title: &'static str) -> Curve {
+        Curve {
+            title,
+            chart: Chart::new(title, NAMES),
+            table: Table::of_rows(with_noise(&labels(NAMES))),
         }
     }
-    Ok(samples.iter().map(|samples| median(samples)).collect())
+
+    fn column(&mut self, size: usize, rounds: &Rounds<1>) {
+        let median = |name: &&str| rounds.median(rounds.place(name)?, 0);
+        let medians: Vec<_> = NAMES.iter().map(median).collect();
+        self.chart.column(size, &medians);
+        self.table.column(size.to_string(), rounds.times(0));
+    }
 }
 
-fn echo(connections: usize, rounds: usize, effort: Effort) -> io::Result<Vec<f64>> {
-    let mut samples = vec![Vec::new(); NAMES.len()];
-    let mut pairs = Vec::new();
-    for name in NAMES {
-        let server = Child::server(&[], name, Buffer::Own)?;
+/// These contenders, and reveille once more.
+fn labels(names: &[&str]) -> Vec<String> {
+    let names = names.iter().copied().chain(["reveille, again"]);
+    names.map(str::to_owned).collect()
+}
+
+/// What it measures, or a line on stderr.
+fn told<T>(label: &str, result: io::Result<T>) -> Option<T> {
+    result
+        .inspect_err(|error| eprintln!("{label}: {error}"))
+        .ok()
+}
+
+fn operations(operation: &str, n: u64, effort: Effort) -> io::Result<Rounds<1>> {
+    let labels = labels(NAMES);
+    let start = |label: &String| Child::operator(&[], original(label));
+    let operators: io::Result<Vec<_>> = labels.iter().map(start).collect();
+    let mut operators = operators?;
+    Ok(Rounds::take(&labels, effort, |which| {
+        let sample = operators[which].operate(operation, n);
+        told(&labels[which], sample).map(|sample| [sample.wall])
+    }))
+}
+
+fn echo(connections: usize, effort: Effort) -> io::Result<Rounds<1>> {
+    let labels = labels(NAMES);
+    let pair = |label: &String| {
+        let name = original(label);
+        let server = Child::server(&[], name, Buffer::usual(name))?;
         let load = Child::load(server.port, connections)?;
-        pairs.push((server, load));
-    }
-    for round in 0..rounds {
-        for place in 0..NAMES.len() {
-            let which = (round + place) % NAMES.len();
+        io::Result::Ok(([server], [load]))
+    };
+    let pairs: io::Result<Vec<_>> = labels.iter().map(pair).collect();
+    let mut pairs = pairs?;
+    let rounds = if connections < MANY {
+        effort.rounds
+    } else {
+        ROUNDS_OF_MANY
+    };
+    Ok(Rounds::take(
+        &labels,
+        Effort { rounds, ..effort },
+        |which| {
             let (server, load) = &mut pairs[which];
-            let before = server.cpu_time()?;
-            let slice = load.run(connections, PING_PONG, effort.slice)?;
-            let cpu = server.cpu_time()? - before;
-            samples[which].push(cpu.as_nanos() as f64 / slice.messages as f64);
+            let cpu = cpu_of_a_message(server, load, connections, effort);
+            told(&labels[which], cpu).map(|cpu| [cpu])
+        },
+    ))
+}
+
+/// What a server holds for a connection, by how many there are, and what it keeps of the last ones.
+fn held(most: usize) -> io::Result<(String, Table)> {
+    let usual = NAMES.iter().map(|name| (*name, Buffer::usual(name)));
+    let shared = NAMES.iter().filter(|name| Buffer::Shared.suits(name));
+    let shared = shared.map(|name| (*name, Buffer::Shared));
+    let rows: Vec<_> = [("raw", Buffer::Shared)]
+        .into_iter()
+        .chain(usual)
+        .chain(shared)
+        .collect();
+    let label = |(name, buffer): &(&str, Buffer)| match buffer {
+        Buffer::Shared => format!("{name}, one buffer for all"),
+        Buffer::Own | Buffer::Boxed => (*name).to_owned(),
+    };
+    let mut table = Table::of_rows(rows.iter().map(label));
+    let bytes = |bytes: Option<f64>| bytes.map(|bytes| format!("{bytes:.0}")).unwrap_or_default();
+    let mut last = vec![None; rows.len()];
+    for size in up_to(most, HELD) {
+        eprintln!("scaling: memory of {size} connections");
+        for (row, last) in rows.iter().zip(&mut last) {
+            let (name, buffer) = *row;
+            *last = told(name, memory::connections(name, buffer, size));
         }
+        let waiting = last
+            .iter()
+            .map(|held: &Option<Held>| held.map(|held| held.waiting));
+        table.column(size.to_string(), waiting.map(bytes));
     }
-    Ok(samples.iter().map(|samples| median(samples)).collect())
+    let kept = last.iter().map(|held| held.map(|held| held.kept));
+    table.column("kept when all have closed", kept.map(bytes));
+    let title = "Resident bytes an idle connection, by how many there are; each has 4 KiB of its own, or where it is \
+                 said one buffer is for all";
+    Ok((title.to_owned(), table))
+}
+
+/// These sizes; or the smaller ones and the most that there may be.
+fn up_to(most: usize, sizes: &[usize]) -> Vec<usize> {
+    let mut fitting: Vec<_> = sizes.iter().copied().filter(|size| *size <= most).collect();
+    if fitting.len() < sizes.len() && fitting.last() != Some(&most) {
+        fitting.push(most);
+    }
+    fitting
 }
 
 /// What a burst of tasks leaves behind, in bytes a task.
@@ -150,28 +243,24 @@ fn burst(tasks: usize) -> io::Result<(String, Table)> {
 }
 
 /// The CPU of one of a crowd that comes to a process for the first time. What a contender cannot do is an empty cell.
-fn crowds(most: usize, rounds: usize) -> io::Result<(String, Table)> {
-    let mut table = Table::new(["", "of"].iter().chain(CROWD_NAMES).copied());
+fn crowds(most: usize, effort: Effort) -> io::Result<(String, Table)> {
+    let labels = labels(CROWD_NAMES);
+    let head = ["".to_owned(), "of".to_owned()].into_iter();
+    let mut table = Table::new(head.chain(with_noise(&labels)));
     for crowd in CROWDS {
         for size in crowd.sizes()?.into_iter().filter(|size| *size <= most) {
             eprintln!("scaling: {size} {}", crowd.title());
             let operation = format!("{}:{size}", crowd.name());
-            let cost = |name| {
-                let mut operator = Child::operator(&[], name)?;
+            let cost = |label| {
+                let mut operator = Child::operator(&[], original(label))?;
                 io::Result::Ok(operator.operate(&operation, size as u64)?.cpu)
             };
-            let mut samples = vec![Vec::new(); CROWD_NAMES.len()];
-            for _ in 0..rounds {
-                for (name, samples) in CROWD_NAMES.iter().zip(&mut samples) {
-                    samples.extend(cost(name));
-                }
-            }
-            let shown = |samples: &Vec<f64>| match samples[..] {
-                [] => String::new(),
-                _ => time(median(samples)),
-            };
+            let rounds = Rounds::take(&labels, effort, |which| {
+                let label = &labels[which];
+                told(label, cost(label)).map(|cpu| [cpu])
+            });
             let label = [crowd.title().to_owned(), size.to_string()];
-            table.row(label.into_iter().chain(samples.iter().map(shown)));
+            table.row(label.into_iter().chain(rounds.times(0)));
         }
     }
     let title = "Crowds: cost of each (CPU), by how many there are";
@@ -180,66 +269,80 @@ fn crowds(most: usize, rounds: usize) -> io::Result<(String, Table)> {
 
 /// The CPU of an operation, of one runtime alone and of one beside another on another thread and CPU.
 fn pair(effort: Effort) -> io::Result<(String, Table)> {
-    let mut table = Table::new(["", "one", "two"]);
-    for name in NAMES {
-        let mut alone = Vec::new();
-        let mut beside = Vec::new();
-        let n = PAIRED / effort.divisor;
-        let mut operator = Child::operator(&[], name)?;
-        for _ in 0..effort.rounds {
-            for (samples, runtimes) in [(&mut alone, 1), (&mut beside, 2)] {
-                let before = operator.cpu_time()?;
-                operator.operate(&format!("{runtimes} cell"), n)?;
-                let cpu = operator.cpu_time()? - before;
-                samples.push(cpu.as_nanos() as f64 / (runtimes * n) as f64);
-            }
-        }
-        table.row([
-            (*name).to_owned(),
-            time(median(&alone)),
-            time(median(&beside)),
-        ]);
-    }
+    let labels = labels(NAMES);
+    let n = PAIRED / effort.divisor;
+    let start = |label: &String| Child::operator(&[], original(label));
+    let operators: io::Result<Vec<_>> = labels.iter().map(start).collect();
+    let mut operators = operators?;
+    let mut cpu = |which: usize, runtimes: u64| {
+        let operator = &mut operators[which];
+        let before = operator.cpu_time()?;
+        operator.operate(&format!("{runtimes} cell"), n)?;
+        let cpu = operator.cpu_time()? - before;
+        io::Result::Ok(cpu.as_nanos() as f64 / (runtimes * n) as f64)
+    };
+    let rounds = Rounds::take(&labels, effort, |which| {
+        let mut cpu = |runtimes| told(&labels[which], cpu(which, runtimes));
+        Some([cpu(1)?, cpu(2)?])
+    });
+    let mut table = Table::of_rows(with_noise(&labels));
+    table.column("one", rounds.times(0));
+    table.column("two", rounds.times(1));
     let title = "CPU of a ping-pong through a cell, of one runtime and of two on two threads";
     Ok((title.to_owned(), table))
 }
 
+/// Servers, and the loads of all of them.
+type Layout = (Vec<Child>, Vec<Child>);
+
 /// The CPU of a message of two servers at once, on a CPU each, which the load shares: in a process each,
 /// and on two threads of one.
 fn pair_of_servers(effort: Effort) -> io::Result<(String, Table)> {
-    const LAYOUTS: [&[&[usize]]; 2] = [&[&[CPU], &[LOAD_CPU]], &[&[CPU, LOAD_CPU]]];
-    let mut table = Table::new(["", "a process each", "two threads of one"]);
-    for name in NAMES {
-        let mut samples = LAYOUTS.map(|_| Vec::new());
-        let mut sets = Vec::new();
-        for layout in LAYOUTS {
-            let (mut servers, mut loads) = (Vec::new(), Vec::new());
-            for cpus in layout {
-                let (server, ports) = Child::servers(name, cpus)?;
-                servers.push(server);
-                for port in ports {
-                    loads.push(Child::load(port, PAIRED_CONNECTIONS)?);
-                }
-            }
-            sets.push((servers, loads));
-        }
-        for round in 0..effort.rounds {
-            for place in 0..LAYOUTS.len() {
-                let which = (round + place) % LAYOUTS.len();
-                let (servers, loads) = &mut sets[which];
-                samples[which].push(cpu_of_a_message(servers, loads, effort)?);
-            }
-        }
-        let medians = samples.iter().map(|samples| time(median(samples)));
-        table.row([(*name).to_owned()].into_iter().chain(medians));
-    }
+    const EACH: &[&[usize]] = &[&[CPU], &[LOAD_CPU]];
+    const TOGETHER: &[&[usize]] = &[&[CPU, LOAD_CPU]];
+    let labels = labels(NAMES);
+    let start = |label: &String| {
+        let name = original(label);
+        io::Result::Ok([layout(name, EACH)?, layout(name, TOGETHER)?])
+    };
+    let layouts: io::Result<Vec<_>> = labels.iter().map(start).collect();
+    let mut layouts = layouts?;
+    let rounds = Rounds::take(&labels, effort, |which| {
+        let [each, together] = &mut layouts[which];
+        let cpu = |(servers, loads): &mut Layout| {
+            let cpu = cpu_of_a_message(servers, loads, PAIRED_CONNECTIONS, effort);
+            told(&labels[which], cpu)
+        };
+        Some([cpu(each)?, cpu(together)?])
+    });
+    let mut table = Table::of_rows(with_noise(&labels));
+    table.column("a process each", rounds.times(0));
+    table.column("two threads of one", rounds.times(1));
     let title =
         format!("CPU of a message of two servers at once, {PAIRED_CONNECTIONS} connections each");
     Ok((title, table))
 }
 
-/// Of all `servers`, while all `loads` run at once.
-fn cpu_of_a_message(servers: &[Child], loads: &mut [Child], effort: Effort) -> io::Result<f64> {
+/// A process for each set of CPUs, and a server on each of these.
+fn layout(name: &str, processes: &[&[usize]]) -> io::Result<Layout> {
+    let (mut servers, mut loads) = (Vec::new(), Vec::new());
+    for cpus in processes {
+        let (server, ports) = Child::servers(name, cpus)?;
+        servers.push(server);
+        for port in ports {
+            loads.push(Child::load(port, PAIRED_CONNECTIONS)?);
+        }
+    }
+    Ok((servers, loads))
+}
+
+/// Of all `servers`, while all `loads` run at once, with so many connections each.
+fn cpu_of_a_message(
+    servers: &[Child],
+    loads: &mut [Child],
+    connections: usize,
+    effort: Effort,
+) -> io::Result<f64> {
     let cpu_time = || {
         servers
             .iter()
@@ -248,7 +351,7 @@ fn cpu_of_a_message(servers: &[Child], loads: &mut [Child], effort: Effort) -> i
     };
     let before = cpu_time()?;
     let messages = thread::scope(|scope| {
-        let run = |load: &mut Child| load.run(PAIRED_CONNECTIONS, PING_PONG, effort.slice);
+        let run = |load: &mut Child| load.run(connections, PING_PONG, effort.slice);
         let runs = loads.iter_mut().map(|load| scope.spawn(move || run(load)));
         let runs: Vec<_> = runs.collect();
         let slices = runs
@@ -259,4 +362,17 @@ fn cpu_of_a_message(servers: &[Child], loads: &mut [Child], effort: Effort) -> i
             .sum::<io::Result<u64>>()
     })?;
     Ok((cpu_time()? - before).as_nanos() as f64 / messages as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::up_to;
+
+    #[test]
+    fn a_limit_is_the_last_size() {
+        assert_eq!(up_to(1000, &[10, 100, 1000]), [10, 100, 1000]);
+        assert_eq!(up_to(2000, &[10, 100, 1000]), [10, 100, 1000]);
+        assert_eq!(up_to(500, &[10, 100, 1000]), [10, 100, 500]);
+        assert_eq!(up_to(100, &[10, 100, 1000]), [10, 100]);
+    }
 }

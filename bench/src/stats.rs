@@ -1,6 +1,6 @@
-//! What many scattered samples say: a median with its quartiles, and ratios within a round.
+//! What many scattered samples say: a median with its quartiles, percentiles, and ratios within a round.
 //!
-//! Interface: [`Quartiles::of`], [`ratios`].
+//! Interface: [`Quartiles::of`], [`percentiles`], [`ratios`].
 //! Invariant: a ratio compares samples of one round only. What the machine did meanwhile (another
 //! program, a slower clock) met both, and one round's accident is one sample of many.
 
@@ -15,29 +15,29 @@ pub struct Quartiles {
 impl Quartiles {
     /// `None` if there is no sample.
     pub fn of(samples: &[f64]) -> Option<Quartiles> {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        // Between two samples: in proportion.
-        let at = |share: f64| {
-            let place = share * last as f64;
-            let (below, above) = (
-                sorted[place.floor() as usize],
-                sorted[place.ceil() as usize],
-            );
-            // Equal ones may be infinite.
-            if below == above {
-                below
-            } else {
-                below + (above - below) * place.fract()
-            }
-        };
-        Some(Quartiles {
-            low: at(0.25),
-            median: at(0.5),
-            high: at(0.75),
-        })
+        let [low, median, high] = percentiles(samples, [0.25, 0.5, 0.75])?;
+        Some(Quartiles { low, median, high })
     }
+}
+
+/// What is above each of these shares of the samples; between two of them in proportion. `None` if there is no sample.
+pub fn percentiles<const N: usize>(samples: &[f64], shares: [f64; N]) -> Option<[f64; N]> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    Some(shares.map(|share| {
+        let place = share * last as f64;
+        let (below, above) = (
+            sorted[place.floor() as usize],
+            sorted[place.ceil() as usize],
+        );
+        // Equal ones may be infinite.
+        if below == above {
+            below
+        } else {
+            below + (above - below) * place.fract()
+        }
+    }))
 }
 
 /// Round by round, how many times `base` a contender's sample is.
@@ -64,6 +64,13 @@ mod tests {
             (1.75, 2.5, 3.25)
         );
         assert!(Quartiles::of(&[]).is_none());
+    }
+
+    #[test]
+    fn the_last_percentile_is_the_largest_sample() {
+        let samples: Vec<f64> = (0..1001).map(f64::from).collect();
+        let percentiles = percentiles(&samples, [0.5, 0.999, 1.0]);
+        assert_eq!(percentiles, Some([500.0, 999.0, 1000.0]));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
-/// Asks a process to end, which valgrind and strace answer with their report.
+/// Asks a process to end, which valgrind, perf and strace answer with their report.
 pub fn terminate(pid: u32) -> io::Result<()> {
     // SAFETY: kill(2) takes numbers only; the caller started `pid` and has not waited for it.
     check(unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) })?;

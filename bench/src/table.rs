@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::stats::Quartiles;
@@ -20,6 +21,20 @@ impl Table {
         Table {
             head: head.into_iter().map(Into::into).collect(),
             rows: Vec::new(),
+        }
+    }
+
+    /// One that grows by columns: so far it has nothing but what stands in front of its rows.
+    pub fn of_rows(labels: impl IntoIterator<Item = String>) -> Table {
+        let mut table = Table::new([""]);
+        labels.into_iter().for_each(|label| table.row([label]));
+        table
+    }
+
+    pub fn column(&mut self, title: impl Into<String>, cells: impl IntoIterator<Item = String>) {
+        self.head.push(title.into());
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            row.push(cell);
         }
     }
 
@@ -59,15 +74,25 @@ pub fn ratio(quartiles: Quartiles) -> String {
     if !median.is_finite() {
         return String::new();
     }
-    format!("<br>×{median:.2} ({low:.2}–{high:.2})")
+    let digits = if median < 0.1 { 4 } else { 2 };
+    format!("<br>×{median:.digits$} ({low:.digits$}–{high:.digits$})")
 }
 
 /// Puts `text` between the markers of `name` in the file at `path`.
 pub fn write_section(path: &Path, name: &str, text: &str) -> io::Result<()> {
+    let (file, Range { start, end }) = find_section(path, name)?;
+    std::fs::write(
+        path,
+        format!("{}\n{text}\n{}", &file[..start], &file[end..]),
+    )
+}
+
+/// The file at `path`, and what is between the markers of `name`; an error if they are missing.
+pub fn find_section(path: &Path, name: &str) -> io::Result<(String, Range<usize>)> {
     let file = std::fs::read_to_string(path)?;
     let (begin, end) = (format!("<!-- {name} -->\n"), "<!-- end -->");
     let missing = || io::Error::other(format!("{} has no `{}`", path.display(), begin.trim()));
     let from = file.find(&begin).ok_or_else(missing)? + begin.len();
     let to = from + file[from..].find(end).ok_or_else(missing)?;
-    std::fs::write(path, format!("{}\n{text}\n{}", &file[..from], &file[to..]))
+    Ok((file, from..to))
 }

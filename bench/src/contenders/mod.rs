@@ -9,6 +9,7 @@ use std::future::{self, Future};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -73,14 +74,56 @@ pub trait Gathers: Contender {
     fn user_defined1() -> io::Result<impl Future<Output = ()> + 'static>;
 }
 
-/// What an echo server reads into.
+/// What an echo server reads into. The raw loop has one for all in any case, [`OWN`] bytes or [`SHARED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {
-    /// 4 KiB for each connection: what the first program of a user does.
+    /// 4 KiB for each connection, within its future: what the first program of a user does.
     Own,
+    /// 4 KiB for each connection, in an allocation that its future points to.
+    Boxed,
     /// 64 KiB for all, filled and emptied without awaiting in between: what examples/echo.rs does.
     /// Not with io_uring, whose kernel fills a buffer while the task waits.
     Shared,
+}
+
+impl Buffer {
+    /// The one that a contender's first program would have: in the future, unless the buffer is lent and must not move.
+    pub fn usual(name: &str) -> Buffer {
+        if LENDING.contains(&name) {
+            Buffer::Boxed
+        } else {
+            Buffer::Own
+        }
+    }
+
+    /// Whether a contender can serve with it.
+    pub fn suits(self, name: &str) -> bool {
+        let others: &[&str] = match self {
+            Buffer::Own => &[],
+            Buffer::Boxed => BOXING,
+            Buffer::Shared => SHARING,
+        };
+        self == Buffer::usual(name) || others.contains(&name)
+    }
+
+    /// As it is called on a command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Buffer::Own => "own",
+            Buffer::Boxed => "boxed",
+            Buffer::Shared => "shared",
+        }
+    }
+}
+
+impl FromStr for Buffer {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Buffer, String> {
+        let mut all = [Buffer::Own, Buffer::Boxed, Buffer::Shared].into_iter();
+        let found = all.find(|buffer| buffer.word() == word);
+        found.ok_or_else(|| format!("no buffer `{word}`"))
+    }
 }
 
 /// In bytes.
@@ -147,5 +190,30 @@ pub const PEERS: &[&str] = if cfg!(feature = "peers") {
 /// Those that run on io_uring, which valgrind does not know: they hang there.
 pub const URING: &[&str] = &["monoio uring", "compio", "glommio"];
 
+/// Those whose buffer is lent to the runtime while it is filled.
+const LENDING: &[&str] = &["monoio epoll", "monoio uring", "compio"];
+
+/// Those that can serve with [`Buffer::Boxed`] too. In a build for the gate reveille does not: see there.
+const BOXING: &[&str] = if cfg!(feature = "peers") {
+    &["reveille", "tokio"]
+} else {
+    &[]
+};
+
 /// Those that can serve with [`Buffer::Shared`].
-pub const SHARING: &[&str] = &["raw", "reveille", "tokio"];
+const SHARING: &[&str] = &["raw", "reveille", "tokio"];
+
+#[cfg(test)]
+mod tests {
+    use super::Buffer;
+
+    #[test]
+    fn a_buffer_suits_those_that_can_serve_with_it() {
+        assert!(Buffer::Own.suits("smol") && !Buffer::Boxed.suits("smol"));
+        assert!(Buffer::Boxed.suits("compio") && !Buffer::Own.suits("compio"));
+        assert!(Buffer::Shared.suits("tokio") && !Buffer::Shared.suits("glommio"));
+        assert!(Buffer::Own.suits("raw") && !Buffer::Boxed.suits("raw"));
+        assert_eq!("boxed".parse(), Ok(Buffer::Boxed));
+        assert!("".parse::<Buffer>().is_err());
+    }
+}

@@ -28,7 +28,11 @@ impl Bench for Raw {
         let mut epoll = Epoll::new()?;
         epoll.add(&listener, LISTENER)?;
         ready(listener.local_addr()?.port());
-        let mut buf = vec![0; if buffer == Buffer::Own { OWN } else { SHARED }];
+        let size = match buffer {
+            Buffer::Own | Buffer::Boxed => OWN,
+            Buffer::Shared => SHARED,
+        };
+        let mut buf = vec![0; size];
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut free = Vec::new();
         loop {

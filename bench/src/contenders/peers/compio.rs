@@ -32,19 +32,19 @@ impl Contender for Compio {
     }
 
     async fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> io::Result<()> {
-        if buffer == Buffer::Shared {
+        if buffer != Buffer::Boxed {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let listener = TcpListener::bind("0.0.0.0:0").await?;
         ready(listener.local_addr()?.port());
         loop {
             let (stream, _peer) = listener.accept().await?;
-            compio::runtime::spawn(echo_own(stream)).detach();
+            compio::runtime::spawn(echo_boxed(stream)).detach();
         }
     }
 }
 
-async fn echo_own(mut stream: TcpStream) -> io::Result<()> {
+async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
     let mut buf = Vec::with_capacity(OWN);
     loop {
         let BufResult(n, filled) = stream.read(buf).await;

@@ -30,7 +30,7 @@ impl Contender for Glommio {
     }
 
     async fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> io::Result<()> {
-        if buffer == Buffer::Shared {
+        if buffer != Buffer::Own {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let listener = TcpListener::bind("0.0.0.0:0")?;

@@ -42,19 +42,19 @@ impl Contender for Monoio {
     }
 
     async fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> io::Result<()> {
-        if buffer == Buffer::Shared {
+        if buffer != Buffer::Boxed {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let listener = TcpListener::bind("0.0.0.0:0")?;
         ready(listener.local_addr()?.port());
         loop {
             let (stream, _peer) = listener.accept().await?;
-            drop(monoio::spawn(echo_own(stream)));
+            drop(monoio::spawn(echo_boxed(stream)));
         }
     }
 }
 
-async fn echo_own(mut stream: TcpStream) -> io::Result<()> {
+async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
     let mut buf = vec![0; OWN];
     loop {
         let (n, filled) = stream.read(buf).await;

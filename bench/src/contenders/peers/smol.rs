@@ -36,7 +36,7 @@ impl Contender for Smol {
     }
 
     async fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> io::Result<()> {
-        if buffer == Buffer::Shared {
+        if buffer != Buffer::Own {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let listener = Async::<TcpListener>::bind(([0; 4], 0))?;

@@ -52,6 +52,7 @@ impl Contender for Tokio {
             let (stream, _peer) = listener.accept().await?;
             drop(match buffer {
                 Buffer::Own => spawn_local(echo_own(stream)),
+                Buffer::Boxed => spawn_local(echo_boxed(stream)),
                 Buffer::Shared => spawn_local(echo_shared(stream, Rc::clone(&shared))),
             });
         }
@@ -115,6 +116,14 @@ impl Gathers for Tokio {
 
 async fn echo_own(mut stream: TcpStream) -> io::Result<()> {
     let mut buf = [0; OWN];
+    while let n @ 1.. = stream.read(&mut buf).await? {
+        stream.write_all(&buf[..n]).await?;
+    }
+    Ok(())
+}
+
+async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
+    let mut buf = vec![0; OWN];
     while let n @ 1.. = stream.read(&mut buf).await? {
         stream.write_all(&buf[..n]).await?;
     }
