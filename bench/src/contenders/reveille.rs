@@ -18,7 +18,7 @@ use reveille::net::{TcpListener, TcpStream};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::JoinSet;
 
-use super::{Buffer, Contender, Gathers, OWN, SHARED};
+use super::{Buffer, Contender, Gathers, Joining, OWN, SHARED};
 use crate::crowds::{self, Crowd};
 use crate::operations::Sample;
 
@@ -30,8 +30,7 @@ impl Contender for Reveille {
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(task: F) -> impl Future<Output = ()> + 'static {
-        let handle = reveille::spawn(task);
-        async { handle.await.expect("no task panics here") }
+        Joining(reveille::spawn(task))
     }
 
     fn yield_now() -> impl Future<Output = ()> {

@@ -13,7 +13,7 @@ use compio::io::{AsyncRead as _, AsyncWriteExt as _};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::Runtime;
 
-use super::super::{Buffer, Contender, OWN};
+use super::super::{Buffer, Contender, Joining, OWN};
 
 pub(super) struct Compio;
 
@@ -23,8 +23,7 @@ impl Contender for Compio {
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(task: F) -> impl Future<Output = ()> + 'static {
-        let handle = compio::runtime::spawn(task);
-        async { handle.await.expect("no task panics here") }
+        Joining(compio::runtime::spawn(task))
     }
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, spawn_local, yield_now};
 
-use super::super::{Buffer, Contender, Gathers, OWN, SHARED};
+use super::super::{Buffer, Contender, Gathers, Joining, OWN, SHARED};
 use crate::crowds::{self, Crowd};
 use crate::operations::Sample;
 
@@ -32,8 +32,7 @@ impl Contender for Tokio {
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(task: F) -> impl Future<Output = ()> + 'static {
-        let handle = spawn_local(task);
-        async { handle.await.expect("no task panics here") }
+        Joining(spawn_local(task))
     }
 
     fn yield_now() -> impl Future<Output = ()> {
