@@ -1,7 +1,9 @@
-//! The budget: how many ready operations a task may do in one poll.
+//! The budget: how many ready operations a task may do in one poll, and how many polls there are between two turns
+//! of the reactor.
 //!
 //! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
-//! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll.
+//! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll. The
+//! loop asks [`Budget::may_poll`] before each poll, and [`Budget::allow`]s so many after each turn.
 //!
 //! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one returns `Pending` once, with a wake,
@@ -17,6 +19,11 @@
 //! The promise: of futures that one task polls in a fixed order, one may do any number of operations, and
 //! all others make progress if together they do fewer than [`LEAST`] a poll. If several do operations
 //! without end, only the first of these in the order is sure to make progress.
+//!
+//! A poll that spends its budget has taken long: 128 reads and writes are a tenth of a millisecond and more. So the
+//! reactor turns before the next poll, whatever is left of the 61 polls. Otherwise whoever waits for a socket beside
+//! a connection that streams would wait for 61 such polls.
+//!
 //! Read next: `coop`, for operations that are not the runtime's own.
 
 use std::cell::Cell;
@@ -27,6 +34,8 @@ const LEAST: u32 = 121;
 
 pub(crate) struct Budget {
     left: Cell<u32>,
+    /// Polls left before the reactor must turn. Polls of the main future count, too.
+    polls: Cell<usize>,
     /// The state of the generator: the last draw.
     draws: Cell<u64>,
 }
@@ -35,6 +44,7 @@ impl Budget {
     pub(super) fn new() -> Budget {
         Budget {
             left: Cell::new(LEAST),
+            polls: Cell::new(0),
             draws: Cell::new(1),
         }
     }
@@ -65,10 +75,28 @@ impl Budget {
         Poll::Pending
     }
 
-    /// Called when the budget is spent: wakes the task and starts the count anew.
+    /// Called when the budget is spent: wakes the task and starts the count anew. The reactor turns before the next
+    /// poll.
     pub(super) fn give_way(&self, cx: &Context<'_>) {
+        self.polls.set(0);
         self.refill();
         cx.waker().wake_by_ref();
+    }
+
+    /// Counts a poll; false if the reactor must turn first.
+    #[inline]
+    pub(super) fn may_poll(&self) -> bool {
+        let left = self.polls.get();
+        if left == 0 {
+            return false;
+        }
+        self.polls.set(left - 1);
+        true
+    }
+
+    /// Grants so many polls before the reactor must turn.
+    pub(super) fn grant(&self, polls: usize) {
+        self.polls.set(polls);
     }
 
     #[inline]

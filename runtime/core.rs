@@ -33,9 +33,9 @@ use super::time::clock::Clock;
 use super::time::timers::Timers;
 use super::user_code;
 
-/// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls. 61 is
-/// tokio's default (`event_interval`), which its own source calls "fairly arbitrary"; 61 is prime, so it
-/// does not fall into step with a program's own periods.
+/// Tasks polled between two turns of the reactor: a ready socket waits for at most this many polls, and for fewer if
+/// one of these spends its [`budget`](super::budget). 61 is tokio's default (`event_interval`), which its own source
+/// calls "fairly arbitrary"; 61 is prime, so it does not fall into step with a program's own periods.
 const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// The parts of a runtime.
@@ -58,9 +58,6 @@ pub(super) struct Core {
     /// The wakers of other executors that wait for timers that are due. Empty between turns; kept for its
     /// capacity.
     due: Cell<Vec<Waker>>,
-    /// Polls left before the reactor must turn. Here and not in the loop, because `run_until_main` returns
-    /// for each poll of the main future.
-    pub(super) polls_until_turn: Cell<usize>,
 }
 
 impl Core {
@@ -76,7 +73,8 @@ impl Core {
         let born = serials.next();
         let counters = Arc::new(Counters::default());
         let chaos = Chaos::new(options.chaos);
-        let polls = chaos.at_most(POLLS_BETWEEN_TURNS);
+        let executor = Executor::new(place, inbox, Arc::clone(&counters));
+        executor.budget.grant(chaos.at_most(POLLS_BETWEEN_TURNS));
         inbox.open(Open::new(
             born,
             eventfd,
@@ -88,7 +86,7 @@ impl Core {
             born,
             inbox,
             serials,
-            executor: Executor::new(place, inbox, Arc::clone(&counters)),
+            executor,
             reactor,
             timers: RefCell::new(Timers::new()),
             clock: Clock::new(options.start_paused),
@@ -98,7 +96,6 @@ impl Core {
             running: Cell::new(false),
             messages: Cell::new(Messages::default()),
             due: Cell::new(Vec::new()),
-            polls_until_turn: Cell::new(polls),
         })
     }
 
@@ -149,7 +146,7 @@ impl Core {
     /// Starts anew the count of polls until the reactor must turn.
     pub(super) fn count_polls_anew(&self) {
         let polls = self.chaos.at_most(POLLS_BETWEEN_TURNS);
-        self.polls_until_turn.set(polls);
+        self.executor.budget.grant(polls);
     }
 
     /// Reads the clock for this turn and wakes the tasks that wait for timers that are due.

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   ┌─▶ 1 read the inbox and poll the first task of the queue; repeat until the queue is empty,
-//!   │     61 times at most                                                     run_until_main
+//!   │     61 times at most, or until a task has spent its budget               run_until_main
 //!   │   2 take events from epoll: without waiting if a task is queued; else publish "asleep",
 //!   │     look into the inbox once more, and wait until the next deadline      park, turn
 //!   │   3 read the inbox again, and the clock once; fire the timers that are due turn
@@ -180,9 +180,9 @@ impl Runtime {
 
     /// Does what can be done without waiting: takes events from epoll and messages from the inbox, polls
     /// the tasks that are queued then, once each, and takes events again until the kernel has no more. As
-    /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls. If nothing is left
-    /// to do but to wait, and a paused clock would advance by itself in `block_on`, it advances once
-    /// here.
+    /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls, and after a poll that
+    /// spends its [budget](crate::task::coop). If nothing is left to do but to wait, and a paused clock
+    /// would advance by itself in `block_on`, it advances once here.
     ///
     /// # Errors
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
@@ -208,7 +208,7 @@ impl Runtime {
             // As in `block_on`: a poll may have forked, the reactor turns after 61 polls, and a command
             // from another thread takes effect before the next poll.
             sys::refuse_in_forked_child()?;
-            while !core.may_poll() {
+            while !core.executor.budget.may_poll() {
                 core.turn(Some(Duration::ZERO))?;
                 core.count_polls_anew();
             }
@@ -297,7 +297,7 @@ impl Core {
     /// Runs the loop until the main future's slot is popped.
     fn run_until_main(&self) {
         loop {
-            while self.may_poll() {
+            while self.executor.budget.may_poll() {
                 // Before each poll, because the poll before may have forked.
                 if let Err(error) = sys::refuse_in_forked_child() {
                     panic!("the runtime cannot go on: {error}");
@@ -324,17 +324,6 @@ impl Core {
                 panic!("the runtime cannot wait for events: {error}");
             }
         }
-    }
-
-    /// Counts a poll; false if the reactor must turn first.
-    #[inline]
-    fn may_poll(&self) -> bool {
-        let left = self.polls_until_turn.get();
-        if left == 0 {
-            return false;
-        }
-        self.polls_until_turn.set(left - 1);
-        true
     }
 
     /// One turn: gives back memory that a burst has left, takes events from epoll and messages from the

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use limit::limit;
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::{Handle, Metrics, Runtime};
-use reveille::task::yield_now;
+use reveille::task::{coop, yield_now};
 use reveille::time::sleep;
 use reveille::{block_on, spawn};
 use support::within;
@@ -317,6 +317,39 @@ fn tasks_that_wake_themselves_leave_a_look_every_61_polls() {
                 "{spinning} tasks: {looks} looks in {polls} polls"
             );
         }
+    });
+}
+
+/// Fault A26. Catches: a socket that waits for 61 polls beside a task that spends its whole budget in each, which are
+/// milliseconds.
+#[test]
+fn after_a_poll_that_spends_its_budget_the_reactor_turns() {
+    within(10, || {
+        let seen = block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = AsyncFd::new(ours).unwrap();
+            let polls = Rc::new(Cell::new(0));
+            let written_at = Rc::new(Cell::new(None));
+            let (counted, written) = (polls.clone(), written_at.clone());
+            drop(spawn(poll_fn(move |cx| {
+                counted.set(counted.get() + 1);
+                if written.get().is_none() {
+                    theirs.write_all(b"x").unwrap();
+                    written.set(Some(counted.get()));
+                }
+                while pin!(coop::consume_budget()).poll(cx).is_ready() {}
+                Poll::<()>::Pending
+            })));
+            let mut seen = Vec::new();
+            for _ in 0..100 {
+                let read = ours.async_io(Interest::READABLE, |mut socket| socket.read(&mut [0; 8]));
+                assert_eq!(read.await.unwrap(), 1);
+                seen.push(polls.get() - written_at.take().unwrap());
+            }
+            seen
+        });
+        assert!(seen.iter().all(|&polls| polls <= 2), "{seen:?}");
     });
 }
 
