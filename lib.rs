@@ -167,8 +167,8 @@ pub mod time {
     //! - A paused clock advances by itself only if [`auto_advance`](crate::runtime::Builder::auto_advance) is
     //!   set. Otherwise, after [`pause`], a sleep ends only when the program [advances](advance) or
     //!   [resumes](resume) the clock.
-    //! - [`Sleep`] is `Unpin`. Sleeps are as exact as the kernel's timer slack; tokio's are exact to a
-    //!   millisecond.
+    //! - [`Sleep`] is `Unpin`. Sleeps of at most 10 ms end on time by a timerfd, longer ones as exactly as the
+    //!   kernel's timer slack allows; tokio's are exact to a millisecond.
     //! - `timeout` takes a future, and not an `IntoFuture`.
 
     pub use crate::runtime::time::interval::{Interval, MissedTickBehavior, interval, interval_at};

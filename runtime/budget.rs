@@ -3,7 +3,7 @@
 //!
 //! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
 //! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll. The
-//! loop asks [`Budget::may_poll`] before each poll, and [`Budget::allow`]s so many after each turn.
+//! loop asks [`Budget::may_poll`] before each poll, and [grants](Budget::grant) so many after each turn.
 //!
 //! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one returns `Pending` once, with a wake,

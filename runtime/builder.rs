@@ -41,7 +41,8 @@ impl Builder {
     /// `u32::MAX`; afterwards it is what it was before. The kernel may end a sleep this much late, to end
     /// several with one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and
     /// processes that are started meanwhile inherit it. It does not matter to sleeps of at most 10 ms,
-    /// which a timerfd ends, unless the kernel refuses one.
+    /// which a timerfd ends, unless the kernel refuses one. A wait of more than 50 ms may be late by 0.1 % of it,
+    /// and at most 100 ms, whatever the slack (Linux, `select_estimate_accuracy`).
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
         self.options.timer_slack = Some(slack);
         self
@@ -121,7 +122,8 @@ impl Builder {
     /// error if 65,534 runtimes exist, or in the child of a process that had a runtime before it forked;
     /// and the refusal by a sandbox of a call without which the runtime could not wait: these calls are
     /// tried here, and the error names the call. The runtime works without epoll_pwait2, timerfd_create,
-    /// madvise, mmap and prctl.
+    /// timerfd_settime, madvise, mmap and prctl. (That epoll_ctl(2) may modify is not tried: where it may not, a
+    /// write is an error if it has to wait beside a read.)
     pub fn build(&self) -> io::Result<Runtime> {
         Runtime::with_options(self.options.clone())
     }

@@ -56,9 +56,9 @@
 //! - R3 A future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
 //!   until they are handed to the joiner. Names go anywhere. Kept by [`task::cell`].
 //! - R4 Readiness is set in two places: at registration, for what was never tried, and inside
-//!   [`Reactor::turn`](io::reactor::Reactor::turn). (And again where epoll refuses to report room.) It is
+//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is
 //!   cleared only after an operation saw EAGAIN or proved that the next one would, after a user's guard said
-//!   so, or before a wait for room that was only assumed. The reactor never turns while a task is being
+//!   so, or when epoll begins to report room that was only assumed. The reactor never turns while a task is being
 //!   polled. So there is no gap between a try and a wait. Kept by [`io::sources`] and [`run`].
 //! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
 //!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
@@ -78,9 +78,9 @@
 //!   wakes the tasks of other runtimes and executors that wait for its sources and timers. Kept by
 //!   [`io::reactor`], [`core`] and [`user_code`].
 //! - R10 Nothing is stranded: if the kernel holds bytes, an end, an error, a connection or room for a waiting
-//!   task, the task is runnable without further traffic. A stream is registered without room to write, which
-//!   is assumed until a write sees EAGAIN; before a task waits for room, epoll is asked to report it. Kept by
-//!   [`io::registration`] and `net`.
+//!   task, the task is runnable without further traffic. A stream whose first wait is a read is registered
+//!   without room to write. As no event would report that then, it is assumed: each write is tried. Before a task
+//!   waits for room, epoll is asked to report it. Kept by [`io::registration`], [`io::sources`] and `net`.
 //!
 //! # A wake from another thread, call by call
 //!
@@ -141,8 +141,8 @@
 //!
 //! # Questions
 //!
-//! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection: the runtime remembers readiness,
-//! and need not ask for it again. *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any
+//! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection, two that of one whose writer had to
+//! wait: the runtime remembers readiness, and need not ask for it again. *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any
 //! thread, and would have to drop there a future that must not leave this thread. *Why no io_uring?*
 //! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
 //! does.

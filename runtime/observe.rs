@@ -171,10 +171,16 @@ pub(super) fn output_drop_panicked(task: u64) {
     });
 }
 
-/// A source was added to the interest list, or is there with another interest now.
+/// A source was added to the interest list.
 #[inline]
 pub(super) fn registered(fd: RawFd, source: u64, interest: impl Debug) {
     trace(|| trace!(target: IO, fd, source, ?interest, "register"));
+}
+
+/// A source is in the interest list with another interest now.
+#[cold]
+pub(super) fn modified(fd: RawFd, source: u64, interest: impl Debug) {
+    trace(|| trace!(target: IO, fd, source, ?interest, "modify"));
 }
 
 /// A source was removed from the interest list.

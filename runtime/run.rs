@@ -253,7 +253,7 @@ impl RefUnwindSafe for Runtime {}
 
 impl AsFd for Runtime {
     /// The epoll instance, which is readable when an event or a message waits for a
-    /// [`turn`](Runtime::turn).
+    /// [`turn`](Runtime::turn); and once for nothing where a sleep of at most 10 ms was dropped.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.reactor.epoll().as_fd()
     }

@@ -196,7 +196,7 @@ const PANICS: [(&str, &str); 34] = [
     ),
     (
         "runtime/task/executor.rs Executor::adopt",
-        "`spawn`: documented there",
+        "`spawn`: documented there; what debug builds check besides is the executor's own work",
     ),
     ("runtime/task/executor.rs Executor::pop", "nobody (R1)"),
     ("runtime/task/queue.rs RunQueue::push", "nobody (R1)"),
@@ -272,7 +272,7 @@ const PANICS: [(&str, &str); 34] = [
     ),
     (
         "runtime/name/slab.rs Slab::occupy",
-        "nobody: the slot was taken just before",
+        "nobody: a serial is never 0, and the slot was taken just before",
     ),
     (
         "runtime/name/slab.rs Slab::take_new",

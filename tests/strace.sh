@@ -4,7 +4,7 @@
 #     tests/strace.sh               builds examples/echo.rs and counts
 #     tests/strace.sh PROGRAM       counts those of a program that behaves like it
 #
-# A connection that waits is added to epoll once, without room to write, of which there is enough: it is never modified.
+# A connection that waits for a message is added to epoll once. No writer waits here, so it is never modified.
 # It leaves epoll before its fd is closed (R7). A message costs one recv, one send and one wait. Between messages there is silence.
 # Needs bash, strace, perl.
 set -euo pipefail

@@ -3,8 +3,9 @@
 //! Interface: [`Alarm::set`] before a wait, and [`rang`](Alarm::rang) when its event has come.
 //!
 //! The timeout of an epoll_pwait2(2) may be late by the timer slack of the thread, which is 50 µs by default
-//! (prctl(2), PR_SET_TIMERSLACK). A timerfd has no slack. So before a short wait a timerfd is set to the same
-//! moment, and its event ends the wait. After a long wait the slack hardly matters, and a system call is saved.
+//! (prctl(2), PR_SET_TIMERSLACK), or by 0.1 % of it if that is more (Linux, `select_estimate_accuracy`). A
+//! timerfd has no slack. So before a short wait a timerfd is set to the same moment, and its event ends the wait.
+//! After a long wait the slack hardly matters, and a system call is saved.
 //!
 //! Invariant: nothing depends on the alarm. The wait has its timeout all the same, and the loop asks the clock
 //! which timers are due. So an alarm that rings for nothing costs one turn, and where the kernel refuses a

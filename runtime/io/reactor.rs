@@ -11,8 +11,8 @@
 //!   collects all other wakers, lets go of every borrow, and then wakes all of them.
 //!
 //! A source is registered once, edge-triggered, for everything that tasks may ever wait for. (A stream of
-//! `net` is registered for room to write only when a task first waits for room, which most never do: so a
-//! connection brings no event that says there is room, as there is from the start.)
+//! `net` is registered for room to write only when a task first waits for room, which most never do. Otherwise each
+//! new connection would bring an event that says what is known, that there is room.)
 //! Readiness is kept until an operation disproves it, so a task that stops reading before EAGAIN can
 //! go on later without a new event.
 //!
@@ -91,26 +91,25 @@ impl Reactor {
         Ok(name)
     }
 
-    /// Has epoll report room to write, too, if it does not yet: `interest` is the whole of it. Returns true
-    /// if it did not. The next turn brings a report, if there is room.
+    /// Has epoll report room to write from here on, beside what it reports already: `interest` is all of that
+    /// together. The next turn brings a report if there is room. Returns false, and calls nothing, if epoll
+    /// reports room already.
     ///
     /// # Errors
-    /// What epoll_ctl(2) reports. Nothing has changed then, and room is assumed as before.
+    /// What epoll_ctl(2) reports. Nothing has changed then.
     pub(super) fn report_room(
         &self,
         source: Name,
         fd: RawFd,
         interest: Interest,
     ) -> io::Result<bool> {
-        if !self.sources.begin_to_report_room(source) {
+        if !self.sources.is_room_unreported(source) {
             return Ok(false);
         }
         let token = Token::new(source.index(), source.serial);
-        if let Err(error) = self.epoll.modify(fd, interest.events(), token.0) {
-            self.sources.assume_room(source);
-            return Err(error);
-        }
-        observe::registered(fd, source.serial, interest);
+        self.epoll.modify(fd, interest.events(), token.0)?;
+        self.sources.room_is_reported(source);
+        observe::modified(fd, source.serial, interest);
         Ok(true)
     }
 

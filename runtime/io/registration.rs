@@ -108,12 +108,17 @@ impl Registration {
         }
     }
 
-    /// An operation saw EAGAIN: clears what it disproved, or registers for what it has to wait for.
+    /// An operation saw EAGAIN and is to wait: clears what it disproved, or registers for what it waits for.
     fn would_block(&self, core: &Core, interest: Interest) -> io::Result<()> {
         match self.source.get() {
             // Nothing can have become ready since `op` was tried (R4). If `op` itself has registered the
             // descriptor with another runtime, the name finds nothing here (R6).
-            Some(&name) => core.reactor.sources.clear(name, interest),
+            Some(&name) => {
+                if interest.is_writable() {
+                    self.report_room(core)?;
+                }
+                core.reactor.sources.clear(name, interest);
+            }
             None => {
                 let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
                 self.register(core, untried)?;
@@ -143,17 +148,10 @@ impl Registration {
                 *key = key.unset();
                 Answer::Ready(core)
             }
-            Decision::Wait => {
-                if interest.is_writable() {
-                    if let Err(error) = self.report_room(&core) {
-                        return Answer::Error(error);
-                    }
-                }
-                match self.source.get() {
-                    Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
-                    _ => Answer::Error(errors::not_at_home()),
-                }
-            }
+            Decision::Wait => match self.source.get() {
+                Some(&name) if core.wait(name, interest, cx, key) => Answer::Wait,
+                _ => Answer::Error(errors::not_at_home()),
+            },
             Decision::TryUnregistered => Answer::Unregistered(core),
             Decision::TryElsewhere => Answer::Elsewhere,
             Decision::AskAgain => Answer::Interrupted,
@@ -169,7 +167,7 @@ impl Registration {
         }
     }
 
-    /// Before a task waits for room to write: has epoll report that, if it does not yet. True if it did not.
+    /// Before a task waits for room to write: has epoll report that from here on. False if it does so already.
     #[cold]
     fn report_room(&self, core: &Core) -> io::Result<bool> {
         match self.source.get() {
@@ -220,7 +218,8 @@ impl Registration {
     }
 
     /// Tries `op` once, without waiting. Returns `WouldBlock` without trying if the last report was
-    /// disproved and no event has come since.
+    /// disproved and no event has come since. (Never for room to write that epoll does not report: no event would
+    /// come.)
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,
@@ -273,8 +272,8 @@ impl Registration {
         self.short_reads_prove.store(prove, Ordering::Relaxed);
     }
 
-    /// Has epoll report room to write only from the first wait for room on. Until then room is assumed, as a
-    /// write that is tried finds out. To be called before the first wait.
+    /// Has epoll report room to write only from the first wait for room on. Until then each write is tried: it
+    /// finds out itself whether there is room. To be called before the first wait.
     pub(crate) fn set_reports_room_late(&self) {
         self.reports_room_late.store(true, Ordering::Relaxed);
     }

@@ -4,11 +4,13 @@
 //! [`clear`](Sources::clear) what an operation disproved; [`apply`](Sources::apply) applies an event to it.
 //!
 //! Invariants:
-//! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, by
-//!   [`apply`](Sources::apply), and by [`assume_room`](Sources::assume_room), where epoll refuses to report. It is cleared only after an operation saw EAGAIN, or read less than it asked
-//!   for where that proves the same (R10). The reactor applies events while no task is being polled, so
+//! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, and by
+//!   [`apply`](Sources::apply). It is cleared only after an operation saw EAGAIN, or read less than it asked
+//!   for where that proves the same (R10), and when epoll [begins](Sources::room_is_reported) to report room
+//!   to write. The reactor applies events while no task is being polled, so
 //!   nothing sets readiness between a task's EAGAIN and its `Pending`: no event is lost there, and an
 //!   operation need not count events to tell old ones from new.
+//! - R10. While epoll does not report room to write, `WRITABLE` is never cleared: no event would set it again.
 //! - R6. An event is matched to its source by the serial in its token. A stale event finds no source.
 //!
 //! Nothing here calls epoll, or knows of the executor or of a runtime.
@@ -31,13 +33,13 @@ pub(crate) struct Sources {
 /// A registered descriptor.
 #[derive(Default)]
 struct Source {
-    // Set by events, cleared by operations that saw EAGAIN (R4):
+    // Set and cleared as R4 says:
     ready: Ready,
     /// Since the last EAGAIN an event had PRI, RDHUP, HUP or ERR, or bytes were left that no event announces:
     /// a short read proves nothing.
     short_reads_unproved: bool,
-    /// Epoll does not report room to write. `WRITABLE` is in `ready` all the same, until a write sees EAGAIN:
-    /// then its task has epoll report room, from then on.
+    /// Epoll does not report room to write. So `WRITABLE` stays in `ready`: each write is tried. One that sees
+    /// EAGAIN, and is to wait, has epoll report room from then on.
     room_unreported: bool,
     /// The number of events so far, wrapping: by it a guard that is held across a turn learns that an
     /// event came since.
@@ -210,25 +212,18 @@ impl Sources {
         });
     }
 
-    /// True if epoll does not report room to write yet. From here on it counts as reporting that, and
-    /// `WRITABLE` is cleared if it was only assumed: the caller has epoll report it.
-    pub(super) fn begin_to_report_room(&self, name: Name) -> bool {
-        let mut unreported = false;
-        self.with_source(name, |source| {
-            unreported = mem::take(&mut source.room_unreported);
-            if unreported {
-                source.clear(Interest::WRITABLE.mask());
-            }
-        });
-        unreported
+    /// True if epoll does not report room to write yet.
+    pub(super) fn is_room_unreported(&self, name: Name) -> bool {
+        let sources = self.sources.borrow();
+        let source = sources.get(name.index(), name.serial);
+        source.is_some_and(|source| source.room_unreported)
     }
 
-    /// Takes [`begin_to_report_room`](Sources::begin_to_report_room) back, because epoll refused: a write is
-    /// tried, as before.
-    pub(super) fn assume_room(&self, name: Name) {
+    /// From here on epoll reports room to write: what was assumed until now is cleared.
+    pub(super) fn room_is_reported(&self, name: Name) {
         self.with_source(name, |source| {
-            source.room_unreported = true;
-            source.ready |= Ready::WRITABLE;
+            source.room_unreported = false;
+            source.clear(Interest::WRITABLE.mask());
         });
     }
 
@@ -306,7 +301,10 @@ const UNPROVING: u32 = (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | lib
 
 impl Source {
     #[inline]
-    fn clear(&mut self, ready: Ready) {
+    fn clear(&mut self, mut ready: Ready) {
+        if self.room_unreported {
+            ready = ready - Ready::WRITABLE;
+        }
         self.ready = self.ready - ready;
         if ready.intersects(Ready::READABLE) {
             self.short_reads_unproved = false;

@@ -1,6 +1,6 @@
 //! Chunks: the slots of a slab beyond the first [`NEAR`], in pieces that are allocated and freed one by one.
 //!
-//! Interface: [`Chunks::insert`] takes a vacant slot, [`vacate`](Chunks::vacate) gives one back,
+//! Interface: [`Chunks::take`] takes a vacant slot, [`vacate`](Chunks::vacate) gives one back,
 //! [`trim`](Chunks::trim) frees the vacant chunks: those in which all slots are vacant.
 //! Invariant: a chunk is in `open` exactly while it exists and has a vacant slot, and each position of the
 //! directory without a chunk is in `holes`, once. So a task that survives a burst keeps its own chunk

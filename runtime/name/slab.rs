@@ -47,7 +47,7 @@ impl Name {
         self.slot as u32
     }
 
-    /// The note that the holder of this name has made in the bits that a name leaves over; at first 0.
+    /// The note that the holder of this name has made in bits that name nothing; at first 0.
     #[inline]
     pub(crate) fn note(self) -> u8 {
         (self.slot >> 56) as u8

@@ -3,7 +3,7 @@
 //! Interface: [`RunQueue::push`] and [`pop`](RunQueue::pop); [`resize`](RunQueue::resize) says how many
 //! slots there is room for.
 //! Invariant (R1): a slot is in the queue at most once, and the executor makes room for every task before it
-//! adopts one. So a push finds room, and a wake never allocates.
+//! queues one first. So a push finds room, and a wake never allocates.
 //!
 //! A ring of our own, and not a `VecDeque`, because that looks for room at each push: a wake and the pop that
 //! follows take 25 instructions less.
@@ -13,7 +13,7 @@
 pub(crate) struct RunQueue {
     /// The length is 0 or a power of two.
     ring: Box<[u32]>,
-    /// Pops so far, wrapping; modulo the length of the ring this is the position of the first index.
+    /// Pops since the last `resize`, wrapping; modulo the length of the ring this is the position of the first index.
     head: u32,
     len: u32,
 }

@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
     for _ in 0..3 {
         world.runtime.turn().unwrap();
     }
-    // All that is left in the interest list is the runtime's own bell.
+    // All that is left in the interest list are the runtime's own eventfd and timerfd.
     assert_eq!(registrations(&world.runtime), 2);
 }
 

@@ -1,5 +1,6 @@
 //! Writing: every byte arrives, however slow the reader, and a writer is woken for room alone.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -7,6 +8,7 @@ use std::task::Poll;
 use std::thread;
 
 use reveille::Runtime;
+use reveille::io::Interest;
 
 use super::step::{Wakes, inside, poll};
 use super::{Reader, counted, fill, finish, ours, pair, running, stepping, write_now};
@@ -88,7 +90,7 @@ fn a_writer_is_woken_by_room_whoever_registered_the_stream() {
                     assert!(!reports_room(runtime));
                 }
                 if by_try {
-                    // Its EAGAIN clears what was assumed, and no task waits yet.
+                    // Its EAGAIN changes nothing: no task waits yet, and epoll is not asked.
                     inside(runtime, || while ours.try_write(&[7; 65_536]).is_ok() {});
                 }
                 fill(runtime, &ours, (&wakes, &waker));
@@ -110,6 +112,44 @@ fn a_writer_is_woken_by_room_whoever_registered_the_stream() {
             });
         }
     }
+}
+
+/// R10. Catches: an EAGAIN of `try_write` or `try_io` that is remembered although no event will say that it has passed:
+/// whoever drops what a slow peer has no room for would drop all from then on.
+#[test]
+fn after_a_full_socket_try_write_finds_the_room_that_nobody_has_waited_for() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (mut theirs, ours) = runtime.block_on(pair());
+        Reader::new(runtime, &ours).wait();
+        let fill = || while ours.try_write(&[7; 65_536]).is_ok() {};
+        let mut room = vec![0; 1 << 20];
+        for round in 0..3 {
+            inside(runtime, fill);
+            let refused = inside(runtime, || {
+                ours.try_io(Interest::WRITABLE, || {
+                    Err::<(), _>(ErrorKind::WouldBlock.into())
+                })
+            });
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
+            let tried = Cell::new(0);
+            while inside(runtime, || ours.try_write(b"x")).is_err() {
+                assert!(
+                    theirs.read(&mut room).unwrap() > 0,
+                    "round {round}: all was read, and there is no room"
+                );
+                runtime.turn().unwrap();
+                let count = || {
+                    tried.set(tried.get() + 1);
+                    Ok(())
+                };
+                let probe = || ours.try_io(Interest::WRITABLE, count);
+                inside(runtime, probe).unwrap();
+            }
+            assert!(tried.get() > 0);
+            assert!(!reports_room(runtime));
+        }
+    });
 }
 
 /// Catches: `writable` that is answered from what is only assumed; one that never returns where epoll was not

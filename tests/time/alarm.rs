@@ -1,11 +1,13 @@
-//! The timerfd that ends short sleeps: made when it is first needed, and nothing depends on it.
+//! The timerfd that ends short sleeps, and on which nothing depends.
 
 use std::fs;
+use std::future::poll_fn;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
 use reveille::Runtime;
 use reveille::time::{sleep, sleep_until};
 
@@ -58,18 +60,36 @@ fn a_short_sleep_sets_the_alarm_and_a_long_one_does_not() {
 fn an_alarm_that_nobody_needs_any_more_ends_with_one_turn() {
     let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
-    runtime.block_on(or(
-        sleep(Duration::from_millis(8)),
-        sleep(Duration::from_millis(1)),
-    ));
-    // Set for 1 ms, and then, by the next one, for what is left of 8.
     let deadline = Instant::now() + Duration::from_millis(8);
     let waiting = runtime.spawn(sleep_until(deadline));
-    runtime.block_on(sleep(Duration::from_millis(1)));
+    // The runtime waits for the deadline, with the alarm set, and a thread ends that wait.
+    runtime.block_on(async {
+        let (mut wakes, mut is_told) = (None, false);
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            wakes.get_or_insert_with(|| {
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(1));
+                    waker.wake();
+                })
+            });
+            if mem::replace(&mut is_told, true) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        wakes.unwrap().join().unwrap();
+    });
     drop(waiting.abort_on_drop());
+    runtime.turn().unwrap();
+    assert_eq!(runtime.next_deadline(), None);
+    // It rings unless this machine took a pause of 8 ms above.
     while Instant::now() < deadline + Duration::from_millis(5) {
         thread::yield_now();
     }
+    assert_eq!(rung(&runtime), 1);
     runtime.turn().unwrap();
     assert!(!is_readable(&runtime));
 }
