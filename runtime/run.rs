@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use super::context::{self, Running};
 use super::core::{Core, UNHANDLED};
 use super::handle::Handle;
+use super::io::alarm::SLACK;
 use super::name::place::{self, FellAsleep, Open};
 use super::observe;
 use super::options::Options;
@@ -332,6 +333,7 @@ impl Core {
         sys::refuse_in_forked_child()?;
         self.counters.turns.add(1);
         self.trim();
+        self.set_alarm(timeout);
         let turned = self
             .reactor
             .turn(&self.executor, &self.counters, &self.chaos, timeout);
@@ -339,6 +341,14 @@ impl Core {
         self.fire_timers();
         self.gauge();
         turned
+    }
+
+    /// Sees to it that a wait for a timer ends on time, unless that is one of many.
+    fn set_alarm(&self, timeout: Option<Duration>) {
+        let waits = timeout.is_some_and(|timeout| !timeout.is_zero());
+        if waits && !self.timers.borrow().are_dense(SLACK) {
+            self.reactor.alarm.set(timeout);
+        }
     }
 
     /// Stores how many tasks, sources and timers there are, for [`Handle::metrics`].

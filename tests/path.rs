@@ -16,7 +16,7 @@ use reveille::net::TcpListener;
 use reveille::runtime::Handle;
 
 /// In the order in which an echo comes to them, with what each is.
-const FILES: [(&str, &str); 33] = [
+const FILES: [(&str, &str); 32] = [
     ("runtime/run.rs", "`block_on`, and the loop"),
     (
         "runtime/core.rs",
@@ -71,10 +71,6 @@ const FILES: [(&str, &str); 33] = [
         "the tasks that wait for one descriptor",
     ),
     ("runtime/io/reactor.rs", "epoll events into wakes"),
-    (
-        "runtime/io/alarm.rs",
-        "ends a short sleep on time: never set",
-    ),
     ("runtime/sys/epoll.rs", "epoll's system calls"),
     ("runtime/time/timers.rs", "a heap of deadlines: empty"),
     ("runtime/observe.rs", "tracing, here without a subscriber"),

@@ -40,7 +40,7 @@ use crate::runtime::user_code;
 pub(crate) struct Reactor {
     epoll: Arc<Epoll>,
     pub(crate) sources: Sources,
-    alarm: Alarm,
+    pub(crate) alarm: Alarm,
     /// Taken out for the length of a turn, so that no borrow is held while wakers run (R5).
     events: Cell<Option<Events>>,
     woken: Cell<Vec<Waker>>,
@@ -141,7 +141,6 @@ impl Reactor {
             events.clear();
             Ok(())
         } else {
-            self.alarm.set(timeout);
             self.epoll.wait(&mut events, timeout)
         };
         events.shuffle(chaos);

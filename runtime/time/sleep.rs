@@ -20,7 +20,7 @@ use crate::runtime::name::place::{self, Command};
 use crate::runtime::name::slab::Name;
 
 /// Completes when `duration` has passed: never earlier, and later only by the time the thread takes to wake
-/// up, by the polls that come before, and, if it is over 10 ms, by the kernel's timer slack (50 µs or
+/// up, by the polls that come before, and, if it is over 10 ms or one of many, by the kernel's timer slack (50 µs or
 /// 0.1 % of the time, see [`Builder::timer_slack`](crate::runtime::Builder::timer_slack)). A duration too long for the
 /// clock counts as thirty years.
 ///

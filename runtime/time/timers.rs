@@ -15,7 +15,7 @@
 //! Read before: `slab`. Read next: `sleep`.
 
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::runtime::name::slab::{Slab, trim};
 
@@ -89,6 +89,17 @@ impl Timers {
     /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.heap.first().map(|entry| entry.deadline)
+    }
+
+    /// True if five timers or more end within `span`, the first of them with [`next_deadline`](Timers::next_deadline).
+    /// Only the root of the heap and its children are looked at, so some of five may be overlooked.
+    pub(crate) fn are_dense(&self, span: Duration) -> bool {
+        let Some((first, others)) = self.heap.split_first() else {
+            return false;
+        };
+        let children = others.get(..ARITY);
+        let is_near = |entry: &Entry| entry.deadline.duration_since(first.deadline) <= span;
+        children.is_some_and(|children| children.iter().all(is_near))
     }
 
     /// Disarms all timers that are due at `now`, gives their wakers to `to`, earliest first, and

@@ -55,6 +55,22 @@ fn a_short_sleep_sets_the_alarm_and_a_long_one_does_not() {
     }
 }
 
+/// Catches: an alarm for each of many timers, which the slack would have end together; none for two.
+#[test]
+fn where_many_sleeps_end_together_no_alarm_is_set() {
+    let _limit = limit(30);
+    for (sleeps, alarms) in [(2, 1), (4, 1), (5, 0), (1000, 0)] {
+        let runtime = Runtime::new().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(9);
+        for _ in 1..sleeps {
+            drop(runtime.spawn(sleep_until(deadline)));
+        }
+        runtime.block_on(sleep_until(deadline));
+        assert!(Instant::now() >= deadline);
+        assert_eq!(rung(&runtime), alarms, "{sleeps} sleeps");
+    }
+}
+
 /// Catches: an alarm that leaves the descriptor readable for ever, on which an outer loop would spin.
 #[test]
 fn an_alarm_that_nobody_needs_any_more_ends_with_one_turn() {

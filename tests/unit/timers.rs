@@ -91,3 +91,20 @@ proptest! {
         }
     }
 }
+
+/// Catches: two timers that count as many; many that are not noticed; timers that are far apart and count as near.
+#[test]
+fn timers_are_dense_if_the_first_five_are_near() {
+    let _limit = limit(30);
+    let micros = Duration::from_micros;
+    let start = Instant::now();
+    let mut timers = Timers::new();
+    assert!(!timers.are_dense(micros(50)));
+    for nth in 0..5 {
+        let deadline = start + micros(12 * nth);
+        let _index = timers.insert(nth + 1, deadline, Waker::noop().clone());
+        assert_eq!(timers.are_dense(micros(50)), nth == 4, "{nth}");
+    }
+    assert!(!timers.are_dense(micros(47)));
+    assert!(timers.are_dense(micros(48)));
+}
