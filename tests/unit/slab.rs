@@ -1,6 +1,7 @@
 //! The slab against a `HashMap`, and what becomes of its memory.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use proptest::collection::vec;
@@ -250,4 +251,28 @@ fn a_runtimes_serials_differ_in_their_lowest_bits() {
     let taken: Vec<u64> = (0..4_096).map(|_| serials.next()).collect();
     let low_bits: HashSet<u64> = taken.iter().map(|serial| serial % 4_096).collect();
     assert_eq!(low_bits.len(), 4_096);
+}
+
+/// Fault B33. Catches: a position that the directory no longer has, and is taken for a hole in it.
+#[test]
+fn after_the_directory_has_shrunk_a_slab_grows_at_its_end() {
+    let _limit = limit(30);
+    const NEAR: u64 = 1024;
+    const CHUNK: u64 = 32;
+    let mut slab = Slab::new();
+    let insert = |slab: &mut Slab<u64>, serials: Range<u64>| -> Vec<(u32, u64)> {
+        let pairs = serials.map(|serial| (slab.insert(serial, serial), serial));
+        pairs.collect()
+    };
+    // 60 chunks, of which the last 35 go. The directory is not so short then that its holes are forgotten.
+    let end = NEAR + 60 * CHUNK;
+    let all = insert(&mut slab, 1..end + 1);
+    for &(index, serial) in all.iter().rev().take(35 * CHUNK as usize) {
+        assert_eq!(slab.remove(index, serial), Some(serial));
+    }
+    slab.trim();
+    assert_eq!(slab.slots() as u64, NEAR + 25 * CHUNK);
+    let more = insert(&mut slab, end + 1..end + 1 + 40 * CHUNK);
+    assert_eq!(more[0].0 as u64, NEAR + 25 * CHUNK);
+    assert_eq!(slab.len() as u64, NEAR + 65 * CHUNK);
 }
