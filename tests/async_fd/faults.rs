@@ -366,13 +366,14 @@ fn after_a_storm_of_signals_a_sleep_need_not_take_a_millisecond() {
             let storm = Storm::begin();
             (0..20).for_each(|_| runtime.block_on(sleep(Duration::from_millis(3))));
             storm.end();
-            let sleeps = (0..200).map(|_| {
+            // So long that no alarm ends it; rounded up it would be 12 ms.
+            let sleeps = (0..50).map(|_| {
                 let start = Instant::now();
-                runtime.block_on(sleep(Duration::from_micros(100)));
+                runtime.block_on(sleep(Duration::from_micros(11_100)));
                 start.elapsed()
             });
             let shortest = sleeps.min().unwrap();
-            assert!(shortest < Duration::from_millis(1), "{shortest:?}");
+            assert!(shortest < Duration::from_micros(11_900), "{shortest:?}");
         },
     );
 }
