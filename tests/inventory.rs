@@ -124,7 +124,7 @@ const EXERCISED: [(&str, &str); 43] = [
     ),
     (
         "runtime/sys/epoll.rs Epoll::wait_nanos",
-        "a_short_sleep_parks_at_most_twice",
+        "a_short_sleep_parks_a_few_times_at_most",
     ),
     (
         "runtime/sys/eventfd.rs EventFd::new",

@@ -48,7 +48,8 @@ fn a_short_sleep_sets_the_alarm_and_a_long_one_does_not() {
     let _limit = limit(30);
     let runtime = Runtime::new().unwrap();
     runtime.block_on(sleep(Duration::from_millis(30)));
-    assert_eq!(rung(&runtime), 0);
+    // A signal may interrupt the wait, and what is left then may be short.
+    assert!(rung(&runtime) == 0 || runtime.handle().metrics().parks > 1);
     for _ in 0..3 {
         runtime.block_on(sleep(Duration::from_millis(1)));
         assert_eq!(rung(&runtime), 1);
@@ -75,39 +76,46 @@ fn where_many_sleeps_end_together_no_alarm_is_set() {
 #[test]
 fn an_alarm_that_nobody_needs_any_more_ends_with_one_turn() {
     let _limit = limit(30);
-    let runtime = Runtime::new().unwrap();
-    let deadline = Instant::now() + Duration::from_millis(8);
-    let waiting = runtime.spawn(sleep_until(deadline));
-    // The runtime waits for the deadline, with the alarm set, and a thread ends that wait.
-    runtime.block_on(async {
-        let (mut wakes, mut is_told) = (None, false);
-        poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            wakes.get_or_insert_with(|| {
-                thread::spawn(move || {
-                    thread::sleep(Duration::from_millis(1));
-                    waker.wake();
-                })
-            });
-            if mem::replace(&mut is_told, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-        wakes.unwrap().join().unwrap();
-    });
-    drop(waiting.abort_on_drop());
-    runtime.turn().unwrap();
-    assert_eq!(runtime.next_deadline(), None);
-    // It rings unless this machine took a pause of 8 ms above.
-    while Instant::now() < deadline + Duration::from_millis(5) {
-        thread::yield_now();
-    }
-    assert_eq!(rung(&runtime), 1);
-    runtime.turn().unwrap();
-    assert!(!is_readable(&runtime));
+    // A slow machine may take so long to come to the wait that no alarm is needed.
+    let leaves_one = || {
+        let runtime = Runtime::new().unwrap();
+        let deadline = Instant::now() + Duration::from_millis(8);
+        let waiting = runtime.spawn(sleep_until(deadline));
+        runtime.block_on(woken_by_a_thread());
+        drop(waiting.abort_on_drop());
+        runtime.turn().unwrap();
+        assert_eq!(runtime.next_deadline(), None);
+        while Instant::now() < deadline + Duration::from_millis(5) {
+            thread::yield_now();
+        }
+        let has_rung = is_readable(&runtime);
+        runtime.turn().unwrap();
+        assert!(!is_readable(&runtime));
+        has_rung
+    };
+    assert!((0..100).any(|_| leaves_one()));
+}
+
+/// Waits until a thread wakes this task, a millisecond later. Meanwhile the runtime sleeps until its next deadline.
+async fn woken_by_a_thread() {
+    let mut thread = None;
+    let mut is_told = false;
+    poll_fn(|cx| {
+        let waker = cx.waker().clone();
+        thread.get_or_insert_with(|| {
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(1));
+                waker.wake();
+            })
+        });
+        if mem::replace(&mut is_told, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    thread.unwrap().join().unwrap();
 }
 
 /// Fault A34. Catches: a timerfd that is refused, or that cannot be set, and ends the runtime or a sleep.

@@ -170,7 +170,7 @@ fn a_task_that_sleeps_for_no_time_again_and_again_starves_nobody() {
 
 /// Fault A24. Catches: a timeout cut down to whole milliseconds, so that the last of a sleep spins.
 #[test]
-fn a_short_sleep_parks_at_most_twice() {
+fn a_short_sleep_parks_a_few_times_at_most() {
     within(60, short_sleeps);
 }
 
@@ -183,7 +183,8 @@ fn short_sleeps() {
         assert!(start.elapsed() >= Duration::from_micros(900));
         let after = runtime.handle().metrics();
         let (parks, polls) = (after.parks - before.parks, after.polls - before.polls);
-        assert!(parks <= 2, "{parks} parks for one sleep");
+        // One; and one more for each interruption.
+        assert!(parks <= 5, "{parks} parks for one sleep");
         assert!(polls <= 2, "{polls} polls for one sleep");
     }
 }
