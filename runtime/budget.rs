@@ -21,8 +21,8 @@
 //! without end, only the first of these in the order is sure to make progress.
 //!
 //! A poll that spends its budget has taken long: 128 reads and writes are a tenth of a millisecond and more. So the
-//! reactor turns before the next poll, whatever is left of the 61 polls. Otherwise whoever waits for a socket beside
-//! a connection that streams would wait for 61 such polls.
+//! reactor turns before the next poll, whatever is left of the 61 polls. Otherwise a task that waits for a socket
+//! beside a connection that streams would wait for 61 such polls.
 //!
 //! Read next: `coop`, for operations that are not the runtime's own.
 

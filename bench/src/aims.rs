@@ -1,7 +1,7 @@
 //! The aims: whether reveille is as fast as it is to be, all of it in one run.
 //!
 //! Interface: [`aims`] measures what has an aim, and returns the table.
-//! Invariant: as in `executor` and `echo`, whose cases these are. A ratio is reveille's to the raw loop with the same
+//! Invariant: as in `executor` and `echo`, which have the cases. A ratio is reveille's to the raw loop with the same
 //! buffer, or to the best peer, which is the one with the smallest median here. Where two equal contenders differ by more
 //! than [`MARGIN`](crate::rounds::MARGIN) nothing is judged.
 
@@ -208,7 +208,7 @@ fn precise(quartiles: Quartiles) -> String {
     format!("×{median:.3} ({low:.3}–{high:.3})")
 }
 
-/// Nothing where there is no aim, or nobody to compare with.
+/// Nothing where there is no aim, or no contender to compare with.
 fn verdict(got: Option<Quartiles>, aim: Option<f64>, noise: Option<f64>) -> &'static str {
     let (Some(got), Some(aim)) = (got, aim) else {
         return "";

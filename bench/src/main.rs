@@ -200,7 +200,7 @@ fn section_name(part: &str, profile: &str) -> String {
     }
 }
 
-/// The profile that this program was built with: cargo calls the folder by it, and tells nobody else.
+/// The profile that this program was built with: cargo calls the folder by it, and says it nowhere else.
 fn profile_name() -> io::Result<String> {
     let program = std::env::current_exe()?;
     let folder = program.parent().and_then(Path::file_name);

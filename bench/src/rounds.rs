@@ -4,7 +4,7 @@
 //! what a table shows of them, and [`Rounds::noise`] is what two equal contenders differ by.
 //! Invariant: a round asks each contender once, in an order that rotates, and a ratio is taken within a round. "NAME,
 //! again" is NAME once more, in a process of its own. A lap is so many rounds; while a case is noisier than [`MARGIN`]
-//! another lap is taken, up to `Effort::laps`. The samples of all laps are kept, so that nobody chooses among them.
+//! another lap is taken, up to `Effort::laps`. The samples of all laps are kept, so that none is chosen.
 
 use crate::Effort;
 use crate::stats::{Quartiles, median, ratios};
@@ -68,12 +68,12 @@ impl<const N: usize> Rounds<N> {
         }
     }
 
-    /// Whether another lap would tell nothing new: also if nobody is there twice.
+    /// Whether another lap would tell nothing new: also if no contender is there twice.
     fn is_quiet(&self) -> bool {
         (0..N).all(|figure| self.noise(figure).is_none_or(|noise| noise <= MARGIN))
     }
 
-    /// By how many times two equal contenders differ, where there are more of them the largest; `None` if nobody is
+    /// By how many times two equal contenders differ, where there are more of them the largest; `None` if none is
     /// there twice.
     pub fn noise(&self, figure: usize) -> Option<f64> {
         let twins = twins(&self.labels);

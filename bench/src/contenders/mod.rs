@@ -76,9 +76,9 @@ pub trait Gathers: Contender {
     fn user_defined1() -> io::Result<impl Future<Output = ()> + 'static>;
 }
 
-/// A join handle whose output tells whether the task has panicked, which none does here. A future of its own, and not
+/// A join handle that tells whether the task has panicked, which none does here. A future of its own, and not
 /// an async block: the state of that, a byte written before the block is moved, costs a stall of ten cycles and more,
-/// and runtimes whose handle yields the bare output would be spared it.
+/// and a runtime would be spared it if its handle yields the bare output.
 pub struct Joining<H>(pub H);
 
 impl<H: Future<Output = Result<(), E>> + Unpin, E: Debug> Future for Joining<H> {
@@ -206,7 +206,7 @@ pub const PEERS: &[&str] = if cfg!(feature = "peers") {
 /// Those that run on io_uring, which valgrind does not know: they hang there.
 pub const URING: &[&str] = &["monoio uring", "compio", "glommio"];
 
-/// Those whose buffer is lent to the runtime while it is filled.
+/// Those that lend the buffer to the runtime while it is filled.
 const LENDING: &[&str] = &["monoio epoll", "monoio uring", "compio"];
 
 /// Those that can serve with [`Buffer::Boxed`] too. In a build for the gate reveille does not: see there.
