@@ -41,8 +41,9 @@ impl Builder {
     /// `u32::MAX`; afterwards it is what it was before. The kernel may end a sleep this much late, to end
     /// several with one interrupt; its default is 50 µs (prctl(2), PR_SET_TIMERSLACK). Threads and
     /// processes that are started meanwhile inherit it. It does not matter to sleeps of at most 10 ms,
-    /// which a timerfd ends, unless the kernel refuses one, or five or more end within 50 µs. A wait of more than 50 ms may be late by 0.1 % of it,
-    /// and at most 100 ms, whatever the slack (Linux, `select_estimate_accuracy`).
+    /// which a timerfd ends, unless the kernel refuses one, or five or more end within 50 µs. A wait of more
+    /// than 50 ms may be late by 0.1 % of it, and at most 100 ms, whatever the slack (Linux,
+    /// `select_estimate_accuracy`).
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Builder {
         self.options.timer_slack = Some(slack);
         self

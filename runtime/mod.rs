@@ -56,10 +56,10 @@
 //! - R3 A future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
 //!   until they are handed to the joiner. Names go anywhere. Kept by [`task::cell`].
 //! - R4 Readiness is set in two places: at registration, for what was never tried, and inside
-//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is
-//!   cleared only after an operation saw EAGAIN or proved that the next one would, after a user's guard said
-//!   so, or when epoll begins to report room that was only assumed. The reactor never turns while a task is being
-//!   polled. So there is no gap between a try and a wait. Kept by [`io::sources`] and [`run`].
+//!   [`Reactor::turn`](io::reactor::Reactor::turn). It is cleared only after an operation saw EAGAIN or proved
+//!   that the next one would, after a user's guard said so, or when epoll begins to report room that was only
+//!   assumed. The reactor never turns while a task is being polled. So there is no gap between a try and a wait.
+//!   Kept by [`io::sources`] and [`run`].
 //! - R5 No borrow, lock or half-made state is held while user code runs: poll, wake, a waker's clone and
 //!   drop, destructors of futures and outputs, tracing subscribers. The one exception is the stage of the
 //!   task that is being polled. Kept everywhere; [`user_code`] calls the user code that must not
@@ -142,8 +142,9 @@
 //! # Questions
 //!
 //! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection, two that of one whose writer had to
-//! wait: the runtime remembers readiness, and need not ask for it again. *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any
-//! thread, and would have to drop there a future that must not leave this thread. *Why no io_uring?*
+//! wait: the runtime remembers readiness, and need not ask for it again. *Why no `Arc<Task>` in the waker?* The
+//! last clone may be dropped on any thread, and would have to drop there a future that must not leave this
+//! thread. *Why no io_uring?*
 //! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
 //! does.
 

@@ -34,7 +34,7 @@ const IDLE: usize = 10_000;
 /// Tasks that wait.
 const TASKS: usize = 1000;
 
-/// Those whose system calls are shown by name.
+/// The system calls of these are shown by name.
 const NAMED: &[&str] = if cfg!(feature = "peers") {
     &["raw", "reveille", "tokio"]
 } else {
@@ -93,9 +93,9 @@ pub fn counts(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     ])
 }
 
-/// Who has counted, and what of it.
+/// The title, with the tool that has counted.
 fn title(what: &str, tool: Tool) -> String {
-    let who = match tool {
+    let by = match tool {
         Tool::Perf => {
             "perf, raw_syscalls:sys_enter; what an io_uring is asked for by its memory is no call"
         }
@@ -105,7 +105,7 @@ fn title(what: &str, tool: Tool) -> String {
              makes fewer calls than it does"
         }
     };
-    format!("{what} ({who})")
+    format!("{what} ({by})")
 }
 
 /// Up to two decimals; nothing if it could not be counted.

@@ -137,7 +137,7 @@ pub fn noise_cell(noise: Option<f64>) -> String {
     }
 }
 
-/// The label of whom this is once more, or the label itself.
+/// The label without [`AGAIN`].
 pub fn original(label: &str) -> &str {
     label.strip_suffix(AGAIN).unwrap_or(label)
 }

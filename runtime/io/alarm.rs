@@ -11,8 +11,8 @@
 //! which timers are due. So an alarm that rings for nothing costs one turn, and where the kernel refuses a
 //! timerfd, sleeps end as late as they would without one.
 //!
-//! Where timers are dense the slack is welcome, because it ends several with one wake of the thread. Then no alarm is set:
-//! 100,000 sleeps that end within 100 ms would take a fifth more CPU each.
+//! Where timers are dense the slack is welcome, because it ends several with one wake of the thread. Then the loop
+//! sets no alarm: 100,000 sleeps that end within 100 ms took a fifth more CPU each with one.
 //!
 //! An alarm that is set to an earlier moment than is needed is left alone: if each message of a connection
 //! moves a timeout on, the alarm is set once for as long as that timeout takes, and not once for each message.
@@ -28,8 +28,8 @@ use crate::runtime::sys::{Epoll, TimerFd};
 /// A longer wait sets no alarm: 50 µs are 0.5 % of this.
 pub(crate) const SHORT: Duration = Duration::from_millis(10);
 
-/// The kernel's default timer slack. Where many timers end within so much of each other, no alarm is set: the slack has
-/// them end with one interrupt, which is what it is for.
+/// The kernel's default timer slack. Where many timers end within so much of each other, the loop sets no alarm: the
+/// slack has them end with one interrupt, which is what it is for.
 pub(crate) const SLACK: Duration = Duration::from_micros(50);
 
 pub(crate) struct Alarm {

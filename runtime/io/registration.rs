@@ -218,8 +218,8 @@ impl Registration {
     }
 
     /// Tries `op` once, without waiting. Returns `WouldBlock` without trying if the last report was
-    /// disproved and no event has come since. (Never for room to write that epoll does not report: no event would
-    /// come.)
+    /// disproved and no event has come since. (Never for room to write that epoll does not report: there would be
+    /// no event to end that.)
     pub(super) fn try_io<R>(
         &self,
         interest: Interest,

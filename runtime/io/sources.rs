@@ -7,9 +7,9 @@
 //! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, and by
 //!   [`apply`](Sources::apply). It is cleared only after an operation saw EAGAIN, or read less than it asked
 //!   for where that proves the same (R10), and when epoll [begins](Sources::room_is_reported) to report room
-//!   to write. The reactor applies events while no task is being polled, so
-//!   nothing sets readiness between a task's EAGAIN and its `Pending`: no event is lost there, and an
-//!   operation need not count events to tell old ones from new.
+//!   to write. The reactor applies events while no task is being polled, so nothing sets readiness between a
+//!   task's EAGAIN and its `Pending`: no event is lost there, and an operation need not count events to tell
+//!   old ones from new.
 //! - R10. While epoll does not report room to write, `WRITABLE` is never cleared: no event would set it again.
 //! - R6. An event is matched to its source by the serial in its token. A stale event finds no source.
 //!

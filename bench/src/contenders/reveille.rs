@@ -128,7 +128,7 @@ async fn echo_boxed(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// As `examples/echo.rs`: not an async fn, whose future would hold each argument twice.
+/// As `examples/echo.rs`: not an async fn, because the future of one holds each argument twice.
 #[expect(
     clippy::manual_async_fn,
     reason = "the future of an async fn is larger"
