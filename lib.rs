@@ -113,8 +113,9 @@ pub mod task {
     //!
     //! # Coming from tokio
     //! - `spawn` takes any `'static` future; it need not be `Send`, and there is no `LocalSet`.
-    //!   `spawn_local` is [`spawn`]. `spawn_blocking` and `block_in_place` are not here: use a thread and a
-    //!   channel.
+    //!   `spawn_local` is [`spawn`]. `block_in_place` is not here: use [`spawn_blocking`].
+    //! - An abort of [`spawn_blocking`] takes effect while the work runs, too: the handle says so at once, and the
+    //!   work goes on (tokio's handle waits for it). A runtime that is dropped does not wait for work (tokio's does).
     //! - From another thread, spawn by [`Handle::spawn`](crate::runtime::Handle::spawn); it returns nothing.
     //! - A [`JoinHandle`] can be sent anywhere, but awaited inside its runtime only.
     //! - The main future is a task, too: [`id`] works in it, and `block_on` panics with its panic.
@@ -125,6 +126,7 @@ pub mod task {
     //!   7 was cancelled" and "task 7 panicked with message ...". Its `Debug` is tokio's.
     //! - Waiting for readiness ([`readable`](crate::io::AsyncFd::readable)) spends budget like reading.
 
+    pub use crate::runtime::task::blocking::spawn_blocking;
     pub use crate::runtime::task::id::{Id, JoinError};
     pub use crate::runtime::task::join::{AbortHandle, JoinHandle};
     pub use crate::runtime::task::join_set::JoinSet;

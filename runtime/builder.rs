@@ -7,6 +7,8 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{Options, UnhandledPanic};
@@ -115,6 +117,32 @@ impl Builder {
         self
     }
 
+    /// Sets how many threads [`spawn_blocking`](crate::task::spawn_blocking) may use at most; 512 by default. Work
+    /// beyond that waits. At most half of them, and at least one, resolve host names.
+    ///
+    /// # Panics
+    /// If `count` is 0: no work would ever be done.
+    #[track_caller]
+    pub fn max_blocking_threads(&mut self, count: usize) -> &mut Builder {
+        self.options.max_blocking_threads =
+            NonZeroUsize::new(count).expect("blocking work needs at least one thread");
+        self
+    }
+
+    /// Sets after which time without work a thread of [`spawn_blocking`](crate::task::spawn_blocking) ends; 10 s by
+    /// default.
+    pub fn thread_keep_alive(&mut self, duration: Duration) -> &mut Builder {
+        self.options.thread_keep_alive = duration;
+        self
+    }
+
+    /// Names the threads of [`spawn_blocking`](crate::task::spawn_blocking); `reveille-work` by default. The kernel
+    /// shows the first 15 bytes (pthread_setname_np(3)). NUL characters are left out.
+    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Builder {
+        self.options.thread_name = Arc::from(name.into().replace('\0', ""));
+        self
+    }
+
     /// Makes the runtime. It has three descriptors: an epoll instance, an eventfd, and a timerfd, which ends
     /// short sleeps on time and is done without where there is none.
     ///
@@ -154,6 +182,9 @@ impl fmt::Debug for Builder {
             .field("start_paused", &options.start_paused)
             .field("auto_advance", &options.auto_advance)
             .field("chaos", &options.chaos)
+            .field("max_blocking_threads", &options.max_blocking_threads)
+            .field("thread_keep_alive", &options.thread_keep_alive)
+            .field("thread_name", &options.thread_name)
             .finish()
     }
 }

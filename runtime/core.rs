@@ -26,6 +26,7 @@ use super::name::slab::{Name, Serials, WaiterKey, trim};
 use super::name::waker::Hint;
 use super::observe;
 use super::options::{Options, UnhandledPanic};
+use super::pool::Pool;
 use super::sys;
 use super::task::executor::Executor;
 use super::task::shutdown::SHUTDOWN_ROUNDS;
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) counters: Arc<Counters>,
     pub(super) options: Options,
     pub(super) chaos: Chaos,
+    pub(super) pool: Pool,
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
     messages: Cell<Messages>,
@@ -92,6 +94,7 @@ impl Core {
             clock: Clock::new(options.start_paused),
             counters,
             chaos,
+            pool: Pool::new(&options, inbox),
             options,
             running: Cell::new(false),
             messages: Cell::new(Messages::default()),

@@ -41,6 +41,7 @@
 //! - *Home* of a name: the runtime that gave it. Code is *at home* if the innermost runtime on its thread is
 //!   that one. Other code is *elsewhere*, and reaches the home through the inbox.
 //! - *Source*: a registered descriptor. *Waiter*: the waker of a task that waits for a source.
+//! - *Blocking work*: a closure that runs on a thread of the [`pool`].
 //! - *Turn*: one round of epoll events, inbox messages and timers. *Poll*: one call of `Future::poll`.
 //! - *User code*: what may call back or panic: futures, wakers of other executors, destructors, subscribers.
 //! - *Short read*: one that brings less than it has room for. Where it *proves* that the socket is drained,
@@ -160,6 +161,7 @@ pub(crate) mod metrics;
 pub(crate) mod name;
 pub(crate) mod observe;
 pub(crate) mod options;
+pub(crate) mod pool;
 pub(crate) mod run;
 pub(crate) mod signal;
 pub(crate) mod sys;

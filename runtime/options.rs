@@ -4,9 +4,14 @@
 //! Invariant: the default of each is what the free `block_on` uses.
 //! Read next: `builder`.
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-#[derive(Clone, Default)]
+/// As many threads as tokio has for blocking work.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not 0");
+
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(super) timer_slack: Option<Duration>,
     pub(super) busy_poll: Duration,
@@ -15,6 +20,25 @@ pub(crate) struct Options {
     pub(super) auto_advance: bool,
     /// The seed of chaos.
     pub(super) chaos: Option<u64>,
+    pub(super) max_blocking_threads: NonZeroUsize,
+    pub(super) thread_keep_alive: Duration,
+    pub(super) thread_name: Arc<str>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            timer_slack: None,
+            busy_poll: Duration::ZERO,
+            unhandled_panic: UnhandledPanic::Ignore,
+            start_paused: false,
+            auto_advance: false,
+            chaos: None,
+            max_blocking_threads: MOST_THREADS,
+            thread_keep_alive: Duration::from_secs(10),
+            thread_name: Arc::from("reveille-work"),
+        }
+    }
 }
 
 /// What becomes of the runtime when a task panics after its `JoinHandle` was dropped.

@@ -225,6 +225,23 @@ impl Runtime {
         Ok(())
     }
 
+    /// Ends the runtime, as a drop does, and waits until no blocking work runs, for `timeout` at most. Work that has
+    /// not begun is dropped. In the child of a fork this waits for nothing.
+    pub fn shutdown_timeout(self, timeout: Duration) {
+        let rest = self.core.pool.rest();
+        drop(self);
+        rest.wait(timeout);
+    }
+
+    /// Ends the runtime without waiting for blocking work. A drop does the same; tokio's waits.
+    pub fn shutdown_background(self) {
+        drop(self);
+    }
+
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
     /// Starts the draws of budgets from `seed`.
     #[cfg(test)]
     pub(crate) fn seed_budget(&self, seed: u64) {
@@ -411,12 +428,13 @@ impl Core {
     }
 
     /// True if a paused clock may jump to this deadline, once there is nothing else to do. It may not
-    /// while a task waits for a source, because what comes from outside cannot be known.
+    /// while a task waits for a source, or blocking work goes on: what comes from outside cannot be known.
     fn auto_advances(&self, deadline: Instant) -> bool {
         self.clock.is_paused()
             && self.options.auto_advance
             && self.clock.may_show(deadline)
             && !self.reactor.sources.has_waiters()
+            && !self.pool.is_busy()
     }
 }
 

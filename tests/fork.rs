@@ -4,6 +4,7 @@
 //! wipes, and in one where that is refused (`alone`). Its children end by `_exit`, so that no
 //! destructor of the test harness runs in them.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::future::{Future, pending, poll_fn};
@@ -15,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -143,6 +145,33 @@ fn a_child_polls_nothing_of_its_parents_runtime() {
 
 /// Fault E5; promise 12. Catches: an operation of a child that takes its parent's bytes, writes among
 /// them, ends its connection or changes it.
+/// Promise 12. Catches: a child that waits for a lock which a thread of the parent holds, or for work that no thread
+/// does.
+#[test]
+fn a_child_has_no_threads_for_blocking_work() {
+    alone("a_child_has_no_threads_for_blocking_work", || {
+        let runtime = Runtime::new().unwrap();
+        let ((begin, begun), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+        let task = runtime.spawn_blocking(move || {
+            begin.send(()).unwrap();
+            ended.recv()
+        });
+        begun.recv().unwrap();
+        let (task, runtime) = (Cell::new(Some(task)), Cell::new(Some(runtime)));
+        in_a_child(|| {
+            let runtime = runtime.take().unwrap();
+            let refused = catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
+            assert_says_exec_first(refused.unwrap_err().downcast_ref::<String>().unwrap());
+            let _either = runtime.next_deadline();
+            task.take().unwrap().abort();
+            runtime.shutdown_timeout(Duration::from_secs(3600));
+        });
+        drop(end);
+        let (runtime, task) = (runtime.take().unwrap(), task.take().unwrap());
+        assert!(runtime.block_on(task).unwrap().is_err());
+    });
+}
+
 #[test]
 fn no_operation_of_a_child_touches_its_parents_connection() {
     alone(

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 43] = [
+const EXERCISED: [(&str, &str); 46] = [
     (
         "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
@@ -159,6 +159,18 @@ const EXERCISED: [(&str, &str); 43] = [
         "a_signal_that_was_blocked_at_birth_is_heard_unless_it_is_to_stay_so",
     ),
     (
+        "runtime/sys/inherit.rs Inherited::give_to_this_thread",
+        "what_is_started_in_work_has_the_mask_and_the_slack_of_main",
+    ),
+    (
+        "runtime/sys/inherit.rs signal_mask",
+        "what_is_started_in_work_has_the_mask_and_the_slack_of_main",
+    ),
+    (
+        "runtime/sys/slack.rs timer_slack",
+        "what_is_started_in_work_has_the_mask_and_the_slack_of_main",
+    ),
+    (
         "runtime/sys/slack.rs set_timer_slack",
         "the_timer_slack_is_set_while_the_runtime_runs_and_put_back",
     ),
@@ -185,7 +197,7 @@ const EXERCISED: [(&str, &str); 43] = [
 ];
 
 /// Who can bring about a panic in a function that is not public itself, or that says so elsewhere.
-const PANICS: [(&str, &str); 34] = [
+const PANICS: [(&str, &str); 37] = [
     (
         "net/tcp/split.rs OwnedReadHalf::reunite",
         "nobody: there are two halves, and the other is in hand",
@@ -197,6 +209,14 @@ const PANICS: [(&str, &str); 34] = [
     (
         "runtime/task/executor.rs Executor::adopt",
         "`spawn`: documented there; what debug builds check besides is the executor's own work",
+    ),
+    (
+        "runtime/task/blocking.rs start",
+        "`spawn_blocking`: documented there",
+    ),
+    (
+        "runtime/task/blocking.rs Blocking::poll",
+        "what blocking work panicked with goes on in its task, which contains it",
     ),
     ("runtime/task/executor.rs Executor::pop", "nobody (R1)"),
     ("runtime/task/queue.rs RunQueue::push", "nobody (R1)"),
@@ -253,6 +273,7 @@ const PANICS: [(&str, &str); 34] = [
         "runtime/signal.rs expect_received",
         "`Signal::recv`: documented there",
     ),
+    ("runtime/options.rs -", "nobody: while compiling"),
     ("runtime/name/chunks.rs -", "nobody: while compiling"),
     (
         "runtime/name/chunks.rs Chunks::take",

@@ -16,7 +16,7 @@ use reveille::net::TcpListener;
 use reveille::runtime::Handle;
 
 /// In the order in which an echo comes to them, with what each is.
-const FILES: [(&str, &str); 32] = [
+const FILES: [(&str, &str); 33] = [
     ("runtime/run.rs", "`block_on`, and the loop"),
     (
         "runtime/core.rs",
@@ -30,6 +30,7 @@ const FILES: [(&str, &str); 32] = [
         "runtime/name/place.rs",
         "where other threads reach a runtime: its inbox",
     ),
+    ("runtime/pool.rs", "threads for blocking work: none is made"),
     ("runtime/context.rs", "which runtime runs on this thread"),
     ("runtime/task/executor.rs", "which task is polled next"),
     ("runtime/task/queue.rs", "the run queue, a ring"),

@@ -7,6 +7,7 @@
 //! - `epoll`: the [`Epoll`] that is waited on, and the [`Events`] that a wait brings.
 //! - `eventfd`: the [`EventFd`], an eventfd that other threads write.
 //! - `fork`: [`is_forked_child`], and the error in such a child.
+//! - `inherit`: what a new thread has from the one that made it.
 //! - `signal`: the signal handler, its counts and its eventfd, and the action of each signal.
 //! - `slack`: the timer slack of the thread.
 //! - `timerfd`: the [`TimerFd`], a timer that epoll watches.
@@ -19,11 +20,12 @@
 //! - A descriptor is owned from the call that makes it: only [`own`] turns a number into an
 //!   owned descriptor.
 //!
-//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, `timerfd`, in any order.
+//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, `inherit`, `timerfd`, in any order.
 
 mod epoll;
 mod eventfd;
 mod fork;
+mod inherit;
 mod signal;
 mod slack;
 mod timerfd;
@@ -39,6 +41,7 @@ pub use fork::is_forked_child_error;
 pub(crate) use fork::{
     forked_child_error, is_forked_child, refuse_in_forked_child, watch_for_fork,
 };
+pub(crate) use inherit::Inherited;
 pub(crate) use signal::{
     SignalAction, catch_signal, set_signal_action, signal_action, signal_count, signal_eventfd,
     unblock_signal,

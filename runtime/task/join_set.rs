@@ -14,9 +14,11 @@ use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 
+use super::blocking::Blocking;
 use super::id::{Id, JoinError};
 use super::join::{AbortHandle, JoinHandle};
 use super::spawn::{spawn, try_id};
+use crate::runtime::context;
 use crate::runtime::run::Runtime;
 use crate::runtime::user_code;
 
@@ -76,6 +78,20 @@ impl<T: 'static> JoinSet<T> {
     {
         let member = self.member(future);
         self.insert(spawn(member))
+    }
+
+    /// Runs `work` where it may block, as a task of the set; see [`spawn_blocking`](super::blocking::spawn_blocking).
+    ///
+    /// # Panics
+    /// As [`spawn_blocking`](super::blocking::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F>(&mut self, work: F) -> AbortHandle
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send,
+    {
+        let core = context::expect_current("`JoinSet::spawn_blocking` called");
+        self.spawn(Blocking::start(&core, work))
     }
 
     fn member<F>(&self, future: F) -> Member<F> {

@@ -2,8 +2,9 @@
 //!
 //! [`cell`] holds a future, then its output. [`executor`] decides which task is polled next, from a [`queue`].
 //! [`outcome`] and [`shutdown`] are how a task ends. The public modules stand on these: [`spawn`], [`join`],
-//! [`join_set`] and [`yield_now`]. [`id`] has the types that all of them use.
+//! [`join_set`], [`blocking`] and [`yield_now`]. [`id`] has the types that all of them use.
 
+pub(crate) mod blocking;
 pub(crate) mod cell;
 pub(crate) mod executor;
 pub(crate) mod id;

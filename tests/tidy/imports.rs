@@ -13,11 +13,12 @@ use super::source::code;
 
 /// The files of runtime/, the topmost first: each may know those below it. What stands in `mod.rs` files
 /// without code of their own is no file here.
-pub(super) const ORDER: [&str; 49] = [
+pub(super) const ORDER: [&str; 52] = [
     "builder",
     "signal",
     "coop",
     "task/join_set",
+    "task/blocking",
     "run",
     "io/async_fd",
     "io/operation",
@@ -30,6 +31,7 @@ pub(super) const ORDER: [&str; 49] = [
     "time/sleep",
     "context",
     "core",
+    "pool",
     "io/reactor",
     "task/shutdown",
     "task/outcome",
@@ -55,6 +57,7 @@ pub(super) const ORDER: [&str; 49] = [
     "options",
     "metrics",
     "budget",
+    "sys/inherit",
     "sys/signal",
     "sys/fork",
     "sys/epoll",

@@ -17,6 +17,8 @@ mod net_sys;
 mod outcome;
 #[cfg(not(reveille_loom))]
 mod place;
+#[cfg(not(reveille_loom))]
+mod pool;
 mod queue;
 #[cfg(not(reveille_loom))]
 mod registration;
@@ -39,3 +41,5 @@ mod wrapping;
 pub(crate) mod loom_eventfd;
 #[cfg(reveille_loom)]
 mod loom_place;
+#[cfg(reveille_loom)]
+mod loom_pool;

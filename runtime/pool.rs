@@ -1,0 +1,359 @@
+//! The pool: threads for work that blocks.
+//!
+//! Idea: two queues under one lock. A thread takes the job that came first, runs it without the lock, and comes back;
+//! it is made when a job comes and no thread is idle, and ends when it was idle for long.
+//!
+//! Interface: [`Pool::submit`] a [`Job`], with its [`Lane`]; [`Pool::is_busy`]; [`Pool::rest`] waits for the jobs that
+//! run. `task::blocking` makes jobs of closures.
+//! Invariants:
+//! - No user code runs under the lock, and no job is dropped under it (R5).
+//! - A job that can be taken is taken: an idle thread is called for it, or one is made, or all that there may be are at
+//!   work, and look for a job when they come back. A thread that was called is counted, so that two jobs do not rely on
+//!   the same one.
+//! - At most half of the threads resolve names, so that jobs go on while a name server is silent.
+//! - The runtime hears of the end of the last job after that job has woken its task, so that a paused clock which
+//!   stands still for the job does not jump before the task was polled.
+//!
+//! In a forked child there are no threads, and the lock may be held by one that is gone: whoever calls asks first.
+//!
+//! Read before: `place`. Read next: `task::blocking`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::name::place::Place;
+use super::options::Options;
+use super::sys::{self, Inherited};
+use super::user_code;
+use primitives::{Arc, Condvar, Mutex, MutexGuard};
+
+/// The models use loom's primitives, to try every interleaving.
+mod primitives {
+    #[cfg(all(test, reveille_loom))]
+    pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+    #[cfg(not(all(test, reveille_loom)))]
+    pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+}
+
+/// What a thread of the pool does. A job that was called off is submitted and taken like any other, and does nothing.
+pub(crate) trait Job: Send + Sync {
+    /// Runs the job, and wakes who waits for it. Called once; a panic ends within.
+    fn run(&self);
+}
+
+/// A job in the queue.
+pub(crate) type Queued = std::sync::Arc<dyn Job>;
+
+/// Which queue a job waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A closure of the user's.
+    Work,
+    /// A name to resolve.
+    Lookup,
+}
+
+/// The pool of one runtime.
+pub(crate) struct Pool {
+    threads: Arc<Threads<Queued>>,
+    /// Where the runtime is told that its last job has ended.
+    inbox: &'static Place,
+    name: std::sync::Arc<str>,
+    /// What the threads set first, so that a process that is started in a job has what one started in `main` has.
+    inherited: Inherited,
+}
+
+impl Pool {
+    /// A pool without threads, for the runtime whose inbox that is.
+    pub(super) fn new(options: &Options, inbox: &'static Place) -> Pool {
+        Pool {
+            threads: Arc::new(Threads::new(
+                options.max_blocking_threads,
+                options.thread_keep_alive,
+            )),
+            inbox,
+            name: options.thread_name.clone(),
+            inherited: Inherited::of_this_thread(),
+        }
+    }
+
+    /// Has a thread run `job`.
+    ///
+    /// # Errors
+    /// Hands the job back if there is no thread, and none can be made: pthread_create(3), EAGAIN.
+    pub(crate) fn submit(&self, lane: Lane, job: Queued) -> Result<(), (io::Error, Queued)> {
+        if self.threads.push(lane, job) == Pushed::MakeThread {
+            if let Err(error) = self.make_thread() {
+                return match self.threads.unmade(lane) {
+                    Some(job) => Err((error, job)),
+                    None => Ok(()),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn make_thread(&self) -> io::Result<()> {
+        let threads = Arc::clone(&self.threads);
+        let (inbox, inherited) = (self.inbox, self.inherited);
+        let thread = thread::Builder::new().name((*self.name).to_owned());
+        let made = thread.spawn(move || {
+            inherited.give_to_this_thread();
+            work(&threads, inbox);
+        });
+        made.map(drop)
+    }
+
+    /// True if a job is queued or runs. A forked child has no threads.
+    pub(crate) fn is_busy(&self) -> bool {
+        !sys::is_forked_child() && self.threads.is_busy()
+    }
+
+    /// What waits for the jobs that run, after the runtime's end.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest(Arc::clone(&self.threads))
+    }
+}
+
+impl Drop for Pool {
+    /// Calls off what is queued, and sends idle threads home. Jobs that run go on.
+    fn drop(&mut self) {
+        if !sys::is_forked_child() {
+            drop(self.threads.close());
+        }
+    }
+}
+
+/// Waits for jobs of a runtime that has ended.
+pub(crate) struct Rest(Arc<Threads<Queued>>);
+
+impl Rest {
+    /// Waits until no job runs, for `timeout` at most.
+    pub(crate) fn wait(self, timeout: Duration) {
+        if !sys::is_forked_child() {
+            self.0.wait_for_rest(timeout);
+        }
+    }
+}
+
+/// The life of a thread.
+fn work(threads: &Threads<Queued>, inbox: &Place) {
+    while let Some((lane, job)) = threads.next() {
+        job.run();
+        // It may be the last of its owners, and what it still has may be a waker of another executor.
+        user_code::discard(job);
+        if threads.done(lane) {
+            inbox.rouse();
+        }
+    }
+}
+
+/// The queues, and the count of the threads. `J` is a job.
+pub(crate) struct Threads<J> {
+    state: Mutex<State<J>>,
+    /// A job is there for an idle thread, or the pool was closed.
+    call: Condvar,
+    /// No job runs.
+    rest: Condvar,
+    /// At most so many threads.
+    most: usize,
+    /// An idle thread ends after so long.
+    keep_alive: Duration,
+}
+
+pub(crate) struct State<J> {
+    work: VecDeque<J>,
+    lookups: VecDeque<J>,
+    /// All threads: those that run a job, that are idle, and that are being made.
+    threads: usize,
+    idle: usize,
+    /// Idle threads that were called and have not noticed yet.
+    called: usize,
+    running: usize,
+    /// Of these, how many resolve a name.
+    resolving: usize,
+    closed: bool,
+}
+
+/// What is to be done after a job was queued.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Nothing: a thread will take it.
+    Queued,
+    /// A thread is to be made, which is counted already; if that fails, call [`Threads::unmade`].
+    MakeThread,
+}
+
+impl<J> Threads<J> {
+    pub(crate) fn new(most: NonZeroUsize, keep_alive: Duration) -> Threads<J> {
+        Threads {
+            state: Mutex::new(State {
+                work: VecDeque::new(),
+                lookups: VecDeque::new(),
+                threads: 0,
+                idle: 0,
+                called: 0,
+                running: 0,
+                resolving: 0,
+                closed: false,
+            }),
+            call: Condvar::new(),
+            rest: Condvar::new(),
+            most: most.get(),
+            keep_alive,
+        }
+    }
+
+    /// Queues a job.
+    pub(crate) fn push(&self, lane: Lane, job: J) -> Pushed {
+        let mut state = self.lock();
+        state.queue(lane).push_back(job);
+        self.call(&mut state)
+    }
+
+    /// Sees to it that a thread comes for a job that can be taken.
+    fn call(&self, state: &mut State<J>) -> Pushed {
+        if !state.has_job_for_thread(self.most_resolving()) {
+            return Pushed::Queued;
+        }
+        if state.idle > state.called {
+            state.called += 1;
+            self.call.notify_one();
+        } else if state.threads < self.most {
+            state.threads += 1;
+            return Pushed::MakeThread;
+        }
+        Pushed::Queued
+    }
+
+    /// The thread that [`push`](Threads::push) asked for could not be made. Hands back the job if no other thread will
+    /// take it.
+    pub(crate) fn unmade(&self, lane: Lane) -> Option<J> {
+        let mut state = self.lock();
+        state.threads -= 1;
+        if state.threads > 0 {
+            return None;
+        }
+        state.queue(lane).pop_back()
+    }
+
+    /// The next job for a thread; waits for one. `None` if the thread is to end.
+    pub(crate) fn next(&self) -> Option<(Lane, J)> {
+        let mut state = self.lock();
+        loop {
+            if let Some((lane, job)) = state.take(self.most_resolving()) {
+                return Some((lane, job));
+            }
+            state.idle += 1;
+            let called;
+            (state, called) = self.wait_for_call(state);
+            state.idle -= 1;
+            if !called {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// Waits until this thread is called; false if it is to end: it was idle for too long, or the pool is closed.
+    fn wait_for_call<'a>(
+        &self,
+        mut state: MutexGuard<'a, State<J>>,
+    ) -> (MutexGuard<'a, State<J>>, bool) {
+        let mut left = self.keep_alive;
+        let deadline = Instant::now().checked_add(left);
+        loop {
+            if state.called > 0 {
+                state.called -= 1;
+                return (state, true);
+            }
+            if state.closed || left.is_zero() {
+                return (state, false);
+            }
+            let waited = self.call.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            left = deadline.map_or(left, |at| at.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().is_busy()
+    }
+
+    /// A thread has run its job. True if that was the last one.
+    pub(crate) fn done(&self, lane: Lane) -> bool {
+        let mut state = self.lock();
+        state.running -= 1;
+        state.resolving -= usize::from(lane == Lane::Lookup);
+        if state.running == 0 {
+            self.rest.notify_all();
+        }
+        !state.is_busy()
+    }
+
+    /// No job is taken from here on. Returns those that were queued, to be dropped without the lock.
+    pub(crate) fn close(&self) -> impl Iterator<Item = J> + use<J> {
+        let mut state = self.lock();
+        state.closed = true;
+        self.call.notify_all();
+        let (work, lookups) = (
+            std::mem::take(&mut state.work),
+            std::mem::take(&mut state.lookups),
+        );
+        work.into_iter().chain(lookups)
+    }
+
+    fn wait_for_rest(&self, timeout: Duration) {
+        let deadline = Instant::now().checked_add(timeout);
+        let (mut state, mut left) = (self.lock(), timeout);
+        while state.running > 0 && !left.is_zero() {
+            let waited = self.rest.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            left = deadline.map_or(left, |at| at.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many threads at most resolve names: one may even if it is the only one.
+    fn most_resolving(&self) -> usize {
+        (self.most / 2).max(1)
+    }
+}
+
+impl<J> State<J> {
+    fn queue(&mut self, lane: Lane) -> &mut VecDeque<J> {
+        match lane {
+            Lane::Work => &mut self.work,
+            Lane::Lookup => &mut self.lookups,
+        }
+    }
+
+    fn has_job_for_thread(&self, most_resolving: usize) -> bool {
+        !self.work.is_empty() || (!self.lookups.is_empty() && self.resolving < most_resolving)
+    }
+
+    /// A job that can be taken: names first, because they are few at a time and their limit is lower.
+    fn take(&mut self, most_resolving: usize) -> Option<(Lane, J)> {
+        let lane = if !self.lookups.is_empty() && self.resolving < most_resolving {
+            Lane::Lookup
+        } else {
+            Lane::Work
+        };
+        let job = self.queue(lane).pop_front()?;
+        self.running += 1;
+        self.resolving += usize::from(lane == Lane::Lookup);
+        Some((lane, job))
+    }
+
+    fn is_busy(&self) -> bool {
+        self.running > 0 || !self.work.is_empty() || !self.lookups.is_empty()
+    }
+}

@@ -1,0 +1,217 @@
+//! Blocking work: a closure that runs on another thread, and a task that awaits what it returns.
+//!
+//! Interface: [`spawn_blocking`]; [`Runtime::spawn_blocking`] and [`JoinSet`](super::join_set::JoinSet) use [`Blocking::start`].
+//! Invariants:
+//! - Home and worker meet in a [`Slot`]. Under its lock a value is moved and nothing else: closures, outputs and wakers
+//!   are run, cloned and dropped without it (R5).
+//! - The closure is run, or dropped, once. Who finds it in the slot takes it: the worker to run it, the task to call it
+//!   off.
+//! - The output goes to the task, or is dropped on the worker if the task has gone.
+//!
+//! Read before: `pool`, `spawn`. Read next: `join_set`.
+
+use std::future::Future;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use super::join::JoinHandle;
+use crate::runtime::context;
+use crate::runtime::core::Core;
+use crate::runtime::pool::{Job, Lane};
+use crate::runtime::run::Runtime;
+use crate::runtime::sys;
+use crate::runtime::user_code;
+
+/// Runs `work` on a thread of its own kind, where it may block, and returns the handle of a task that awaits it: for
+/// files, names, compression, and libraries that know no async.
+///
+/// The threads are the current runtime's. One is made when there is work and none is idle, up to
+/// [`max_blocking_threads`](crate::runtime::Builder::max_blocking_threads), which is 512; beyond that, work waits for
+/// its turn. An idle one ends after
+/// [`thread_keep_alive`](crate::runtime::Builder::thread_keep_alive), which is 10 s. Inside `work` no runtime is
+/// current; send what it finds through a channel, or return it.
+///
+/// `work` runs even if the handle is dropped. [Aborted](JoinHandle::abort) before it has begun, it is dropped unrun,
+/// on the runtime's thread. Aborted while it runs, the handle says so at once, and `work` goes on: nothing can stop it.
+/// What it returns is then dropped on its thread. So it is when the runtime ends, which waits for nothing (tokio's
+/// waits); the end of the process cuts it off. To wait, use
+/// [`Runtime::shutdown_timeout`](crate::runtime::Runtime::shutdown_timeout).
+///
+/// A round trip takes some 10 to 20 µs: less than that is better done in place.
+///
+/// While work is queued or runs, a paused clock does not advance by itself.
+///
+/// # Errors
+/// The handle's: a [`JoinError`](super::id::JoinError) if `work` panicked, if it was aborted, and, as a panic whose
+/// text says so, if no thread of the runtime exists and none can be made (pthread_create(3), EAGAIN).
+///
+/// # Panics
+/// Outside a runtime; in the child of a process that had a runtime before it forked; and if the runtime has 2^28 tasks
+/// already.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let read = reveille::task::spawn_blocking(|| std::fs::read_to_string("/proc/version"));
+///     let version = read.await.unwrap().unwrap();
+///     assert!(version.starts_with("Linux"));
+/// });
+/// ```
+#[track_caller]
+pub fn spawn_blocking<F, R>(work: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let core = context::expect_current("`spawn_blocking` called");
+    let task = Blocking::start(&core, work);
+    JoinHandle::new(core.spawn(task, None, Location::caller()))
+}
+
+impl Runtime {
+    /// Runs `work` on a thread where it may block; see [`spawn_blocking`]. Its task is awaited in the next
+    /// [`block_on`](Runtime::block_on) or [`turn`](Runtime::turn).
+    ///
+    /// # Panics
+    /// In the child of a process that had a runtime before it forked, and if the runtime has 2^28 tasks already.
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(&self, work: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.spawn(Blocking::start(self.core(), work))
+    }
+}
+
+/// The future of a task that awaits work on another thread.
+pub(super) struct Blocking<F, R>(Arc<Slot<F, R>>);
+
+impl<F, R> Blocking<F, R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    /// Queues `work` at once, and not when the task is polled first: the caller may go on for long.
+    #[track_caller]
+    pub(super) fn start(core: &Core, work: F) -> Blocking<F, R> {
+        if sys::is_forked_child() {
+            panic!("`spawn_blocking` called: {}", sys::forked_child_error());
+        }
+        let slot = Arc::new(Slot(Mutex::new(Inner {
+            stage: Stage::Queued(work),
+            waker: None,
+        })));
+        let job = Arc::clone(&slot) as Arc<dyn Job>;
+        if let Err((error, _job)) = core.pool.submit(Lane::Work, job) {
+            let text = format!("no thread could be made for blocking work: {error}");
+            let unrun = slot.advance(Stage::Ended(Err(Box::new(text))));
+            drop(unrun);
+        }
+        Blocking(slot)
+    }
+}
+
+/// Where home and worker meet.
+struct Slot<F, R>(Mutex<Inner<F, R>>);
+
+struct Inner<F, R> {
+    stage: Stage<F, R>,
+    /// The task that awaits the end. It is one of the runtime's own: its waker is plain data.
+    waker: Option<Waker>,
+}
+
+enum Stage<F, R> {
+    Queued(F),
+    Running,
+    Ended(thread::Result<R>),
+    /// The task has gone, or has the output.
+    Gone,
+}
+
+impl<F, R> Slot<F, R> {
+    fn lock(&self) -> MutexGuard<'_, Inner<F, R>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the stage, and returns the one before, to be dropped without the lock.
+    fn advance(&self, stage: Stage<F, R>) -> Stage<F, R> {
+        mem::replace(&mut self.lock().stage, stage)
+    }
+}
+
+impl<F, R> Job for Slot<F, R>
+where
+    F: FnOnce() -> R + Send,
+    R: Send,
+{
+    fn run(&self) {
+        let Some(work) = self.take_work() else { return };
+        let output = catch_unwind(AssertUnwindSafe(work));
+        let (unwanted, waker) = self.end(output);
+        user_code::discard_any(unwanted);
+        if let Some(waker) = waker {
+            user_code::wake(waker);
+        }
+    }
+}
+
+impl<F, R> Slot<F, R> {
+    /// The closure; `None` if it was called off.
+    fn take_work(&self) -> Option<F> {
+        let mut inner = self.lock();
+        match mem::replace(&mut inner.stage, Stage::Running) {
+            Stage::Queued(work) => Some(work),
+            stage => {
+                inner.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// Leaves the output for the task; hands it back if the task has gone.
+    fn end(&self, output: thread::Result<R>) -> (Option<thread::Result<R>>, Option<Waker>) {
+        let mut inner = self.lock();
+        if matches!(inner.stage, Stage::Gone) {
+            return (Some(output), None);
+        }
+        inner.stage = Stage::Ended(output);
+        (None, inner.waker.take())
+    }
+}
+
+impl<F, R> Future for Blocking<F, R> {
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let waker = cx.waker().clone();
+        let mut inner = self.0.lock();
+        if !matches!(inner.stage, Stage::Ended(_)) {
+            let before = inner.waker.replace(waker);
+            drop(inner);
+            drop(before);
+            return Poll::Pending;
+        }
+        let ended = mem::replace(&mut inner.stage, Stage::Gone);
+        drop(inner);
+        match ended {
+            Stage::Ended(Ok(output)) => Poll::Ready(output),
+            // The panic is the task's from here on; the hook has told of it on the worker.
+            Stage::Ended(Err(payload)) => resume_unwind(payload),
+            Stage::Queued(_) | Stage::Running | Stage::Gone => unreachable!("looked at above"),
+        }
+    }
+}
+
+impl<F, R> Drop for Blocking<F, R> {
+    fn drop(&mut self) {
+        // In a forked child the worker may hold the lock, and is gone.
+        if !sys::is_forked_child() {
+            drop(self.0.advance(Stage::Gone));
+        }
+    }
+}
