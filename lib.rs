@@ -37,6 +37,8 @@
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!
+//! [`coming_from_tokio`] has a table of what is otherwise than in tokio, and of what is not here.
+//!
 //! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel, futures-lite and
 //! futures-concurrency work on any runtime, and so on this one. They do not spend the budget that makes a
 //! task let others run: see [`task::coop`]. Functions that block (tokio's `blocking_recv`, say) block this
@@ -55,6 +57,8 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker is 64 bits");
 
+#[doc = include_str!("runtime/coming_from_tokio.md")]
+pub mod coming_from_tokio {}
 pub mod net;
 pub mod runtime;
 
@@ -189,6 +193,8 @@ pub mod time {
 pub mod io {
     //! Waiting for file descriptors of any kind.
 
+    pub use crate::runtime::explained::ExplainedError;
+    pub(crate) use crate::runtime::explained::explained;
     pub use crate::runtime::io::async_fd::{AsyncFd, AsyncFdReadyGuard, TryIoError};
     pub use crate::runtime::io::errors::is_not_at_home;
     pub use crate::runtime::io::interest::{Interest, Ready};

@@ -1,28 +1,28 @@
-//! What a socket can be bound or connected to: an address, several, or the text of one.
+//! What a socket can be bound or connected to: an address, several, or a host's name.
 //!
-//! Idea: [`ToSocketAddrs`] is a list of types and nothing more. The work is done in a private
-//! supertrait, which may change (to resolve names, say) without breaking any user.
+//! Idea: [`ToSocketAddrs`] is a list of types and nothing more. The work is done in a private supertrait, which may
+//! change without breaking any user.
 //!
-//! Interface: `address.addresses()?` is an iterator of `SocketAddr`; one address allocates nothing.
-//! Invariant: the iterator yields at least one address. Hence "all were tried, and none failed"
-//! cannot happen.
-//! Read next: `net::tcp`, which tries one address after the other.
+//! Interface: `address.target()?` is a [`Target`]; one address allocates nothing.
+//! Invariant: what is an address is recognized here, and never taken for a name.
+//! Read next: `lookup`, which resolves the names.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use sealed::{Addresses, Sealed};
+use sealed::Sealed;
+pub(crate) use sealed::{Name, Target};
 
-/// What `bind` and `connect` take: an address, several, or the text of one.
+/// What `bind` and `connect` take: an address, several, or the name of a host.
 ///
-/// The types are those listed below and references to them. Several addresses are tried in turn,
-/// each until it fails, and the first that works is used. A text is written as in a URL, address
-/// and port: `127.0.0.1:80` or `[::1]:80`. In a pair the address has no brackets: `("::1", 80)`.
+/// The types are those listed below and references to them. A text is written as in a URL, host and port:
+/// `127.0.0.1:80`, `[::1]:80` or `localhost:80`. In a pair the address has no brackets: `("::1", 80)`,
+/// `("localhost", 80)`.
 ///
-/// Host names are **not resolved yet**: they are an error of kind
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), as are a text that is no address, and an empty
-/// slice. [`std::net::ToSocketAddrs`] resolves host names, but blocks its thread meanwhile: call it
-/// before the runtime starts, or on a thread of its own.
+/// A text that is an address is used as it is. Anything else is a host's name, which
+/// [`lookup_host`](super::lookup_host) resolves: inside a runtime only, on a thread where that may block.
+/// What has no port, or no host, is an error of kind [`InvalidInput`](io::ErrorKind::InvalidInput), as are an empty
+/// slice, and a host that has a colon in a text without brackets: `::1:80` may be an address without its port.
 ///
 /// The trait has no methods of its own, and no other crate can implement it.
 ///
@@ -34,6 +34,7 @@ use sealed::{Addresses, Sealed};
 /// fn serve(_at: impl ToSocketAddrs) {}
 ///
 /// serve("127.0.0.1:8080");
+/// serve("localhost:8080");
 /// serve((Ipv4Addr::LOCALHOST, 8080));
 /// let either = [8080, 8081].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
 /// serve(&either[..]);
@@ -56,104 +57,102 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {}
 mod sealed {
     use std::io;
     use std::net::SocketAddr;
-    use std::vec;
 
     /// Public, but in a private module: no other crate can name it, and so none can implement it.
     pub trait Sealed {
-        /// The addresses, at least one, in the order in which to try them.
+        /// What is to be bound or connected to.
         ///
         /// # Errors
-        /// `InvalidInput` if there are none, or the text is not an address and a port.
-        fn addresses(&self) -> io::Result<Addresses>;
+        /// `InvalidInput` if that is nothing.
+        fn target(&self) -> io::Result<Target>;
     }
 
-    /// An iterator of addresses, with at least one when it is new.
-    #[derive(Debug)]
-    pub enum Addresses {
-        One(Option<SocketAddr>),
-        Several(vec::IntoIter<SocketAddr>),
+    #[derive(Debug, PartialEq, Eq)]
+    pub enum Target {
+        One(SocketAddr),
+        /// Two or more, in the caller's order.
+        Several(Vec<SocketAddr>),
+        Name(Name),
     }
-}
 
-impl Iterator for Addresses {
-    type Item = SocketAddr;
-
-    fn next(&mut self) -> Option<SocketAddr> {
-        match self {
-            Self::One(address) => address.take(),
-            Self::Several(addresses) => addresses.next(),
-        }
+    /// A host's name, to be resolved, and the port.
+    #[derive(Debug, PartialEq, Eq)]
+    pub struct Name {
+        pub host: String,
+        pub port: u16,
     }
 }
 
 impl Sealed for SocketAddr {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for SocketAddrV4 {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for SocketAddrV6 {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for (IpAddr, u16) {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for (Ipv4Addr, u16) {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for (Ipv6Addr, u16) {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         one(*self)
     }
 }
 
 impl Sealed for [SocketAddr] {
-    fn addresses(&self) -> io::Result<Addresses> {
-        if self.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the slice has no address",
-            ));
+    fn target(&self) -> io::Result<Target> {
+        match self {
+            [] => Err(invalid("the slice has no address".to_owned())),
+            [address] => one(*address),
+            addresses => Ok(Target::Several(addresses.to_owned())),
         }
-        Ok(Addresses::Several(Vec::from(self).into_iter()))
     }
 }
 
 impl Sealed for str {
-    fn addresses(&self) -> io::Result<Addresses> {
-        match self.parse::<SocketAddr>() {
-            Ok(address) => one(address),
-            Err(_) => Err(not_literal(
-                self,
-                "an address and a port like `127.0.0.1:80` or `[::1]:80`",
-            )),
+    fn target(&self) -> io::Result<Target> {
+        if let Ok(address) = self.parse::<SocketAddr>() {
+            return one(address);
+        }
+        let parts = self.rsplit_once(':');
+        let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parts {
+            Some((host, port)) if !host.contains([':', '[', ']']) => name(host, port),
+            _ => Err(invalid(format!(
+                "`{self}` is not a host and a port, like `localhost:80`, `127.0.0.1:80` or `[::1]:80`"
+            ))),
         }
     }
 }
 
 impl Sealed for String {
-    fn addresses(&self) -> io::Result<Addresses> {
-        self.as_str().addresses()
+    fn target(&self) -> io::Result<Target> {
+        self.as_str().target()
     }
 }
 
 impl Sealed for (&str, u16) {
-    fn addresses(&self) -> io::Result<Addresses> {
+    fn target(&self) -> io::Result<Target> {
         let (host, port) = *self;
         if let Ok(ip) = host.parse::<IpAddr>() {
             return one((ip, port));
@@ -161,31 +160,43 @@ impl Sealed for (&str, u16) {
         // `fe80::1%2` is no `IpAddr`, since only a socket's address has a scope (RFC 4007, 11).
         match format!("[{host}]:{port}").parse::<SocketAddrV6>() {
             Ok(address) => one(address),
-            Err(_) => Err(not_literal(host, "an IP address like `127.0.0.1` or `::1`")),
+            Err(_) => name(host, port),
         }
     }
 }
 
 impl Sealed for (String, u16) {
-    fn addresses(&self) -> io::Result<Addresses> {
-        (self.0.as_str(), self.1).addresses()
+    fn target(&self) -> io::Result<Target> {
+        (self.0.as_str(), self.1).target()
     }
 }
 
 impl<T: Sealed + ?Sized> Sealed for &T {
-    fn addresses(&self) -> io::Result<Addresses> {
-        (**self).addresses()
+    fn target(&self) -> io::Result<Target> {
+        (**self).target()
     }
 }
 
-fn one(address: impl Into<SocketAddr>) -> io::Result<Addresses> {
-    Ok(Addresses::One(Some(address.into())))
+fn one(address: impl Into<SocketAddr>) -> io::Result<Target> {
+    Ok(Target::One(address.into()))
 }
 
-fn not_literal(text: &str, wanted: &str) -> io::Error {
-    let text = format!(
-        "`{text}` is not {wanted}; host names are not resolved yet: resolve them with \
-         `std::net::ToSocketAddrs` first"
-    );
+/// What getaddrinfo(3) cannot be asked for is an error at once: nothing, and a NUL, at which C's text would end. So is
+/// what no name has: white space, brackets, which belong to a text with a port, and colons, but in an address of IPv6
+/// with the name of an interface (`fe80::1%eth0`), which the resolver knows.
+fn name(host: &str, port: u16) -> io::Result<Target> {
+    let is_odd = |c: char| c == '\0' || c == '[' || c == ']' || c.is_whitespace();
+    let is_cut = host.contains(':') && !host.contains('%');
+    if host.is_empty() || host.contains(is_odd) || is_cut {
+        return Err(invalid(format!(
+            "`{}` is not a host, like `localhost`, `127.0.0.1` or `::1`",
+            host.escape_debug()
+        )));
+    }
+    let host = host.to_owned();
+    Ok(Target::Name(Name { host, port }))
+}
+
+fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -1,7 +1,8 @@
 //! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
-//! one thing that is not public: `stream` makes its operations by
-//! [`operation`](crate::runtime::io::operation).
+//! two things that are not public: `stream` makes its operations by
+//! [`operation`](crate::runtime::io::operation), and `lookup` asks the resolver on the pool, by
+//! [`blocking`](crate::runtime::task::blocking).
 //!
 //! Every operation is tried at once. If it would block, the socket is registered, and the task
 //! waits. Every method takes `&self`, and any number of tasks may wait on one socket.
@@ -9,12 +10,17 @@
 //! # Coming from tokio
 //! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`
 //! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.
-//! Host names are not resolved yet; see [`ToSocketAddrs`].
+//! [`TcpStream::connect`] tries several addresses in a race, and not one after the other.
 
 pub(crate) mod addr;
+pub(crate) mod lookup;
+pub(crate) mod race;
 mod stream;
 pub(crate) mod sys;
 pub mod tcp;
+mod tried;
 
 pub use addr::ToSocketAddrs;
+pub use lookup::lookup_host;
 pub use tcp::{TcpListener, TcpStream};
+pub use tried::AddressesError;

@@ -155,6 +155,7 @@ pub(crate) mod chaos;
 mod context;
 pub(crate) mod coop;
 mod core;
+pub(crate) mod explained;
 mod handle;
 pub(crate) mod io;
 pub(crate) mod metrics;

@@ -120,7 +120,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Calls off what is queued, and sends idle threads home. Jobs that run go on.
+    /// Drops the work that is queued, and sends idle threads home. Jobs that run go on.
     fn drop(&mut self) {
         if !sys::is_forked_child() {
             drop(self.threads.close());
@@ -296,16 +296,13 @@ impl<J> Threads<J> {
         !state.is_busy()
     }
 
-    /// No job is taken from here on. Returns those that were queued, to be dropped without the lock.
-    pub(crate) fn close(&self) -> impl Iterator<Item = J> + use<J> {
+    /// No more work is begun. Returns what was queued, to be dropped without the lock. Names go on being resolved:
+    /// a lookup that nothing awaits is called off already, and one that is awaited, in another runtime, must end.
+    pub(crate) fn close(&self) -> VecDeque<J> {
         let mut state = self.lock();
         state.closed = true;
         self.call.notify_all();
-        let (work, lookups) = (
-            std::mem::take(&mut state.work),
-            std::mem::take(&mut state.lookups),
-        );
-        work.into_iter().chain(lookups)
+        std::mem::take(&mut state.work)
     }
 
     fn wait_for_rest(&self, timeout: Duration) {

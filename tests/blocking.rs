@@ -1,8 +1,10 @@
 //! Blocking work: it runs elsewhere, its output comes home, and its runtime waits for it only if asked.
 
 use std::any::Any;
+use std::error::Error;
 use std::fs;
 use std::future::pending;
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use child::in_child;
 use limit::limit;
+use reveille::net::lookup_host;
 use reveille::runtime::{Handle, UnhandledPanic};
 use reveille::task::{JoinSet, spawn_blocking, try_id, yield_now};
 use reveille::time::{now, sleep, timeout};
@@ -472,6 +475,14 @@ fn where_no_thread_can_be_made_the_handle_says_so() {
         let payload = error.into_panic();
         let text = payload.downcast_ref::<String>().unwrap();
         assert!(text.contains("no thread could be made"), "{text}");
+        let lookup = runtime.block_on(lookup_host("localhost:80"));
+        let refused = lookup.map(drop).unwrap_err();
+        assert_eq!(
+            (&refused.to_string(), refused.kind()),
+            (text, ErrorKind::WouldBlock)
+        );
+        let source = refused.source().unwrap().downcast_ref::<io::Error>();
+        assert_eq!(source.unwrap().raw_os_error(), Some(libc::EAGAIN));
         assert!(
             text.contains(&format!("os error {}", libc::EAGAIN)),
             "{text}"

@@ -13,7 +13,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -22,8 +22,8 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::poll_once;
-use reveille::io::{AsyncFd, Interest};
-use reveille::net::{TcpListener, TcpStream};
+use reveille::io::{AsyncFd, Interest, is_forked_child};
+use reveille::net::{TcpListener, TcpStream, lookup_host};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
 use reveille::time::sleep;
@@ -163,6 +163,14 @@ fn a_child_has_no_threads_for_blocking_work() {
             let refused = catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn_blocking(|| ()))));
             assert_says_exec_first(refused.unwrap_err().downcast_ref::<String>().unwrap());
             let _either = runtime.next_deadline();
+            let mut lookup = pin!(lookup_host("localhost:80"));
+            let polled = lookup
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Err(refused)) = polled else {
+                panic!("a name is resolved in a child");
+            };
+            assert!(is_forked_child(&refused));
             task.take().unwrap().abort();
             runtime.shutdown_timeout(Duration::from_secs(3600));
         });

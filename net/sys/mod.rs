@@ -37,6 +37,8 @@ use std::net::SocketAddr;
 
 use libc::c_int;
 
+use crate::io::explained;
+
 pub(crate) use address::{SockAddr, decode};
 pub(crate) use options::{
     is_listening, linger, quickack, set_quickack, set_reuse_address, set_zero_linger, take_error,
@@ -95,7 +97,7 @@ fn checked<T: PartialEq + From<i8>>(
         }
         _ => false,
     };
-    Err(if named { refused(name, &error) } else { error })
+    Err(if named { refused(name, error) } else { error })
 }
 
 /// Makes a system call once. Some of its errors may be about `address`, and are not taken for a refusal.
@@ -129,10 +131,10 @@ fn is_refusal(error: &io::Error) -> bool {
 
 /// The error of a refused call: it has the same kind, and its text names the call and the cure.
 #[cold]
-pub(crate) fn refused(name: &str, error: &io::Error) -> io::Error {
+pub(crate) fn refused(name: &str, error: io::Error) -> io::Error {
     let text =
         format!("{name}(2): {error}; if a sandbox or a firewall refuses it, that must allow it");
-    io::Error::new(error.kind(), text)
+    explained(error, text)
 }
 
 #[cfg(not(test))]

@@ -20,8 +20,9 @@ use tracing::warn;
 
 use super::super::addr::ToSocketAddrs;
 use super::super::sys;
+use super::super::tried::in_turn;
+use super::refuse_in_child;
 use super::stream::TcpStream;
-use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
 use crate::time::sleep;
@@ -77,7 +78,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl TcpListener {
-    /// Listens at the first of the addresses that works; port 0 takes a free one.
+    /// Listens at the first of the addresses that works, tried in order; port 0 takes a free one.
     ///
     /// SO_REUSEADDR is set, so that a server can be started again while connections of its
     /// predecessor are in TIME_WAIT; the backlog is 1024. `[::]` serves IPv4 as well, unless
@@ -85,12 +86,14 @@ impl TcpListener {
     ///
     /// # Errors
     /// EADDRINUSE, EADDRNOTAVAIL, EACCES (ports below 1024): bind(2); EMFILE, ENFILE: socket(2);
-    /// `InvalidInput` for what is not an address. If several failed, the text lists all.
+    /// those of [`lookup_host`](crate::net::lookup_host). For several addresses or a name, the text lists all that
+    /// were tried, and `raw_os_error` is `None`: see [`AddressesError`](crate::net::AddressesError).
     ///
     /// # Cancel safety
-    /// Safe: it does not wait.
+    /// Safe: it waits for the lookup of a name only.
     pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        first_that_works(addresses, async |address| {
+        let target = addresses.target()?;
+        in_turn(target, |address| {
             let socket = sys::stream_socket(&address)?;
             sys::set_reuse_address(socket.as_fd(), true)?;
             sys::bind(socket.as_fd(), &address)?;
@@ -211,7 +214,7 @@ impl TcpListener {
                 // On a socket that listens, each of these errors is a refusal, by a sandbox or a
                 // firewall.
                 Err(error) if is_refusal(&error) && sys::is_listening(listener).unwrap_or(true) => {
-                    return Err(sys::refused("accept4", &error));
+                    return Err(sys::refused("accept4", error));
                 }
                 Err(error) => return Err(error),
             }

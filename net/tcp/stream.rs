@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::super::addr::ToSocketAddrs;
+use super::super::addr::{Target, ToSocketAddrs};
+use super::super::lookup::{alternate, resolve};
+use super::super::race::race;
 use super::super::stream::{Attempt, Stream};
 use super::super::sys::{self, Connecting};
+use super::refuse_in_child;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::{first_that_works, refuse_in_child};
 use crate::io::{AsyncFd, Interest, Ready};
 
 /// A TCP connection.
@@ -105,23 +107,36 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to the first of the addresses that works. The next address is tried only when the one before
-    /// has failed; an address that never answers fails when the kernel gives up.
+    /// Connects to an address, to one of several, or to a host by its name.
+    ///
+    /// Several addresses race, as RFC 8305 ("Happy Eyeballs") says: the next one is tried 250 ms after the last, at
+    /// once if one has failed, and only while none has connected. So an address that never answers costs 250 ms, and
+    /// not the two minutes after which the kernel gives up. The attempts that lose are closed before this returns.
+    /// The addresses of a name are tried in the order of [`lookup_host`](crate::net::lookup_host), but for the
+    /// families, IPv6 and IPv4, which alternate; a slice keeps its order.
     ///
     /// # Errors
-    /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2);
-    /// `InvalidInput` for what is not an address. If several failed, the text lists all. If a firewall or a
-    /// sandbox refuses a call (EPERM, EACCES, EINVAL, EOPNOTSUPP, ENOSYS), the text of the error names the
-    /// call, and its `raw_os_error` is `None`; this holds for the other operations, too.
+    /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2); those of
+    /// [`lookup_host`](crate::net::lookup_host). For several addresses or a name, the text lists all that were tried,
+    /// and `raw_os_error` is `None`: see [`AddressesError`](crate::net::AddressesError).
+    ///
+    /// If a firewall or a sandbox refuses a call (EPERM, EACCES, EINVAL, EOPNOTSUPP, ENOSYS), the text of the error
+    /// names the call, and its `raw_os_error` is `None` (see [`ExplainedError`](crate::io::ExplainedError)); this holds
+    /// for the other operations, too.
     ///
     /// TCP connects a socket with itself if the system happens to choose, as its own port, the one it
     /// connects to. Such a connection counts as refused.
     ///
     /// # Cancel safety
-    /// Safe: a future that is dropped early closes the socket. There is no time limit but the kernel's, of
-    /// about two minutes: wrap the future in a [`timeout`](crate::time::timeout).
+    /// Safe: a future that is dropped early closes its sockets, and forgets the lookup. There is no time limit but the
+    /// resolver's and the kernel's, of about two minutes: wrap the future in a [`timeout`](crate::time::timeout).
     pub async fn connect(addresses: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        first_that_works(addresses, TcpStream::connect_to).await
+        let addresses = match addresses.target()? {
+            Target::One(address) => return TcpStream::connect_to(address).await,
+            Target::Several(addresses) => addresses,
+            Target::Name(name) => alternate(resolve(name).await?),
+        };
+        race(addresses, TcpStream::connect_to).await
     }
 
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {

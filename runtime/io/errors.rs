@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 
 use super::interest::Interest;
+use crate::runtime::explained::explained;
 
 #[cold]
 pub(super) fn not_at_home() -> io::Error {
@@ -85,5 +86,6 @@ pub(super) fn explain_registration(error: io::Error) -> io::Error {
         }
         _ => return error,
     };
-    io::Error::new(error.kind(), format!("{why}: {error}"))
+    let text = format!("{why}: {error}");
+    explained(error, text)
 }

@@ -20,7 +20,7 @@
 //! - A descriptor is owned from the call that makes it: only [`own`] turns a number into an
 //!   owned descriptor.
 //!
-//! Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, `inherit`, `timerfd`, in any order.
+//! Read before: `explained`. Read next: `epoll`, `eventfd`, `fork`, `sys::signal`, `slack`, `inherit`, `timerfd`, in any order.
 
 mod epoll;
 mod eventfd;
@@ -34,6 +34,8 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use libc::c_int;
+
+use super::explained::explained;
 
 pub(crate) use epoll::{Epoll, Events};
 pub(crate) use eventfd::EventFd;
@@ -75,7 +77,7 @@ pub(crate) fn name_refusal(call: &str, error: io::Error) -> io::Error {
         Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP) => {
             let text =
                 format!("{call}(2): {error}; if a sandbox refuses the call, it must allow it");
-            io::Error::new(error.kind(), text)
+            explained(error, text)
         }
         _ => error,
     }

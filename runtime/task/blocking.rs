@@ -1,6 +1,7 @@
 //! Blocking work: a closure that runs on another thread, and a task that awaits what it returns.
 //!
-//! Interface: [`spawn_blocking`]; [`Runtime::spawn_blocking`] and [`JoinSet`](super::join_set::JoinSet) use [`Blocking::start`].
+//! Interface: [`spawn_blocking`]; [`Runtime::spawn_blocking`] and [`JoinSet`](super::join_set::JoinSet) use
+//! [`Blocking::start`]. For host names, [`resolve`]: a future of its own, and no task.
 //! Invariants:
 //! - Home and worker meet in a [`Slot`]. Under its lock a value is moved and nothing else: closures, outputs and wakers
 //!   are run, cloned and dropped without it (R5).
@@ -11,6 +12,7 @@
 //! Read before: `pool`, `spawn`. Read next: `join_set`.
 
 use std::future::Future;
+use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -21,6 +23,7 @@ use std::thread;
 use super::join::JoinHandle;
 use crate::runtime::context;
 use crate::runtime::core::Core;
+use crate::runtime::explained::explained;
 use crate::runtime::pool::{Job, Lane};
 use crate::runtime::run::Runtime;
 use crate::runtime::sys;
@@ -88,7 +91,27 @@ impl Runtime {
     }
 }
 
-/// The future of a task that awaits work on another thread.
+/// Has `work`, which resolves a name, run by a thread of the current runtime. Dropped early, it is called off, and what
+/// runs is forgotten.
+///
+/// # Errors
+/// Outside a runtime; in a forked child; and if there is no thread, and none can be made.
+pub(crate) fn resolve<F, R>(work: F) -> io::Result<impl Future<Output = R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    sys::refuse_in_forked_child()?;
+    let Some(core) = context::current() else {
+        return Err(io::Error::other(
+            "cannot resolve a host name outside a runtime: poll this inside `reveille::block_on` or \
+             `Runtime::block_on`",
+        ));
+    };
+    Blocking::submit(&core, Lane::Lookup, work).map_err(|(error, _unrun)| error)
+}
+
+/// The future of work on another thread. `spawn_blocking` makes a task of it.
 pub(super) struct Blocking<F, R>(Arc<Slot<F, R>>);
 
 impl<F, R> Blocking<F, R>
@@ -102,17 +125,26 @@ where
         if sys::is_forked_child() {
             panic!("`spawn_blocking` called: {}", sys::forked_child_error());
         }
+        Blocking::submit(core, Lane::Work, work).unwrap_or_else(|(error, blocking)| {
+            let refusal = Stage::Ended(Err(Box::new(error.to_string())));
+            drop(blocking.0.advance(refusal));
+            blocking
+        })
+    }
+
+    /// Queues `work`; hands it back, unrun, if there is no thread for it.
+    fn submit(core: &Core, lane: Lane, work: F) -> Result<Self, (io::Error, Self)> {
         let slot = Arc::new(Slot(Mutex::new(Inner {
             stage: Stage::Queued(work),
             waker: None,
         })));
-        let job = Arc::clone(&slot) as Arc<dyn Job>;
-        if let Err((error, _job)) = core.pool.submit(Lane::Work, job) {
-            let text = format!("no thread could be made for blocking work: {error}");
-            let unrun = slot.advance(Stage::Ended(Err(Box::new(text))));
-            drop(unrun);
+        match core.pool.submit(lane, Arc::clone(&slot) as Arc<dyn Job>) {
+            Ok(()) => Ok(Blocking(slot)),
+            Err((error, _job)) => {
+                let text = format!("no thread could be made for blocking work: {error}");
+                Err((explained(error, text), Blocking(slot)))
+            }
         }
-        Blocking(slot)
     }
 }
 
@@ -121,7 +153,7 @@ struct Slot<F, R>(Mutex<Inner<F, R>>);
 
 struct Inner<F, R> {
     stage: Stage<F, R>,
-    /// The task that awaits the end. It is one of the runtime's own: its waker is plain data.
+    /// The task that awaits the end, or what else polls a lookup.
     waker: Option<Waker>,
 }
 

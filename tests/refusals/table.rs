@@ -4,6 +4,7 @@
 //! the kernel is learned once a process. The child reports by its exit status, and has a limit.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
@@ -300,7 +301,11 @@ fn report(program: fn() -> io::Result<()>, expected: Outcome) -> i32 {
 
 fn says(error: &io::Error, name: &str) -> i32 {
     let text = error.to_string();
-    if text.contains(name) && text.contains("sandbox") {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    let has_errno = source.is_some_and(|source| source.raw_os_error().is_some());
+    if text.contains(name) && text.contains("sandbox") && has_errno {
         0
     } else {
         7

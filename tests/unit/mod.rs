@@ -2,6 +2,7 @@
 
 mod addr;
 mod alarm;
+pub(crate) mod answers;
 #[cfg(not(reveille_loom))]
 mod budget;
 mod chaos;
@@ -10,6 +11,8 @@ mod decision;
 mod executor;
 #[path = "../support/limit.rs"]
 mod limit;
+#[cfg(not(reveille_loom))]
+mod lookup;
 #[cfg(not(reveille_loom))]
 mod names;
 mod net_sys;
@@ -20,6 +23,8 @@ mod place;
 #[cfg(not(reveille_loom))]
 mod pool;
 mod queue;
+#[cfg(not(reveille_loom))]
+mod race;
 #[cfg(not(reveille_loom))]
 mod registration;
 mod roll;
