@@ -8,7 +8,7 @@
 //! - The next attempt begins a [`DELAY`] after the last one began, or at once if one has failed meanwhile, and none
 //!   begins once one has connected.
 //! - Of two that have connected when the race is polled, the one earlier in order wins.
-//! - The losers are dropped before the winner is returned.
+//! - The losers are dropped before the winner is returned, as all that an async fn has when it returns.
 //!
 //! Read before: `tried`. Read next: `tcp::stream`.
 
@@ -67,7 +67,6 @@ where
         loop {
             let failed_before = self.failures.len();
             if let Some(connected) = self.poll_attempts(cx) {
-                self.attempts.clear();
                 return Poll::Ready(Ok(connected));
             }
             let has_failed = self.failures.len() > failed_before;

@@ -13,6 +13,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,9 @@ use crate::runtime::Handle;
 pub(super) use crate::runtime::io::operation::Attempt;
 use crate::runtime::io::operation::{self, Wait};
 use crate::time::{Sleep, sleep};
+
+/// The room that a `Vec` without any is given before it is read into, in bytes: as tokio's `read_buf` does.
+const LEAST_ROOM: usize = 64;
 
 pub(super) struct Stream<T: AsFd> {
     io: AsyncFd<T>,
@@ -64,6 +68,28 @@ impl<T: AsFd> Stream<T> {
         let (socket, registration) = (self.socket(), self.io.registration());
         let holds_bytes = move || sys::holds_bytes(socket);
         operation::read(registration, buf.len(), recv(socket, buf), holds_bytes)
+    }
+
+    #[inline]
+    pub(super) fn read_uninit(
+        &self,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> impl Attempt<Output = io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        let (len, holds_bytes) = (buf.len(), move || sys::holds_bytes(socket));
+        let recv = move |asked: &mut usize| sys::recv_uninit(socket, &mut buf[..*asked]);
+        operation::read(registration, len, recv, holds_bytes)
+    }
+
+    #[inline]
+    pub(super) fn read_vec(&self, buf: &mut Vec<u8>) -> impl Attempt<Output = io::Result<usize>> {
+        if buf.capacity() == buf.len() {
+            buf.reserve(LEAST_ROOM);
+        }
+        let (socket, registration) = (self.socket(), self.io.registration());
+        let (room, holds_bytes) = (buf.capacity() - buf.len(), move || sys::holds_bytes(socket));
+        let recv = move |asked: &mut usize| sys::recv_vec(socket, buf, *asked);
+        operation::read(registration, room, recv, holds_bytes)
     }
 
     pub(super) fn read_vectored(

@@ -9,6 +9,7 @@ use std::env;
 use std::fs;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -218,8 +219,17 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                         "try_read_vectored",
                         server.try_read_vectored(parts).map(drop),
                     );
+                    let vec = &mut Vec::new();
+                    in_child("try_read_vec", server.try_read_vec(vec).map(drop));
+                    let room = &mut [MaybeUninit::uninit(); 8];
                     let cx = &mut Context::from_waker(Waker::noop());
                     for (what, polled) in [
+                        (
+                            "poll_read_uninit",
+                            server.poll_read_uninit(cx, room).map_ok(drop),
+                        ),
+                        ("poll_read_vec", server.poll_read_vec(cx, vec).map_ok(drop)),
+                        ("poll_io", server.poll_io(cx, Interest::READABLE, || Ok(()))),
                         ("poll_read", server.poll_read(cx, buf).map_ok(drop)),
                         ("poll_peek", server.poll_peek(cx, buf).map_ok(drop)),
                         ("poll_write", server.poll_write(cx, b"x").map_ok(drop)),

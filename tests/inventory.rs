@@ -15,7 +15,15 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 46] = [
+const EXERCISED: [(&str, &str); 48] = [
+    (
+        "net/sys/uninit.rs recv_uninit",
+        "a_read_into_memory_without_values_writes_what_it_received_and_no_more",
+    ),
+    (
+        "net/sys/uninit.rs recv_vec",
+        "a_read_into_a_vec_appends_to_its_spare_room",
+    ),
     (
         "net/sys/socket.rs stream_socket",
         "sockets_are_born_close_on_exec_and_nonblocking",

@@ -106,6 +106,7 @@ fn futures_that_read_and_write_are_unpin() {
     /// Makes the futures, and polls none.
     fn futures(stream: &TcpStream, fd: &AsyncFd<UnixStream>, buf: &mut [u8]) {
         is_unpin(stream.read(buf));
+        is_unpin(stream.read_vec(&mut Vec::new()));
         is_unpin(stream.read_exact(buf));
         is_unpin(stream.read_vectored(&mut [IoSliceMut::new(buf)]));
         is_unpin(stream.peek(buf));

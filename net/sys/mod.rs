@@ -10,6 +10,7 @@
 //!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
+//! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //!
@@ -25,12 +26,13 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `net::sys::options`, `address`.
+//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`.
 
 mod address;
 mod options;
 mod socket;
 mod stream;
+mod uninit;
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +52,7 @@ pub(crate) use socket::{
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
 };
+pub(crate) use uninit::{recv_uninit, recv_vec};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.

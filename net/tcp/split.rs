@@ -10,12 +10,14 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::stream::TcpStream;
+use crate::io::Interest;
 
 /// The read half of a borrowed stream; see [`TcpStream::split`].
 pub type ReadHalf<'a> = Reader<&'a TcpStream>;
@@ -65,6 +67,14 @@ impl<S: Deref<Target = TcpStream>> Reader<S> {
         self.stream.read_vectored(bufs)
     }
 
+    /// See [`TcpStream::read_vec`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn read_vec(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
+        self.stream.read_vec(buf)
+    }
+
     /// See [`TcpStream::read_exact`], which is not cancel safe.
     ///
     /// # Errors
@@ -97,12 +107,77 @@ impl<S: Deref<Target = TcpStream>> Reader<S> {
         self.stream.try_read(buf)
     }
 
+    /// See [`TcpStream::try_read_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_read`].
+    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.stream.try_read_vectored(bufs)
+    }
+
+    /// See [`TcpStream::try_read_vec`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_read`].
+    pub fn try_read_vec(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        self.stream.try_read_vec(buf)
+    }
+
     /// See [`TcpStream::poll_read`].
     ///
     /// # Errors
     /// As [`TcpStream::read`].
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.stream.poll_read(cx, buf)
+    }
+
+    /// See [`TcpStream::poll_read_uninit`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn poll_read_uninit(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_read_uninit(cx, buf)
+    }
+
+    /// See [`TcpStream::poll_read_vec`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn poll_read_vec(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_read_vec(cx, buf)
+    }
+
+    /// See [`TcpStream::poll_read_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_read_vectored(cx, bufs)
+    }
+
+    /// See [`TcpStream::poll_io`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::async_io`].
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.stream.poll_io(cx, interest, op)
     }
 
     /// The address of the other end.
@@ -170,12 +245,45 @@ impl<S: Deref<Target = TcpStream>> Writer<S> {
         self.stream.try_write(buf)
     }
 
+    /// See [`TcpStream::try_write_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_write`].
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.try_write_vectored(bufs)
+    }
+
     /// See [`TcpStream::poll_write`].
     ///
     /// # Errors
     /// As [`TcpStream::write`].
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.stream.poll_write(cx, buf)
+    }
+
+    /// See [`TcpStream::poll_write_vectored`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write_vectored(cx, bufs)
+    }
+
+    /// See [`TcpStream::poll_io`].
+    ///
+    /// # Errors
+    /// As [`TcpStream::async_io`].
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.stream.poll_io(cx, interest, op)
     }
 
     /// Shuts down writing: the peer sees the end.

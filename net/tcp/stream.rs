@@ -10,6 +10,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -240,6 +241,39 @@ impl TcpStream {
         self.stream.read_vectored(bufs)
     }
 
+    /// Appends what arrives to `buf`, into its spare room, and returns how many bytes that were; 0 means that the peer
+    /// closed its write side. A `buf` without spare room is given some for 64 bytes or more; it is for the caller to
+    /// [reserve](Vec::reserve) what is worth a read. tokio's `read_buf` does the same.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read); `buf` is then as it was.
+    ///
+    /// # Cancel safety
+    /// Safe, as [`read`](TcpStream::read).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::TcpStream;
+    ///
+    /// /// Reads until a whole line is there, or the end.
+    /// async fn line(stream: &TcpStream) -> std::io::Result<Vec<u8>> {
+    ///     let mut line = Vec::with_capacity(512);
+    ///     while !line.contains(&b'\n') && stream.read_vec(&mut line).await? > 0 {}
+    ///     Ok(line)
+    /// }
+    /// # reveille::block_on(async {
+    /// # let listener = reveille::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # client.write_all(b"hello\n").await?;
+    /// # assert_eq!(line(&listener.accept().await?.0).await?, b"hello\n");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    #[inline]
+    pub fn read_vec(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
+        self.stream.read_vec(buf)
+    }
+
     /// Fills `buf` and returns its length.
     ///
     /// # Errors
@@ -355,6 +389,14 @@ impl TcpStream {
         self.stream.read_vectored(bufs).try_now()
     }
 
+    /// As [`try_read`](TcpStream::try_read), into the spare room of a `Vec`; see [`read_vec`](TcpStream::read_vec).
+    ///
+    /// # Errors
+    /// As [`try_read`](TcpStream::try_read).
+    pub fn try_read_vec(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        self.stream.read_vec(buf).try_now()
+    }
+
     /// Writes what there is room for, without waiting.
     ///
     /// # Errors
@@ -412,6 +454,33 @@ impl TcpStream {
         self.stream.read(buf).poll_once(cx)
     }
 
+    /// Polls a [`read`](TcpStream::read) into memory that need not be initialised. After `Ready(Ok(n))` the first `n`
+    /// bytes of `buf` are; the others, and after anything else all, are untouched. This is for what implements the
+    /// traits of other crates; who has a `Vec` uses [`read_vec`](TcpStream::read_vec), without `unsafe`.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    #[inline]
+    pub fn poll_read_uninit(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.read_uninit(buf).poll_once(cx)
+    }
+
+    /// Polls [`read_vec`](TcpStream::read_vec).
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn poll_read_vec(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.stream.read_vec(buf).poll_once(cx)
+    }
+
     /// Polls [`read_vectored`](TcpStream::read_vectored).
     ///
     /// # Errors
@@ -453,6 +522,20 @@ impl TcpStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.stream.write_vectored(bufs).poll_once(cx)
+    }
+
+    /// Polls [`async_io`](TcpStream::async_io): tries an operation of the caller's on the socket.
+    ///
+    /// # Errors
+    /// As [`async_io`](TcpStream::async_io).
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.stream.lend();
+        self.io().poll_io(cx, interest, |_| op())
     }
 
     /// Polls [`readable`](TcpStream::readable).

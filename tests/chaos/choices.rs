@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
@@ -176,6 +177,34 @@ fn vectored_reads_are_short_now_and_then() {
         })
     });
     assert_eq!(read, (1..=8).collect(), "from 1 to all of 8");
+}
+
+/// Catches: a read into a `Vec`, or into memory without values, that always offers all of its room.
+#[test]
+fn reads_into_spare_room_are_short_now_and_then() {
+    let _limit = limit(120);
+    let into_vec = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = tcp_pair().await;
+            there.write_all(&[7; 8]).await.unwrap();
+            here.read_vec(&mut Vec::with_capacity(8)).await.unwrap()
+        })
+    });
+    let into_memory = outcomes(|runtime| {
+        runtime.block_on(async {
+            let (here, there) = tcp_pair().await;
+            there.write_all(&[7; 8]).await.unwrap();
+            let mut room = [MaybeUninit::uninit(); 8];
+            poll_fn(|cx| here.poll_read_uninit(cx, &mut room))
+                .await
+                .unwrap()
+        })
+    });
+    let from_one_to_all = (1..=8).collect();
+    assert_eq!(
+        (&into_vec, &into_memory),
+        (&from_one_to_all, &from_one_to_all)
+    );
 }
 
 /// Catches: a peek that always offers all of its buffer.

@@ -216,7 +216,11 @@ fn holds(reader: RawFd) -> impl Fn(What) -> bool {
 fn read<'a>(play: &mut Play<'a>, ours: &'a TcpStream, room: usize) {
     play.begin(What::Bytes, async move {
         let mut buf = vec![0; room];
-        Outcome::of_read(ours.read(&mut buf).await, buf)
+        if room % 2 == 0 {
+            return Outcome::of_read(ours.read(&mut buf).await, buf);
+        }
+        let mut buf = Vec::with_capacity(room);
+        Outcome::of_read(ours.read_vec(&mut buf).await, buf)
     });
 }
 
@@ -278,7 +282,11 @@ fn step<'a>(play: &mut Play<'a>, ours: &'a TcpStream, peer: &mut Peer, random: &
         }),
         Step::TryRead(room) => play.attempt(|| {
             let mut buf = vec![0; room];
-            Outcome::of_read(ours.try_read(&mut buf), buf)
+            if room % 2 == 0 {
+                return Outcome::of_read(ours.try_read(&mut buf), buf);
+            }
+            let mut buf = Vec::with_capacity(room);
+            Outcome::of_read(ours.try_read_vec(&mut buf), buf)
         }),
         Step::TryReadVectored(room) => play.attempt(|| {
             let mut buf = vec![0; room];

@@ -1,7 +1,8 @@
 //! Reading: whatever lies in the kernel is read without any further traffic (R10).
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -91,7 +92,7 @@ fn bytes_behind_an_urgent_one_are_read_whenever_it_comes() {
 #[test]
 fn a_short_read_says_that_nothing_is_left() {
     let _limit = limit(30);
-    for vectored in [false, true] {
+    for form in ["read", "read_vectored", "read_vec", "poll_read_uninit"] {
         stepping(move |runtime| {
             let (mut theirs, ours) = runtime.block_on(pair());
             // It is registered once it has waited.
@@ -99,21 +100,23 @@ fn a_short_read_says_that_nothing_is_left() {
             theirs.write_all(b"abc").unwrap();
             runtime.block_on(async {
                 let (one, other) = (&mut [0; 2], &mut [0; 62]);
-                let n = match vectored {
-                    false => ours.read(other).await,
-                    true => {
+                let n = match form {
+                    "read" => ours.read(other).await,
+                    "read_vectored" => {
                         let bufs = &mut [IoSliceMut::new(one), IoSliceMut::new(other)];
                         ours.read_vectored(bufs).await
+                    }
+                    "read_vec" => ours.read_vec(&mut Vec::with_capacity(64)).await,
+                    _ => {
+                        poll_fn(|cx| ours.poll_read_uninit(cx, &mut [MaybeUninit::uninit(); 64]))
+                            .await
                     }
                 };
                 assert_eq!(n.unwrap(), 3);
             });
             inside(runtime, || {
                 let cx = &mut Context::from_waker(Waker::noop());
-                assert!(
-                    ours.poll_read_ready(cx).is_pending(),
-                    "vectored: {vectored}"
-                );
+                assert!(ours.poll_read_ready(cx).is_pending(), "{form}");
             });
         });
     }
@@ -225,12 +228,20 @@ fn a_reset_is_reported_once_and_then_the_end() {
 fn an_urgent_byte_taken_through_a_lent_descriptor_strands_nothing() {
     let _limit = limit(30);
     type Lend = fn(&TcpStream) -> std::os::fd::RawFd;
-    let lenders: [(&str, Lend); 5] = [
+    let lenders: [(&str, Lend); 6] = [
         ("as_fd", |stream| stream.as_fd().as_raw_fd()),
         ("as_raw_fd", AsRawFd::as_raw_fd),
         ("try_io", |stream| {
             let fd = fd_by_debug(stream);
             stream.try_io(Interest::WRITABLE, || Ok(fd)).unwrap()
+        }),
+        ("poll_io", |stream| {
+            let fd = fd_by_debug(stream);
+            let cx = &mut Context::from_waker(Waker::noop());
+            match stream.poll_io(cx, Interest::WRITABLE, || Ok(fd)) {
+                Poll::Ready(fd) => fd.unwrap(),
+                Poll::Pending => panic!("there is room"),
+            }
         }),
         ("async_io", |stream| {
             let fd = fd_by_debug(stream);
@@ -277,6 +288,78 @@ fn a_stream_of_stds_is_not_taken_for_ours_alone() {
         delivered(&theirs);
         take_urgent(other.as_raw_fd());
         assert_eq!((reader.rest(100), &*reader.take()), (End::Waits, "abcdef"));
+    });
+}
+
+/// Catches: bytes that are put over others, or lost; room that is made though there is some; 0 for a `Vec` without room;
+/// a length that counts what was not received.
+#[test]
+fn a_read_into_a_vec_appends_to_its_spare_room() {
+    let _limit = limit(30);
+    running(async || {
+        let (mut theirs, ours) = pair().await;
+        theirs.write_all(b"abcdefgh").unwrap();
+        delivered(&theirs);
+        let mut buf = Vec::with_capacity(16);
+        let room = buf.capacity();
+        buf.extend(vec![b'-'; room - 3]);
+        assert_eq!(ours.read_vec(&mut buf).await.unwrap(), 3);
+        assert_eq!((buf.capacity(), buf.len()), (room, room));
+        assert!(buf.ends_with(b"--abc"));
+        // It is full now.
+        assert_eq!(ours.try_read_vec(&mut buf).unwrap(), 5);
+        assert!(buf.ends_with(b"--abcdefgh"));
+        assert!(buf.capacity() >= room + 64, "{}", buf.capacity());
+        assert_eq!(buf.len(), room + 5);
+
+        let (before, mut cx) = (buf.clone(), Context::from_waker(Waker::noop()));
+        assert!(ours.poll_read_vec(&mut cx, &mut buf).is_pending());
+        let error = ours.try_read_vec(&mut buf).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(buf, before);
+
+        let mut none = Vec::new();
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(ours.read_vec(&mut none).await.unwrap(), 1);
+        drop(theirs);
+        assert_eq!(ours.read_vec(&mut none).await.unwrap(), 0);
+        assert_eq!(none, b"x");
+    });
+}
+
+/// Catches: a `Vec` that is longer after an error than before.
+#[test]
+fn after_an_error_a_vec_is_as_it_was() {
+    let _limit = limit(30);
+    stepping(|runtime| {
+        let (theirs, ours) = runtime.block_on(pair());
+        reset(theirs);
+        let mut buf = b"abc".to_vec();
+        let error = runtime.block_on(ours.read_vec(&mut buf)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(buf, b"abc");
+    });
+}
+
+/// Catches: bytes behind the received ones that are touched; a number that is not that of the bytes received; an end
+/// taken for nothing, or nothing for the end.
+#[test]
+fn a_read_into_memory_without_values_writes_what_it_received_and_no_more() {
+    let _limit = limit(30);
+    running(async || {
+        let (mut theirs, ours) = pair().await;
+        let mut buf = [MaybeUninit::new(0xa5_u8); 16];
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(ours.poll_read_uninit(cx, &mut buf).is_pending());
+        theirs.write_all(b"abc").unwrap();
+        let n = poll_fn(|cx| ours.poll_read_uninit(cx, &mut buf)).await;
+        assert_eq!(n.unwrap(), 3);
+        // SAFETY: each was given a value above.
+        let bytes = buf.map(|byte| unsafe { byte.assume_init() });
+        assert_eq!((&bytes[..3], &bytes[3..]), (&b"abc"[..], &[0xa5; 13][..]));
+        drop(theirs);
+        let n = poll_fn(|cx| ours.poll_read_uninit(cx, &mut buf)).await;
+        assert_eq!(n.unwrap(), 0);
     });
 }
 
@@ -507,6 +590,7 @@ fn check_no_room(runtime: &reveille::Runtime, stream: &TcpStream, state: &str) {
                 once(stream.read_vectored(&mut empty), &waker),
             ),
             ("poll_read", stream.poll_read(cx, &mut [])),
+            ("poll_read_uninit", stream.poll_read_uninit(cx, &mut [])),
             ("poll_peek", stream.poll_peek(cx, &mut [])),
             (
                 "poll_read_vectored",

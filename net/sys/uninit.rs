@@ -1,0 +1,44 @@
+//! Bytes received into memory that nothing has written yet.
+//!
+//! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`.
+//! Invariant: what is declared initialised is what recv(2) has just said that it wrote there, in this file: the number
+//! never comes from a trait or a closure, which could say more.
+//!
+//! Read before: `net::sys::stream`. Read next: `net::stream`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::c_void;
+
+use super::retry;
+
+/// Receives up to `buf.len()` bytes, and writes no other byte of `buf`; 0 means that the peer closed its write side (or
+/// that `buf` is empty).
+///
+/// The first `n` bytes are initialised after `Ok(n)`.
+#[inline]
+pub(crate) fn recv_uninit(fd: BorrowedFd<'_>, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    retry("recv", || {
+        let (start, len) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
+        // SAFETY: `start` is good for writes of `len` bytes, because both are those of `buf`, which is borrowed mutably
+        // for the whole call; recv(2) reads none of them, writes at most `len`, and keeps no pointer.
+        unsafe { libc::recv(fd.as_raw_fd(), start, len, libc::MSG_DONTWAIT) }
+    })
+    .map(isize::unsigned_abs)
+}
+
+/// Appends up to `most` bytes to `buf`, as far as its spare room goes, which is not enlarged.
+#[inline]
+pub(crate) fn recv_vec(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let room = most.min(spare.len());
+    let n = recv_uninit(fd, &mut spare[..room])?;
+    let len = buf.len() + n;
+    // SAFETY: `len` is within the capacity, because recv(2) returns at most the length it was given, and that is within
+    // the spare room; the bytes up to the former length are initialised, and so are the `n` behind them, which
+    // `recv_uninit` has just received.
+    unsafe { buf.set_len(len) };
+    Ok(n)
+}
