@@ -207,6 +207,29 @@ pub mod io {
     }
 }
 
+#[cfg(feature = "hyper")]
+pub mod hyper {
+    //! What hyper 1 asks of a runtime. Behind the feature `hyper`, which also implements hyper's `Read` and `Write` for
+    //! the streams of [`net`](crate::net): no adapter is needed.
+    //!
+    //! ```ignore
+    //! // hyper with the features `server` and `http1`; http-body-util.
+    //! let listener = TcpListener::bind("127.0.0.1:7000").await?;
+    //! loop {
+    //!     let (stream, _peer) = listener.accept().await?;
+    //!     reveille::spawn(async move {
+    //!         hyper::server::conn::http1::Builder::new()
+    //!             .timer(reveille::hyper::Timer)
+    //!             .serve_connection(stream, service_fn(hello))
+    //!             .await
+    //!     });
+    //! }
+    //! ```
+    //! HTTP/2 is `http2::Builder::new(reveille::hyper::Executor)`, with the same timer.
+
+    pub use crate::runtime::hyper::{Executor, Timer};
+}
+
 pub mod signal {
     //! Waiting for signals.
     //!

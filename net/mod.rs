@@ -13,6 +13,8 @@
 //! [`TcpStream::connect`] tries several addresses in a race, and not one after the other.
 
 pub(crate) mod addr;
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+mod compat;
 pub(crate) mod lookup;
 pub(crate) mod race;
 mod stream;

@@ -92,6 +92,30 @@ impl<T: AsFd> Stream<T> {
         operation::read(registration, room, recv, holds_bytes)
     }
 
+    #[cfg(feature = "tokio-io")]
+    #[inline]
+    pub(super) fn read_read_buf(
+        &self,
+        buf: &mut ::tokio::io::ReadBuf<'_>,
+    ) -> impl Attempt<Output = io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(socket));
+        let recv = move |asked: &mut usize| sys::recv_read_buf(socket, buf, *asked);
+        operation::read(registration, room, recv, holds_bytes)
+    }
+
+    #[cfg(feature = "hyper")]
+    #[inline]
+    pub(super) fn read_cursor(
+        &self,
+        mut buf: ::hyper::rt::ReadBufCursor<'_>,
+    ) -> impl Attempt<Output = io::Result<usize>> {
+        let (socket, registration) = (self.socket(), self.io.registration());
+        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(socket));
+        let recv = move |asked: &mut usize| sys::recv_cursor(socket, &mut buf, *asked);
+        operation::read(registration, room, recv, holds_bytes)
+    }
+
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],

@@ -157,6 +157,8 @@ pub(crate) mod coop;
 mod core;
 pub(crate) mod explained;
 mod handle;
+#[cfg(feature = "hyper")]
+pub(crate) mod hyper;
 pub(crate) mod io;
 pub(crate) mod metrics;
 pub(crate) mod name;

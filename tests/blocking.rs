@@ -195,7 +195,7 @@ fn work_that_is_aborted_before_it_begins_is_dropped_at_home() {
     });
 }
 
-/// Catches: a handle that waits for what cannot be stopped; an output that comes home after all.
+/// Fault F6. Catches: a handle that waits for what cannot be stopped; an output that comes home after all.
 #[test]
 fn work_that_is_aborted_while_it_runs_goes_on_and_its_output_is_dropped_there() {
     let _limit = limit(30);
@@ -271,7 +271,7 @@ fn an_idle_thread_is_used_again_and_ends_in_the_end() {
     runtime.block_on(async { spawn_blocking(|| ()).await.unwrap() });
 }
 
-/// Catches: an end that waits for work; work that begins after the end; a closure that is kept.
+/// Fault F1. Catches: an end that waits for work; work that begins after the end; a closure that is kept.
 #[test]
 fn the_end_of_a_runtime_waits_for_nothing() {
     let _limit = limit(30);
@@ -447,7 +447,7 @@ fn what_is_started_in_work_has_the_mask_and_the_slack_of_main() {
     assert_eq!(there, before);
 }
 
-/// Catches: work that waits for ever where no thread can be made; a panic of the caller.
+/// Fault F3. Catches: work that waits for ever where no thread can be made; a panic of the caller.
 #[test]
 fn where_no_thread_can_be_made_the_handle_says_so() {
     in_child("where_no_thread_can_be_made_the_handle_says_so", || {
@@ -472,21 +472,35 @@ fn where_no_thread_can_be_made_the_handle_says_so() {
         let refused = runtime.spawn_blocking(move || drop(guard));
         assert_eq!(ended.try_recv(), Ok(thread::current().id()));
         let error = runtime.block_on(refused).unwrap_err();
-        let payload = error.into_panic();
-        let text = payload.downcast_ref::<String>().unwrap();
-        assert!(text.contains("no thread could be made"), "{text}");
+        assert!(error.is_cancelled() && !error.is_panic());
+        let cause = io::Error::from_raw_os_error(libc::EAGAIN).to_string();
+        assert!(error.to_string().ends_with(&cause), "{error}");
+        assert!(
+            error.to_string().contains("no thread could be made"),
+            "{error}"
+        );
+        let source = error.source().unwrap().downcast_ref::<io::Error>();
+        assert_eq!(source.unwrap().raw_os_error(), Some(libc::EAGAIN));
+        let error = error.try_into_panic().unwrap_err();
+        assert!(error.source().is_some());
+
         let lookup = runtime.block_on(lookup_host("localhost:80"));
         let refused = lookup.map(drop).unwrap_err();
-        assert_eq!(
-            (&refused.to_string(), refused.kind()),
-            (text, ErrorKind::WouldBlock)
-        );
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        assert!(refused.to_string().ends_with(&cause), "{refused}");
         let source = refused.source().unwrap().downcast_ref::<io::Error>();
         assert_eq!(source.unwrap().raw_os_error(), Some(libc::EAGAIN));
-        assert!(
-            text.contains(&format!("os error {}", libc::EAGAIN)),
-            "{text}"
-        );
+
+        // Detached, it is no panic that would end the runtime.
+        let mut options = Builder::new();
+        options
+            .unhandled_panic(UnhandledPanic::ShutdownRuntime)
+            .block_on(async {
+                spawn_blocking(|| ()).detach();
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+            });
     });
 }
 
@@ -496,4 +510,128 @@ fn where_no_thread_can_be_made_the_handle_says_so() {
 fn a_limit_of_no_thread_is_refused() {
     let _limit = limit(30);
     Builder::new().max_blocking_threads(0);
+}
+
+/// Fault F2. Catches: a thread that ends with the panic of its work, so that later work has none.
+#[test]
+fn a_thousand_panics_end_no_thread() {
+    let _limit = limit(60);
+    in_child("a_thousand_panics_end_no_thread", || {
+        std::panic::set_hook(Box::new(|_| ()));
+        let mut options = Builder::new();
+        options
+            .max_blocking_threads(2)
+            .thread_name("panics")
+            .block_on(async {
+                let work: Vec<_> = (0..1000)
+                    .map(|nth| spawn_blocking(move || assert_eq!(nth, 1000)))
+                    .collect();
+                for work in work {
+                    assert!(work.await.unwrap_err().is_panic());
+                }
+                assert_eq!(threads("panics").len(), 2);
+                assert_eq!(spawn_blocking(|| 1).await.unwrap(), 1);
+            });
+    });
+}
+
+/// Submits work when it is dropped, and tells whether that was possible.
+struct SubmitsInDrop(Sender<bool>);
+
+impl Drop for SubmitsInDrop {
+    fn drop(&mut self) {
+        let submitted = catch_unwind(|| spawn_blocking(|| ()).detach());
+        let _nobody_listens = self.0.send(submitted.is_ok());
+    }
+}
+
+/// Fault F5. Catches: a lock that is held while a closure is dropped, which then waits for it for ever.
+#[test]
+fn a_closure_that_submits_work_when_it_is_dropped_finds_no_lock_held() {
+    let _limit = limit(30);
+    let (tells, submitted) = mpsc::channel();
+    let mut options = Builder::new();
+    let runtime = options.max_blocking_threads(1).build().unwrap();
+    let (held, work) = Held::new();
+    let first = runtime.spawn_blocking(work);
+    held.begun.recv().unwrap();
+    // Called off in a run.
+    let guard = SubmitsInDrop(tells.clone());
+    runtime.block_on(async {
+        let queued = spawn_blocking(move || drop(guard));
+        queued.abort();
+        assert!(queued.await.unwrap_err().is_cancelled());
+        assert!(submitted.recv().unwrap());
+    });
+    // Queued when the runtime ends.
+    let guard = SubmitsInDrop(tells);
+    let queued = runtime.spawn_blocking(move || drop(guard));
+    drop(runtime);
+    let _either = submitted.recv().unwrap();
+    held.end.send(()).unwrap();
+    drop((first, queued));
+}
+
+/// Lets the thread go on when it is dropped, and waits for what that then does.
+struct WaitsInDrop {
+    end: Sender<()>,
+    later: Receiver<()>,
+}
+
+impl Drop for WaitsInDrop {
+    fn drop(&mut self) {
+        self.end.send(()).unwrap();
+        self.later.recv().unwrap();
+    }
+}
+
+/// R5. Fault F5. Catches: a closure that is dropped under a lock that the thread needs to come past it.
+#[test]
+fn a_closure_that_waits_for_a_thread_when_it_is_dropped_holds_no_lock() {
+    let _limit = limit(30);
+    let mut options = Builder::new();
+    options.max_blocking_threads(1).block_on(async {
+        let (held, work) = Held::new();
+        let first = spawn_blocking(work);
+        held.begun.recv().unwrap();
+        let (tells, later) = mpsc::channel();
+        let end = held.end;
+        let guard = WaitsInDrop { end, later };
+        let called_off = spawn_blocking(move || drop(guard));
+        let last = spawn_blocking(move || tells.send(()));
+        called_off.abort();
+        assert!(called_off.await.unwrap_err().is_cancelled());
+        first.await.unwrap();
+        last.await.unwrap().unwrap();
+    });
+}
+
+/// Fault F8. Catches: a limit that overflows the clock.
+#[test]
+fn a_shutdown_may_wait_for_ever() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (held, work) = Held::new();
+    let ended = Arc::new(AtomicBool::new(false));
+    let has_ended = Arc::clone(&ended);
+    let _work = runtime.spawn_blocking(move || {
+        work();
+        has_ended.store(true, SeqCst);
+    });
+    held.begun.recv().unwrap();
+    held.end.send(()).unwrap();
+    runtime.shutdown_timeout(Duration::MAX);
+    assert!(ended.load(SeqCst));
+}
+
+/// Catches: an idle thread that is to live for ever, and dies of an overflow.
+#[test]
+fn an_idle_thread_may_live_for_ever() {
+    let _limit = limit(30);
+    let mut options = Builder::new();
+    options.thread_keep_alive(Duration::MAX).block_on(async {
+        let first = spawn_blocking(|| thread::current().id()).await.unwrap();
+        let second = spawn_blocking(|| thread::current().id()).await.unwrap();
+        assert_eq!(first, second);
+    });
 }

@@ -43,7 +43,7 @@ fn resolver() -> PathBuf {
     library
 }
 
-/// Fault F3. Catches: a lookup that does not ask the system, changes its order, or keeps other tasks from running
+/// Fault C16. Catches: a lookup that does not ask the system, changes its order, or keeps other tasks from running
 /// while it blocks; an error that hides what the resolver said; a process that cannot end while a lookup hangs.
 #[test]
 fn the_resolver_of_the_system_is_asked() {

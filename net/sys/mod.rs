@@ -52,6 +52,10 @@ pub(crate) use socket::{
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
 };
+#[cfg(feature = "hyper")]
+pub(crate) use uninit::recv_cursor;
+#[cfg(feature = "tokio-io")]
+pub(crate) use uninit::recv_read_buf;
 pub(crate) use uninit::{recv_uninit, recv_vec};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART

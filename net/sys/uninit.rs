@@ -1,6 +1,7 @@
 //! Bytes received into memory that nothing has written yet.
 //!
-//! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`.
+//! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`, and two more, into the buffers of
+//! tokio's and hyper's traits.
 //! Invariant: what is declared initialised is what recv(2) has just said that it wrote there, in this file: the number
 //! never comes from a trait or a closure, which could say more.
 //!
@@ -40,5 +41,40 @@ pub(crate) fn recv_vec(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> io
     // the spare room; the bytes up to the former length are initialised, and so are the `n` behind them, which
     // `recv_uninit` has just received.
     unsafe { buf.set_len(len) };
+    Ok(n)
+}
+
+/// Fills up to `most` bytes of the buffer of tokio's `AsyncRead`.
+#[cfg(feature = "tokio-io")]
+#[inline]
+pub(crate) fn recv_read_buf(
+    fd: BorrowedFd<'_>,
+    buf: &mut ::tokio::io::ReadBuf<'_>,
+    most: usize,
+) -> io::Result<usize> {
+    // SAFETY: `unfilled_mut` asks that no byte be uninitialised, and `recv_uninit` writes values only.
+    let room = unsafe { buf.unfilled_mut() };
+    let len = most.min(room.len());
+    let n = recv_uninit(fd, &mut room[..len])?;
+    // SAFETY: `recv_uninit` has just received `n` bytes at the begin of the room, which has that many.
+    unsafe { buf.assume_init(n) };
+    buf.advance(n);
+    Ok(n)
+}
+
+/// Fills up to `most` bytes of the buffer of hyper's `Read`.
+#[cfg(feature = "hyper")]
+#[inline]
+pub(crate) fn recv_cursor(
+    fd: BorrowedFd<'_>,
+    buf: &mut ::hyper::rt::ReadBufCursor<'_>,
+    most: usize,
+) -> io::Result<usize> {
+    // SAFETY: `as_mut` asks that no byte be uninitialised, and `recv_uninit` writes values only.
+    let room = unsafe { buf.as_mut() };
+    let len = most.min(room.len());
+    let n = recv_uninit(fd, &mut room[..len])?;
+    // SAFETY: `recv_uninit` has just received `n` bytes at the begin of the room, which has that many.
+    unsafe { buf.advance(n) };
     Ok(n)
 }

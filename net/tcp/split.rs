@@ -311,6 +311,20 @@ impl<S: Deref<Target = TcpStream>> Writer<S> {
     }
 }
 
+/// The stream of the half.
+impl<S: Deref<Target = TcpStream>> AsRef<TcpStream> for Reader<S> {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// The stream of the half.
+impl<S: Deref<Target = TcpStream>> AsRef<TcpStream> for Writer<S> {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
 impl OwnedReadHalf {
     /// Puts the stream together again.
     ///

@@ -681,6 +681,12 @@ impl TcpStream {
         refuse_in_child(self.socket()).is_err()
     }
 
+    /// What reads and writes, for the traits of other crates.
+    #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+    pub(in crate::net) fn engine(&self) -> &Stream<std::net::TcpStream> {
+        &self.stream
+    }
+
     fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which no short read proves anything.
         self.stream.socket()

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use super::id::Refused;
 use super::join::JoinHandle;
 use crate::runtime::context;
 use crate::runtime::core::Core;
@@ -49,8 +50,8 @@ use crate::runtime::user_code;
 /// While work is queued or runs, a paused clock does not advance by itself.
 ///
 /// # Errors
-/// The handle's: a [`JoinError`](super::id::JoinError) if `work` panicked, if it was aborted, and, as a panic whose
-/// text says so, if no thread of the runtime exists and none can be made (pthread_create(3), EAGAIN).
+/// The handle's: a [`JoinError`](super::id::JoinError) if `work` panicked or was aborted. If no thread of the runtime
+/// exists and none can be made (pthread_create(3), EAGAIN), it was cancelled, and that error is the source.
 ///
 /// # Panics
 /// Outside a runtime; in the child of a process that had a runtime before it forked; and if the runtime has 2^28 tasks
@@ -108,7 +109,10 @@ where
              `Runtime::block_on`",
         ));
     };
-    Blocking::submit(&core, Lane::Lookup, work).map_err(|(error, _unrun)| error)
+    Blocking::submit(&core, Lane::Lookup, work).map_err(|(error, _unrun)| {
+        let text = format!("no thread could be made to resolve a host name: {error}");
+        explained(error, text)
+    })
 }
 
 /// The future of work on another thread. `spawn_blocking` makes a task of it.
@@ -126,8 +130,11 @@ where
             panic!("`spawn_blocking` called: {}", sys::forked_child_error());
         }
         Blocking::submit(core, Lane::Work, work).unwrap_or_else(|(error, blocking)| {
-            let refusal = Stage::Ended(Err(Box::new(error.to_string())));
-            drop(blocking.0.advance(refusal));
+            drop(
+                blocking
+                    .0
+                    .advance(Stage::Ended(Err(Box::new(Refused(error))))),
+            );
             blocking
         })
     }
@@ -140,10 +147,7 @@ where
         })));
         match core.pool.submit(lane, Arc::clone(&slot) as Arc<dyn Job>) {
             Ok(()) => Ok(Blocking(slot)),
-            Err((error, _job)) => {
-                let text = format!("no thread could be made for blocking work: {error}");
-                Err((explained(error, text), Blocking(slot)))
-            }
+            Err((error, _job)) => Err((error, Blocking(slot))),
         }
     }
 }
@@ -232,7 +236,7 @@ impl<F, R> Future for Blocking<F, R> {
         drop(inner);
         match ended {
             Stage::Ended(Ok(output)) => Poll::Ready(output),
-            // The panic is the task's from here on; the hook has told of it on the worker.
+            // The panic is the task's from here on; the hook has told of it on the worker. Or it is `Refused`.
             Stage::Ended(Err(payload)) => resume_unwind(payload),
             Stage::Queued(_) | Stage::Running | Stage::Gone => unreachable!("looked at above"),
         }

@@ -21,34 +21,47 @@ impl fmt::Display for Id {
 }
 
 /// Why a task gave no output: it panicked, or it was cancelled.
+///
+/// A task of [`spawn_blocking`](super::blocking::spawn_blocking) for which no thread could be made was cancelled, too; the
+/// [`source`](std::error::Error::source) is then the system's error.
 pub struct JoinError {
     id: Id,
-    /// What the task panicked with; `None` if it was cancelled. Boxed, because each task has room
-    /// for an error, and errors are rare and big.
-    panic: Option<Box<Panic>>,
+    /// `None` if the task was cancelled, as most are that give no output. Boxed, because each task has room for an error,
+    /// and errors are rare and big.
+    why: Option<Box<Why>>,
 }
 
-/// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
-type Panic = Mutex<Box<dyn Any + Send>>;
+enum Why {
+    /// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+    Refused(io::Error),
+}
+
+/// What a task unwinds with if its work can never begin: that is no panic, but a cancellation with a reason.
+pub(super) struct Refused(pub(super) io::Error);
 
 impl JoinError {
     pub(super) fn cancelled(id: Id) -> JoinError {
-        JoinError { id, panic: None }
+        JoinError { id, why: None }
     }
 
     pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
-        let panic = Some(Box::new(Mutex::new(payload)));
-        JoinError { id, panic }
+        let why = match payload.downcast::<Refused>() {
+            Ok(refused) => Why::Refused(refused.0),
+            Err(payload) => Why::Panicked(Mutex::new(payload)),
+        };
+        let why = Some(Box::new(why));
+        JoinError { id, why }
     }
 
-    /// True if the task was aborted, or its runtime ended before the task did.
+    /// True if the task was aborted, if its runtime ended before the task did, or if there was no thread for its work.
     pub fn is_cancelled(&self) -> bool {
-        self.panic.is_none()
+        !self.is_panic()
     }
 
     /// True if the task panicked.
     pub fn is_panic(&self) -> bool {
-        self.panic.is_some()
+        matches!(self.why.as_deref(), Some(Why::Panicked(_)))
     }
 
     /// What the task panicked with, to be given to [`std::panic::resume_unwind`].
@@ -66,9 +79,14 @@ impl JoinError {
     /// # Errors
     /// The error itself, if the task was cancelled.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.panic {
-            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            None => Err(self),
+        match self.why.map(|why| *why) {
+            Some(Why::Panicked(payload)) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            why => Err(JoinError {
+                id: self.id,
+                why: why.map(Box::new),
+            }),
         }
     }
 
@@ -79,7 +97,7 @@ impl JoinError {
 
     /// Calls `f` with the text of the panic, if there is one: what `panic!` was given.
     fn with_text<R>(&self, f: impl FnOnce(Option<&str>) -> R) -> R {
-        let Some(payload) = &self.panic else {
+        let Some(Why::Panicked(payload)) = self.why.as_deref() else {
             return f(None);
         };
         let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,9 +109,15 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
-        match &self.panic {
+        match self.why.as_deref() {
             None => write!(f, "task `{id}` was cancelled"),
-            Some(_) => self.with_text(|text| match text {
+            Some(Why::Refused(error)) => {
+                write!(
+                    f,
+                    "task `{id}` was cancelled: no thread could be made for it: {error}"
+                )
+            }
+            Some(Why::Panicked(_)) => self.with_text(|text| match text {
                 Some(text) => write!(f, "task `{id}` panicked: {text}"),
                 None => write!(f, "task `{id}` panicked"),
             }),
@@ -104,10 +128,11 @@ impl fmt::Display for JoinError {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
-        match &self.panic {
-            None => write!(f, "JoinError::Cancelled({id:?})"),
+        match self.why.as_deref() {
             // As tokio's, for users who search logs for it.
-            Some(_) => self.with_text(|text| match text {
+            None => write!(f, "JoinError::Cancelled({id:?})"),
+            Some(Why::Refused(error)) => write!(f, "JoinError::Cancelled({id:?}, {error:?})"),
+            Some(Why::Panicked(_)) => self.with_text(|text| match text {
                 Some(text) => write!(f, "JoinError::Panic({id:?}, {text:?}, ...)"),
                 None => write!(f, "JoinError::Panic({id:?}, ...)"),
             }),
@@ -115,7 +140,14 @@ impl fmt::Debug for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.why.as_deref() {
+            Some(Why::Refused(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> io::Error {

@@ -75,7 +75,7 @@ fn attempts_at(at: SocketAddr) -> usize {
     table.lines().filter(|line| line.contains(&peer)).count()
 }
 
-/// Fault F4. Catches: an address that swallows SYNs and costs two minutes; an attempt that goes on once another has
+/// Fault C15. Catches: an address that swallows SYNs and costs two minutes; an attempt that goes on once another has
 /// connected; one that begins early.
 #[test]
 fn an_address_that_never_answers_costs_a_quarter_of_a_second() {

@@ -13,7 +13,8 @@ use super::source::code;
 
 /// The files of runtime/, the topmost first: each may know those below it. What stands in `mod.rs` files
 /// without code of their own is no file here.
-pub(super) const ORDER: [&str; 53] = [
+pub(super) const ORDER: [&str; 54] = [
+    "hyper",
     "builder",
     "signal",
     "coop",

@@ -78,7 +78,7 @@ fn threads(name: &str) -> usize {
     names.filter(|comm| comm.trim_end() == name).count()
 }
 
-/// Catches: an address that goes to the resolver, and so costs a thread, and a wait.
+/// Fault C16. Catches: an address that goes to the resolver, and so costs a thread, and a wait.
 #[test]
 fn what_is_an_address_makes_no_thread() {
     let _limit = limit(30);
@@ -165,7 +165,7 @@ fn an_error_of_the_resolver_names_the_host() {
     });
 }
 
-/// Catches: a lookup that its caller has to wait for although it has lost interest.
+/// Fault C16. Catches: a lookup that its caller has to wait for although it has lost interest.
 #[test]
 fn a_lookup_that_is_dropped_frees_its_caller_at_once() {
     let _limit = limit(30);
@@ -182,7 +182,7 @@ fn a_lookup_that_is_dropped_frees_its_caller_at_once() {
     gate.open();
 }
 
-/// Fault F3. Catches: lookups that take all threads, so that a silent name server stops all other work.
+/// Fault C16. Catches: lookups that take all threads, so that a silent name server stops all other work.
 #[test]
 fn work_goes_on_while_many_lookups_stand_still() {
     let _limit = limit(30);
@@ -247,7 +247,7 @@ fn a_name_outside_a_runtime_is_an_error() {
     assert!(bind.as_mut().poll(&mut cx).is_ready());
 }
 
-/// Catches: a lookup that waits for ever when its runtime ends before it has begun.
+/// Fault C16. Catches: a lookup that waits for ever when its runtime ends before it has begun.
 #[test]
 fn a_lookup_that_goes_to_another_runtime_ends_there() {
     let _limit = limit(30);
@@ -444,7 +444,7 @@ fn connect_puts_the_families_of_a_name_in_turn_and_keeps_a_slice() {
     });
 }
 
-/// Catches: a runtime that is dropped and waits for a lookup.
+/// Fault C16. Catches: a runtime that is dropped and waits for a lookup.
 #[test]
 fn a_runtime_that_ends_waits_for_no_lookup() {
     let _limit = limit(30);

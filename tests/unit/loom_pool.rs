@@ -62,7 +62,7 @@ fn submit(pool: &Pool, lane: Lane, begun: &Arc<Begun>, goal: usize) -> Option<Jo
     }
 }
 
-/// Catches: a job for which nobody comes; one that two threads take; a thread that does not end.
+/// Fault F4. Catches: a job for which no thread comes; one that two threads take; a thread that does not end.
 #[test]
 fn loom_each_job_is_run_once_before_the_pool_is_closed() {
     let _limit = limit(300);
@@ -84,7 +84,7 @@ fn loom_each_job_is_run_once_before_the_pool_is_closed() {
     }
 }
 
-/// Catches: an idle thread that is counted twice, so that of two jobs one waits for the other's thread.
+/// Faults F4 and F7. Catches: an idle thread that is counted twice, so that of two jobs one waits for the other's thread.
 #[test]
 fn loom_two_jobs_never_rely_on_one_idle_thread() {
     let _limit = limit(300);

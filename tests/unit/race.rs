@@ -112,7 +112,7 @@ fn racing(
     });
 }
 
-/// Fault F4. Catches: a next attempt that waits until the last has failed, or for longer, or that comes early; two
+/// Fault C15. Catches: a next attempt that waits until the last has failed, or for longer, or that comes early; two
 /// attempts at once.
 #[test]
 fn the_next_attempt_begins_a_quarter_of_a_second_after_the_last() {

@@ -1,0 +1,73 @@
+//! hyper's `Read` and `Write`, behind the feature `hyper`.
+//!
+//! Read before: `net::compat`. Read next: `hyper`, for its executor and its timer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use ::hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::super::stream::Attempt;
+use super::super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
+use super::Bytes;
+
+macro_rules! read {
+    ($type:ty) => {
+        impl Read for $type {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: ReadBufCursor<'_>,
+            ) -> Poll<io::Result<()>> {
+                let read = self.engine().read_cursor(buf);
+                read.poll_once(cx).map_ok(drop)
+            }
+        }
+    };
+}
+
+macro_rules! write {
+    ($type:ty) => {
+        impl Write for $type {
+            #[inline]
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.engine().write(buf).poll_once(cx)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.engine().write_vectored(bufs).poll_once(cx)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.end_writing())
+            }
+        }
+    };
+}
+
+read!(TcpStream);
+read!(&TcpStream);
+read!(ReadHalf<'_>);
+read!(OwnedReadHalf);
+write!(TcpStream);
+write!(&TcpStream);
+write!(WriteHalf<'_>);
+write!(OwnedWriteHalf);

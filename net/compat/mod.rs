@@ -1,0 +1,88 @@
+//! The traits of other crates, implemented for the streams of `net` and their halves.
+//!
+//! Idea: a family of traits is one file, and a type one line in it. What a line needs to know of its type is [`Bytes`].
+//!
+//! Interface: the files, each behind a feature: `futures_io`, `tokio_io`, and `hyper`.
+//! Invariants, of all families:
+//! - Flushing is done at once: nothing is kept back here.
+//! - Closing shuts down writing, as often as it is asked for; reading goes on.
+//! - A vectored write takes the first 1024 buffers: writev(2), IOV_MAX.
+//! - An error leaves the buffer of a read as it was.
+//! - `poll_` methods keep the waker of one task for reading and of one for writing; of two tasks that read at once, both
+//!   are woken only if each waits by a future of [`TcpStream`]'s own methods.
+//!
+//! Read before: `net::stream`. Read next: `futures_io`, `tokio_io`, `net::compat::hyper`, in any order.
+
+#[cfg(feature = "futures-io")]
+mod futures_io;
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
+
+use std::io;
+use std::net::Shutdown;
+use std::ops::Deref;
+use std::os::fd::AsFd;
+
+use super::stream::Stream;
+use super::tcp::{Reader, TcpStream, Writer};
+
+/// A type whose bytes are those of a stream.
+trait Bytes {
+    type Socket: AsFd;
+
+    /// The engine below it.
+    fn engine(&self) -> &Stream<Self::Socket>;
+
+    /// Ends writing: the peer sees the end.
+    fn end_writing(&self) -> io::Result<()>;
+}
+
+impl Bytes for TcpStream {
+    type Socket = std::net::TcpStream;
+
+    fn engine(&self) -> &Stream<Self::Socket> {
+        TcpStream::engine(self)
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl<T: Bytes> Bytes for &T {
+    type Socket = T::Socket;
+
+    fn engine(&self) -> &Stream<Self::Socket> {
+        (**self).engine()
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        (**self).end_writing()
+    }
+}
+
+impl<S: Deref<Target = TcpStream>> Bytes for Reader<S> {
+    type Socket = std::net::TcpStream;
+
+    fn engine(&self) -> &Stream<Self::Socket> {
+        self.as_ref().engine()
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        self.as_ref().end_writing()
+    }
+}
+
+impl<S: Deref<Target = TcpStream>> Bytes for Writer<S> {
+    type Socket = std::net::TcpStream;
+
+    fn engine(&self) -> &Stream<Self::Socket> {
+        self.as_ref().engine()
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        self.as_ref().end_writing()
+    }
+}

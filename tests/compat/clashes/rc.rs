@@ -1,0 +1,12 @@
+//! What takes the stream by value cannot take it out of an `Rc`.
+
+#[allow(unused_imports)]
+use std::rc::Rc;
+
+use tokio::io::AsyncReadExt as _;
+
+use reveille::net::TcpStream;
+
+pub fn head(stream: Box<TcpStream>) {
+    drop(stream.take(5));
+}
