@@ -37,6 +37,20 @@
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!
+//! # Features
+//!
+//! None is on by default. Each implements the traits of other crates for [`TcpStream`](net::TcpStream), `&TcpStream`
+//! and the halves of a stream:
+//!
+//! - `futures-io`: `AsyncRead` and `AsyncWrite` of the futures crates, for smol's ecosystem. One crate more.
+//! - `tokio-io`: `AsyncRead` and `AsyncWrite` of tokio, without its runtime, for most other crates. One crate more.
+//! - `hyper`: `Read` and `Write` of hyper 1, and an executor and a timer for it. Six crates more.
+//!
+//! Flushing is done at once. Closing shuts down writing, as often as it is asked for, and reading goes on. Vectored writes
+//! take up to 1024 buffers. Reads do not zero the buffer before.
+//!
+//! # Not here
+//!
 //! [`coming_from_tokio`] has a table of what is otherwise than in tokio, and of what is not here.
 //!
 //! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel, futures-lite and

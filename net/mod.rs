@@ -7,6 +7,8 @@
 //! Every operation is tried at once. If it would block, the socket is registered, and the task
 //! waits. Every method takes `&self`, and any number of tasks may wait on one socket.
 //!
+//! Other crates' traits of reading and writing are implemented by the [features](crate#features).
+//!
 //! # Coming from tokio
 //! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`
 //! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.

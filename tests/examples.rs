@@ -27,7 +27,10 @@ fn every_example_prints_what_its_header_says() {
     let directory = build();
     let examples = examples();
     assert!(examples.len() >= 2, "{examples:?}");
-    for (name, expected) in examples {
+    for (name, (command, expected)) in examples {
+        if command.contains("--features") && !FEATURES {
+            continue;
+        }
         let program = directory.join(&name);
         let printed = within(60, move || {
             let server = expected.first().filter(|line| line.starts_with(LISTENING));
@@ -44,8 +47,11 @@ fn every_example_prints_what_its_header_says() {
 
 const LISTENING: &str = "listening on ";
 
-/// What each example says that it prints.
-fn examples() -> BTreeMap<String, Vec<String>> {
+/// True if this was built with the features that examples need: with all, say.
+const FEATURES: bool = cfg!(feature = "tokio-io");
+
+/// The command of each example, and what it says that it prints.
+fn examples() -> BTreeMap<String, (String, Vec<String>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = fs::read_dir(directory)
         .unwrap()
@@ -60,8 +66,8 @@ fn examples() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// The lines after the command.
-fn expected(name: &str, text: &str) -> Vec<String> {
+/// The command, and the lines after it.
+fn expected(name: &str, text: &str) -> (String, Vec<String>) {
     let mut lines = text
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
@@ -70,6 +76,7 @@ fn expected(name: &str, text: &str) -> Vec<String> {
     let command = command.unwrap_or_else(|| panic!("examples/{name}.rs: no command in its header"));
     let ours = format!("--example {name}");
     assert!(command.contains(&ours), "examples/{name}.rs: {command}");
+    let command = command.to_owned();
     let expected: Vec<_> = lines
         .take_while(|line| !line.is_empty() && !line.starts_with("```"))
         .map(str::to_owned)
@@ -78,7 +85,7 @@ fn expected(name: &str, text: &str) -> Vec<String> {
         !expected.is_empty(),
         "examples/{name}.rs: what does it print?"
     );
-    expected
+    (command, expected)
 }
 
 /// Builds the examples where this test was built, and returns the directory they are in. `cargo
@@ -96,6 +103,9 @@ fn build() -> PathBuf {
         "--target-dir",
     ]);
     cargo.arg(profile.parent().unwrap());
+    if FEATURES {
+        cargo.args(["--features", "tokio-io"]);
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -58,12 +58,23 @@ const UNLIMITED: [(&str, &str); 4] = [
 const MAY_HANG: [&str; 4] = ["block_on", "turn", "Command::new", "std::thread"];
 
 #[test]
-fn a_user_compiles_seven_crates() {
+fn a_user_compiles_seven_crates_and_few_more_for_a_feature() {
     let _limit = limit(300);
-    assert_eq!(
-        cargo_tree(&["--no-dedupe"]),
-        words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core"),
-    );
+    let seven = words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core");
+    assert_eq!(cargo_tree(&["--no-dedupe"]), seven);
+    for (features, more) in [
+        ("futures-io", "futures-io"),
+        ("tokio-io", "tokio"),
+        ("hyper", "bytes http http-body hyper itoa tokio"),
+        (
+            "futures-io,hyper,tokio-io",
+            "bytes futures-io http http-body hyper itoa tokio",
+        ),
+    ] {
+        let expected = seven.union(&words(more)).cloned().collect();
+        let compiled = cargo_tree(&["--no-dedupe", "--features", features]);
+        assert_eq!(compiled, expected, "{features}");
+    }
 }
 
 #[test]
