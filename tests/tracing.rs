@@ -170,6 +170,23 @@ fn a_task_is_a_span_with_its_name_and_where_it_was_spawned() {
     assert_ne!(span.field("loc.col"), "");
 }
 
+/// Catches: tasks of hyper's that nothing tells from those of the program.
+#[cfg(feature = "hyper")]
+#[test]
+fn the_tasks_of_hyper_have_its_name() {
+    let _limit = limit(30);
+    let seen = Recorder::default().during(|| {
+        block_on(async {
+            hyper::rt::Executor::execute(&reveille::hyper::Executor, async {});
+            yield_now().await;
+        });
+    });
+    let [span] = spans(&seen)[..] else {
+        panic!("one task, but {:?}", spans(&seen));
+    };
+    assert_eq!(span.field("task.name"), "hyper");
+}
+
 /// Catches: a `spawn` that is not `track_caller`.
 #[test]
 fn each_way_of_spawning_tells_its_callers_line() {
