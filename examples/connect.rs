@@ -4,7 +4,7 @@
 //! cargo run --example connect
 //! connected to the second address
 //! a quarter of a second was lost: true
-//! nobody listens at two addresses: ConnectionRefused
+//! two addresses without a listener: ConnectionRefused
 //! ```
 //!
 //! With a host and a port it connects to them, and says where it is: `cargo run --example connect -- localhost:7000`.
@@ -47,10 +47,10 @@ async fn race() -> io::Result<()> {
     let lost = start.elapsed() >= Duration::from_millis(250);
     println!("a quarter of a second was lost: {lost}");
 
-    // Where nobody listens any more.
+    // Without their listeners both refuse.
     drop((stream, listener, silent));
     let error = TcpStream::connect(&addresses[..]).await.unwrap_err();
-    println!("nobody listens at two addresses: {:?}", error.kind());
+    println!("two addresses without a listener: {:?}", error.kind());
     let tried = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<AddressesError>());

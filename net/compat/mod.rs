@@ -13,6 +13,37 @@
 //!
 //! Read before: `net::stream`. Read next: `futures_io`, `tokio_io`, `net::compat::hyper`, in any order.
 
+/// The methods that writers have in all families, of which only the one that closes has a name of its own.
+macro_rules! write_methods {
+    ($close:ident) => {
+        #[inline]
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.engine().write(buf).poll_once(cx)
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.engine().write_vectored(bufs).poll_once(cx)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(self.end_writing())
+        }
+    };
+}
+use write_methods;
+
 #[cfg(feature = "futures-io")]
 mod futures_io;
 #[cfg(feature = "hyper")]

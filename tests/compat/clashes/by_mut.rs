@@ -1,8 +1,6 @@
 //! Through a `&mut` the traits come first, and are ambiguous even where an inherent method has the name.
 
-#[allow(unused_imports)]
 use futures_lite::io::AsyncReadExt as _;
-#[allow(unused_imports)]
 use tokio::io::AsyncReadExt as _;
 
 use reveille::net::TcpStream;

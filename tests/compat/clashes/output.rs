@@ -1,8 +1,6 @@
 //! Blocking work and what it returns go to another thread, and back.
 
-#[allow(unused_imports)]
 use std::rc::Rc;
-#[allow(unused_imports)]
 use std::sync::Arc;
 
 use reveille::task::spawn_blocking;

@@ -1,6 +1,5 @@
 //! What takes the stream by value cannot take it out of an `Rc`.
 
-#[allow(unused_imports)]
 use std::rc::Rc;
 
 use tokio::io::AsyncReadExt as _;
