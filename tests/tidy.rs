@@ -58,10 +58,20 @@ const UNLIMITED: [(&str, &str); 4] = [
 const MAY_HANG: [&str; 4] = ["block_on", "turn", "Command::new", "std::thread"];
 
 #[test]
-fn a_user_compiles_seven_crates_and_few_more_for_a_feature() {
+fn a_user_compiles_seven_crates() {
     let _limit = limit(300);
-    let seven = words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core");
-    assert_eq!(cargo_tree(&["--no-dedupe"]), seven);
+    assert_eq!(cargo_tree(&["--no-dedupe"]), seven_crates());
+}
+
+fn seven_crates() -> BTreeSet<String> {
+    words("futures-task libc once_cell pin-project-lite reveille tracing tracing-core")
+}
+
+/// With all features only, because without them cargo need not have fetched the crates.
+#[cfg(all(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+#[test]
+fn a_feature_is_few_crates_more() {
+    let _limit = limit(300);
     for (features, more) in [
         ("futures-io", "futures-io"),
         ("tokio-io", "tokio"),
@@ -71,10 +81,48 @@ fn a_user_compiles_seven_crates_and_few_more_for_a_feature() {
             "bytes futures-io http http-body hyper itoa tokio",
         ),
     ] {
-        let expected = seven.union(&words(more)).cloned().collect();
+        let expected = seven_crates().union(&words(more)).cloned().collect();
         let compiled = cargo_tree(&["--no-dedupe", "--features", features]);
         assert_eq!(compiled, expected, "{features}");
     }
+}
+
+/// Catches: a locked crate, of any feature, that the declared version of Rust cannot compile.
+#[cfg(all(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+#[test]
+fn no_crate_that_a_user_compiles_wants_a_newer_rust() {
+    let _limit = limit(300);
+    let text = cargo(&[
+        "metadata",
+        "--offline",
+        "--format-version=1",
+        "--all-features",
+        "--filter-platform=x86_64-unknown-linux-gnu",
+    ]);
+    let users = cargo_tree(&["--no-dedupe", "--all-features"]);
+    let ours = minor(include_str!("../Cargo.toml"), "rust-version = \"");
+    let mut seen = 0;
+    // Each package begins so; a dependency in it has other keys.
+    for package in text
+        .split("{\"name\":\"")
+        .filter(|text| text.contains("\"rust_version\":"))
+    {
+        let name = package.split('"').next().unwrap_or("");
+        if users.contains(name) && package.contains("\"rust_version\":\"") {
+            let wanted = minor(package, "\"rust_version\":\"");
+            assert!(wanted <= ours, "{name} wants Rust 1.{wanted}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "only {seen} crates say what they want");
+}
+
+/// The second number of a version of Rust that stands behind `key`.
+#[cfg(all(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+fn minor(text: &str, key: &str) -> u32 {
+    let version = text.split(key).nth(1).expect("the key is there");
+    let number = version.split(['.', '"']).nth(1).expect("1.number");
+    number.parse().expect("a number")
 }
 
 #[test]
@@ -698,31 +746,39 @@ fn changelog(tree: &Tree, version: &str) -> Vec<String> {
 
 /// The names in what `cargo tree` prints for this package as its users build it.
 fn cargo_tree(arguments: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args([
-            "tree",
-            "--offline",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-        ])
-        .args([
-            "--manifest-path",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-        ])
-        .args(arguments)
-        .output()
-        .expect("cargo starts");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo tree failed: {errors}");
-    let text = String::from_utf8(output.stdout).expect("package names are UTF-8");
+    let tree = [
+        "tree",
+        "--offline",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let text = cargo(&[&tree, arguments].concat());
     text.lines()
         .filter_map(|line| line.split(' ').next())
         .map(str::to_owned)
         .collect()
+}
+
+/// What cargo prints of this package.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(arguments)
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ])
+        .output()
+        .expect("cargo starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "cargo {arguments:?} failed: {errors}"
+    );
+    String::from_utf8(output.stdout).expect("names are UTF-8")
 }
 
 fn words(text: &str) -> BTreeSet<String> {
