@@ -88,7 +88,7 @@ fn an_address_that_never_answers_costs_a_quarter_of_a_second() {
         let (_kept, closed) = closed_port();
         let addresses = [silent, closed, silent_too, open];
         let stream = runtime.block_on(async {
-            let connect = reveille::spawn(TcpStream::connect(addresses.to_vec().leak() as &[_]));
+            let connect = reveille::spawn(async move { TcpStream::connect(&addresses[..]).await });
             yield_now().await;
             assert_eq!((attempts_at(silent), attempts_at(silent_too)), (1, 0));
             advance(Duration::from_millis(249)).await;
