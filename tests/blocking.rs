@@ -424,7 +424,7 @@ fn inherited() -> (String, i32) {
     let mut lines = status.lines();
     let mask = lines.find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
     // SAFETY: PR_GET_TIMERSLACK takes no further argument, and writes nothing.
-    let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, 0_u64, 0_u64, 0_u64, 0_u64) };
     (mask.trim().to_owned(), slack)
 }
 

@@ -370,6 +370,7 @@ fn the_least_timer_slack_is_put_back_too() {
 
 /// The slack of this thread, in nanoseconds.
 fn timer_slack() -> i64 {
-    // SAFETY: PR_GET_TIMERSLACK takes no argument and writes nothing.
-    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_TIMERSLACK) }
+    let (get, zero) = (libc::PR_GET_TIMERSLACK, 0_u64);
+    // SAFETY: PR_GET_TIMERSLACK takes no argument, and so zeros, and writes nothing.
+    unsafe { libc::syscall(libc::SYS_prctl, get, zero, zero, zero, zero) }
 }
