@@ -1,6 +1,6 @@
 //! An async runtime for Linux, made from scratch on epoll, to be used and to be read.
 //!
-//! One thread, one run queue, one reactor; TCP, timers and signals on top. There are no macros: a
+//! One thread, one run queue, one reactor; TCP, host names, timers, signals and blocking work on top. There are no macros: a
 //! program is a `main` that calls [`block_on`].
 //!
 //! ```no_run
@@ -31,9 +31,9 @@
 //!
 //! # What is where
 //!
-//! - [`task`]: [`spawn`], and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
+//! - [`task`]: [`spawn`], blocking work, and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
 //!   from another event loop, reaching it from other threads; and the design.
-//! - [`net`]: TCP. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
+//! - [`net`]: TCP and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!

@@ -131,16 +131,9 @@ impl Sealed for [SocketAddr] {
 
 impl Sealed for str {
     fn target(&self) -> io::Result<Target> {
-        if let Ok(address) = self.parse::<SocketAddr>() {
-            return one(address);
-        }
-        let parts = self.rsplit_once(':');
-        let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        match parts {
-            Some((host, port)) if !host.contains([':', '[', ']']) => name(host, port),
-            _ => Err(invalid(format!(
-                "`{self}` is not a host and a port, like `localhost:80`, `127.0.0.1:80` or `[::1]:80`"
-            ))),
+        match self.parse::<SocketAddr>() {
+            Ok(address) => one(address),
+            Err(_) => host_and_port(self),
         }
     }
 }
@@ -179,6 +172,27 @@ impl<T: Sealed + ?Sized> Sealed for &T {
 
 fn one(address: impl Into<SocketAddr>) -> io::Result<Target> {
     Ok(Target::One(address.into()))
+}
+
+/// A text that is no address.
+fn host_and_port(text: &str) -> io::Result<Target> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| {
+        // Without the sign that Rust's numbers may have.
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        Some((host, port.parse().ok().filter(|_| is_number)?))
+    });
+    match parts {
+        // An address of IPv6 whose interface has a name, which only the resolver knows.
+        Some((host, port))
+            if host.starts_with('[') && host.ends_with(']') && host.contains('%') =>
+        {
+            name(&host[1..host.len() - 1], port)
+        }
+        Some((host, port)) if !host.contains(':') => name(host, port),
+        _ => Err(invalid(format!(
+            "`{text}` is not a host and a port, like `localhost:80`, `127.0.0.1:80` or `[::1]:80`"
+        ))),
+    }
 }
 
 /// What getaddrinfo(3) cannot be asked for is an error at once: nothing, and a NUL, at which C's text would end. So is

@@ -5,7 +5,7 @@
 //! Interface: [`lookup_host`]; [`addresses`] for [`bind`](super::TcpListener::bind), [`resolve`] for
 //! [`connect`](super::TcpStream::connect).
 //! Invariant: what is an address makes no thread.
-//! Read before: `addr`, `pool`. Read next: `tried`.
+//! Read before: `addr`, `task::blocking`. Read next: `tried`.
 
 use std::io;
 use std::iter;
@@ -14,6 +14,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use super::addr::{Name, Target, ToSocketAddrs};
 use crate::io::explained;
 use crate::runtime::task::blocking;
+use crate::task::coop::consume_budget;
 
 /// Resolves a host's name to addresses, in the order of the system's resolver (getaddrinfo(3), which sorts them by
 /// RFC 6724). What is an address already yields just that.
@@ -25,12 +26,13 @@ use crate::runtime::task::blocking;
 ///
 /// # Errors
 /// The resolver's: the text names the host, `raw_os_error` is `None`, and the resolver's error is the source (see
-/// [`ExplainedError`](crate::io::ExplainedError)). `InvalidInput` for what is neither an address nor a name; an error
-/// outside a runtime and in the child of a fork; EAGAIN, as a source, if no thread can be made (pthread_create(3)).
+/// [`ExplainedError`](crate::io::ExplainedError)). `NotFound` if the resolver finds no address. `InvalidInput` for what is
+/// neither an address nor a name; an error outside a runtime and in the child of a fork. If no thread can be made
+/// (pthread_create(3)), EAGAIN is the source, and the kind is that of EAGAIN, `WouldBlock`.
 ///
 /// # Cancel safety
 /// Safe. Dropped early, it returns at once; a lookup that has not begun does not begin, and one that has goes on,
-/// unheard.
+/// unheard. (A paused clock that advances by itself stands still until it has ended.)
 ///
 /// # Examples
 /// ```
@@ -47,6 +49,8 @@ use crate::runtime::task::blocking;
 /// ```
 pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<Item = SocketAddr>> {
     let target = host.target()?;
+    // What is an address is there at once.
+    consume_budget().await;
     Ok(addresses(target).await?.into_iter())
 }
 

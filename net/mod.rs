@@ -1,8 +1,9 @@
 //! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
-//! two things that are not public: `stream` makes its operations by
-//! [`operation`](crate::runtime::io::operation), and `lookup` asks the resolver on the pool, by
-//! [`blocking`](crate::runtime::task::blocking).
+//! three things that are not public: `stream` makes its operations by
+//! [`operation`](crate::runtime::io::operation), `lookup` asks the resolver on the pool, by
+//! [`blocking`](crate::runtime::task::blocking), and errors get their texts by
+//! [`explained`](crate::runtime::explained).
 //!
 //! Every operation is tried at once. If it would block, the socket is registered, and the task
 //! waits. Every method takes `&self`, and any number of tasks may wait on one socket.

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use super::addr::Target;
 use super::lookup;
+use crate::task::coop::consume_budget;
 
 /// None of several addresses worked, or none of a name's.
 ///
@@ -78,10 +79,13 @@ pub(super) async fn in_turn<T>(
     mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
     if let Target::One(address) = target {
+        consume_budget().await;
         return attempt(address);
     }
     let mut failures = Vec::new();
     for address in lookup::addresses(target).await? {
+        // Each may fail at once.
+        consume_budget().await;
         match attempt(address) {
             Ok(done) => return Ok(done),
             Err(error) => failures.push((address, error)),

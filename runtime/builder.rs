@@ -73,7 +73,8 @@ impl Builder {
     }
 
     /// Lets a paused clock jump to the next deadline when nothing else can happen: no task is queued, no
-    /// message is in the inbox, and no task waits for any source. For tests that sleep.
+    /// message is in the inbox, no task waits for any source, and neither blocking work nor a lookup of a host name is
+    /// queued or runs. For tests that sleep.
     ///
     /// A waker that a `poll_` method stored counts as a task that waits, until the next event of its
     /// source, because the runtime cannot know whether the task gave up. If a `poll_` method lost a race,

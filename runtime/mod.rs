@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Beside the boxes: `run` is the loop, `core` holds the boxes together, and `context` says which runtime
-//! runs on this thread. Imports run downwards; `tests/tidy/imports.rs` has the order, and its one exception.
+//! runs on this thread. [`pool`] has threads for work that blocks, which reach the runtime as any other thread does.
+//! Imports run downwards; `tests/tidy/imports.rs` has the order, and its one exception.
 //!
 //! # Words
 //!
@@ -137,7 +138,7 @@
 //!
 //! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to
 //! a read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
-//! [`time::timers`], [`core`], [`context`] and [`run`], the loop. The README lists every file that one echo
+//! [`time::timers`], [`core`], [`context`] and [`run`], the loop. Blocking work: [`pool`], [`task::blocking`]. The README lists every file that one echo
 //! enters.
 //!
 //! # Questions

@@ -11,15 +11,18 @@
 //!   work, and look for a job when they come back. A thread that was called is counted, so that two jobs do not rely on
 //!   the same one.
 //! - At most half of the threads resolve names, so that jobs go on while a name server is silent.
-//! - The runtime hears of the end of the last job after that job has woken its task, so that a paused clock which
-//!   stands still for the job does not jump before the task was polled.
+//! - Jobs begin in the order in which they came, but for lookups that are at their limit.
+//! - A paused clock stands still for a job, and goes on when the last has ended: of that a runtime hears whose clock
+//!   advances by itself, after the job has woken its task, so that the clock does not jump before the task was polled.
 //!
-//! In a forked child there are no threads, and the lock may be held by one that is gone: whoever calls asks first.
+//! In a forked child there are no threads, and the lock may be held by one that is gone: each caller asks first. A job that
+//! forks and returns in the child ends its thread there, which is the child's only one.
 //!
 //! Read before: `place`. Read next: `task::blocking`.
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::sync::PoisonError;
 use std::thread;
@@ -60,8 +63,8 @@ pub(crate) enum Lane {
 /// The pool of one runtime.
 pub(crate) struct Pool {
     threads: Arc<Threads<Queued>>,
-    /// Where the runtime is told that its last job has ended.
-    inbox: &'static Place,
+    /// Where a runtime whose clock advances by itself is told that its last job has ended.
+    inbox: Option<&'static Place>,
     name: std::sync::Arc<str>,
     /// What the threads set first, so that a process that is started in a job has what one started in `main` has.
     inherited: Inherited,
@@ -75,7 +78,7 @@ impl Pool {
                 options.max_blocking_threads,
                 options.thread_keep_alive,
             )),
-            inbox,
+            inbox: options.auto_advance.then_some(inbox),
             name: options.thread_name.clone(),
             inherited: Inherited::of_this_thread(),
         }
@@ -113,18 +116,16 @@ impl Pool {
         !sys::is_forked_child() && self.threads.is_busy()
     }
 
-    /// What waits for the jobs that run, after the runtime's end.
-    pub(crate) fn rest(&self) -> Rest {
-        Rest(Arc::clone(&self.threads))
-    }
-}
-
-impl Drop for Pool {
     /// Drops the work that is queued, and sends idle threads home. Jobs that run go on.
-    fn drop(&mut self) {
+    pub(super) fn close(&self) {
         if !sys::is_forked_child() {
             drop(self.threads.close());
         }
+    }
+
+    /// What waits for the jobs that run, after the runtime's end.
+    pub(crate) fn rest(&self) -> Rest {
+        Rest(Arc::clone(&self.threads))
     }
 }
 
@@ -132,7 +133,7 @@ impl Drop for Pool {
 pub(crate) struct Rest(Arc<Threads<Queued>>);
 
 impl Rest {
-    /// Waits until no job runs, for `timeout` at most.
+    /// Waits until no work runs, for `timeout` at most. A lookup that runs is one that nothing awaits any more.
     pub(crate) fn wait(self, timeout: Duration) {
         if !sys::is_forked_child() {
             self.0.wait_for_rest(timeout);
@@ -141,12 +142,16 @@ impl Rest {
 }
 
 /// The life of a thread.
-fn work(threads: &Threads<Queued>, inbox: &Place) {
+fn work(threads: &Threads<Queued>, inbox: Option<&Place>) {
     while let Some((lane, job)) = threads.next() {
         job.run();
+        if sys::is_forked_child() {
+            // It is the parent's, and its lock may be held by a thread of the parent.
+            return mem::forget(job);
+        }
         // It may be the last of its owners, and what it still has may be a waker of another executor.
         user_code::discard(job);
-        if threads.done(lane) {
+        if let (true, Some(inbox)) = (threads.done(lane), inbox) {
             inbox.rouse();
         }
     }
@@ -157,7 +162,7 @@ pub(crate) struct Threads<J> {
     state: Mutex<State<J>>,
     /// A job is there for an idle thread, or the pool was closed.
     call: Condvar,
-    /// No job runs.
+    /// No work runs.
     rest: Condvar,
     /// At most so many threads.
     most: usize,
@@ -166,15 +171,18 @@ pub(crate) struct Threads<J> {
 }
 
 pub(crate) struct State<J> {
-    work: VecDeque<J>,
-    lookups: VecDeque<J>,
+    /// Each with its ticket.
+    work: VecDeque<(u64, J)>,
+    lookups: VecDeque<(u64, J)>,
+    /// The ticket of the next job: they rise in the order in which jobs come.
+    next_ticket: u64,
     /// All threads: those that run a job, that are idle, and that are being made.
     threads: usize,
     idle: usize,
     /// Idle threads that were called and have not noticed yet.
     called: usize,
-    running: usize,
-    /// Of these, how many resolve a name.
+    /// How many do work, and how many resolve a name.
+    working: usize,
     resolving: usize,
     closed: bool,
 }
@@ -195,10 +203,11 @@ impl<J> Threads<J> {
             state: Mutex::new(State {
                 work: VecDeque::new(),
                 lookups: VecDeque::new(),
+                next_ticket: 0,
                 threads: 0,
                 idle: 0,
                 called: 0,
-                running: 0,
+                working: 0,
                 resolving: 0,
                 closed: false,
             }),
@@ -209,10 +218,18 @@ impl<J> Threads<J> {
         }
     }
 
-    /// Queues a job.
+    /// Queues a job; drops it if the pool is closed.
     pub(crate) fn push(&self, lane: Lane, job: J) -> Pushed {
         let mut state = self.lock();
-        state.queue(lane).push_back(job);
+        if state.closed {
+            // First the lock (R5).
+            drop(state);
+            drop(job);
+            return Pushed::Queued;
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.queue(lane).push_back((ticket, job));
         self.call(&mut state)
     }
 
@@ -239,7 +256,7 @@ impl<J> Threads<J> {
         if state.threads > 0 {
             return None;
         }
-        state.queue(lane).pop_back()
+        state.queue(lane).pop_back().map(|(_, job)| job)
     }
 
     /// The next job for a thread; waits for one. `None` if the thread is to end.
@@ -288,9 +305,8 @@ impl<J> Threads<J> {
     /// A thread has run its job. True if that was the last one.
     pub(crate) fn done(&self, lane: Lane) -> bool {
         let mut state = self.lock();
-        state.running -= 1;
-        state.resolving -= usize::from(lane == Lane::Lookup);
-        if state.running == 0 {
+        *state.running(lane) -= 1;
+        if state.working == 0 {
             self.rest.notify_all();
         }
         !state.is_busy()
@@ -298,17 +314,17 @@ impl<J> Threads<J> {
 
     /// No more work is begun. Returns what was queued, to be dropped without the lock. Names go on being resolved:
     /// a lookup that nothing awaits is called off already, and one that is awaited, in another runtime, must end.
-    pub(crate) fn close(&self) -> VecDeque<J> {
+    pub(crate) fn close(&self) -> impl Iterator<Item = J> + use<J> {
         let mut state = self.lock();
         state.closed = true;
         self.call.notify_all();
-        std::mem::take(&mut state.work)
+        mem::take(&mut state.work).into_iter().map(|(_, job)| job)
     }
 
     fn wait_for_rest(&self, timeout: Duration) {
         let deadline = Instant::now().checked_add(timeout);
         let (mut state, mut left) = (self.lock(), timeout);
-        while state.running > 0 && !left.is_zero() {
+        while state.working > 0 && !left.is_zero() {
             let waited = self.rest.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             left = deadline.map_or(left, |at| at.saturating_duration_since(Instant::now()));
@@ -326,7 +342,7 @@ impl<J> Threads<J> {
 }
 
 impl<J> State<J> {
-    fn queue(&mut self, lane: Lane) -> &mut VecDeque<J> {
+    fn queue(&mut self, lane: Lane) -> &mut VecDeque<(u64, J)> {
         match lane {
             Lane::Work => &mut self.work,
             Lane::Lookup => &mut self.lookups,
@@ -337,20 +353,30 @@ impl<J> State<J> {
         !self.work.is_empty() || (!self.lookups.is_empty() && self.resolving < most_resolving)
     }
 
-    /// A job that can be taken: names first, because they are few at a time and their limit is lower.
+    /// How many jobs of this lane run.
+    fn running(&mut self, lane: Lane) -> &mut usize {
+        match lane {
+            Lane::Work => &mut self.working,
+            Lane::Lookup => &mut self.resolving,
+        }
+    }
+
+    /// The job that came first of those that can be taken.
     fn take(&mut self, most_resolving: usize) -> Option<(Lane, J)> {
-        let lane = if !self.lookups.is_empty() && self.resolving < most_resolving {
-            Lane::Lookup
-        } else {
-            Lane::Work
+        let ticket = |queue: &VecDeque<(u64, J)>| queue.front().map(|(ticket, _)| *ticket);
+        let lookup = ticket(&self.lookups).filter(|_| self.resolving < most_resolving);
+        let lane = match (ticket(&self.work), lookup) {
+            (Some(work), Some(lookup)) if lookup < work => Lane::Lookup,
+            (None, Some(_)) => Lane::Lookup,
+            _ => Lane::Work,
         };
-        let job = self.queue(lane).pop_front()?;
-        self.running += 1;
-        self.resolving += usize::from(lane == Lane::Lookup);
+        let (_, job) = self.queue(lane).pop_front()?;
+        *self.running(lane) += 1;
         Some((lane, job))
     }
 
     fn is_busy(&self) -> bool {
-        self.running > 0 || !self.work.is_empty() || !self.lookups.is_empty()
+        let queued = self.work.len() + self.lookups.len();
+        self.working + self.resolving + queued > 0
     }
 }

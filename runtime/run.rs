@@ -226,7 +226,7 @@ impl Runtime {
     }
 
     /// Ends the runtime, as a drop does, and waits until no blocking work runs, for `timeout` at most. Work that has
-    /// not begun is dropped. In the child of a fork this waits for nothing.
+    /// not begun is dropped, and lookups of host names are not waited for. In the child of a fork this waits for nothing.
     pub fn shutdown_timeout(self, timeout: Duration) {
         let rest = self.core.pool.rest();
         drop(self);
@@ -279,9 +279,10 @@ impl AsFd for Runtime {
 
 impl Drop for Runtime {
     /// Drops the tasks in spawn order, then the timers and sources, and wakes the tasks of other runtimes
-    /// that wait for those: their futures go on, or fail and say why.
+    /// that wait for those: their futures go on, or fail and say why. Blocking work that has not begun does not begin.
     fn drop(&mut self) {
         let core = &self.core;
+        core.pool.close();
         let running = Running::enter(core);
         core.inbox.leave();
         core.end();

@@ -606,6 +606,44 @@ fn a_closure_that_waits_for_a_thread_when_it_is_dropped_holds_no_lock() {
     });
 }
 
+/// Sleeps in its drop until the thread could have begun what was queued.
+struct LingersInDrop {
+    end: Sender<()>,
+    begun: Receiver<()>,
+}
+
+impl Drop for LingersInDrop {
+    fn drop(&mut self) {
+        self.end.send(()).unwrap();
+        // The sender goes with the closure, run or not.
+        let begun = self.begun.recv_timeout(Duration::from_secs(20));
+        assert_eq!(begun, Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}
+
+/// Catches: work that begins while the tasks of its runtime are dropped.
+#[test]
+fn work_that_is_queued_when_a_shutdown_begins_is_dropped() {
+    let _limit = limit(60);
+    let mut options = Builder::new();
+    let runtime = options.max_blocking_threads(1).build().unwrap();
+    let (held, work) = Held::new();
+    let (begins, begun) = mpsc::channel::<()>();
+    let end = held.end;
+    let (lingers, idle) = (LingersInDrop { end, begun }, Arc::new(Barrier::new(2)));
+    // Dropped after what is spawned before it.
+    let _first = runtime.spawn_blocking(work);
+    let _queued = runtime.spawn_blocking(move || begins.send(()));
+    let _lingers = runtime.spawn(async move {
+        let _lingers = lingers;
+        pending::<()>().await;
+    });
+    drop(idle);
+    held.begun.recv().unwrap();
+    runtime.block_on(yield_now());
+    runtime.shutdown_timeout(Duration::MAX);
+}
+
 /// Fault F8. Catches: a limit that overflows the clock.
 #[test]
 fn a_shutdown_may_wait_for_ever() {

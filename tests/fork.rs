@@ -28,7 +28,7 @@ use reveille::net::{TcpListener, TcpStream, lookup_host};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
 use reveille::time::sleep;
-use reveille::{Runtime, block_on};
+use reveille::{Builder, Runtime, block_on};
 
 use seccomp::refuse;
 use support::{alone_with, set_alarm};
@@ -179,6 +179,50 @@ fn a_child_has_no_threads_for_blocking_work() {
         let (runtime, task) = (runtime.take().unwrap(), task.take().unwrap());
         assert!(runtime.block_on(task).unwrap().is_err());
     });
+}
+
+/// Promise 12. Catches: a child of a job that goes on with the jobs of its parent, or waits for a lock of it.
+#[test]
+fn a_child_that_a_job_forks_does_no_job_of_its_parents() {
+    alone(
+        "a_child_that_a_job_forks_does_no_job_of_its_parents",
+        || {
+            let mut options = Builder::new();
+            let runtime = options.max_blocking_threads(1).build().unwrap();
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            let mut work = Vec::new();
+            for nth in 0..4 {
+                let mut theirs = theirs.try_clone().unwrap();
+                work.push(runtime.spawn_blocking(move || {
+                    theirs.write_all(&[nth]).unwrap();
+                    if nth > 0 {
+                        return 0;
+                    }
+                    // SAFETY: fork(2) takes nothing; glibc keeps the allocator usable in the child.
+                    let child = unsafe { libc::fork() };
+                    if child == 0 {
+                        set_alarm(CHILD_LIMIT);
+                    }
+                    child
+                }));
+            }
+            drop(theirs);
+            let child = runtime.block_on(async {
+                let mut child = 0;
+                for work in work {
+                    child = child.max(work.await.unwrap());
+                }
+                child
+            });
+            let mut status = 0;
+            // SAFETY: waitpid(2) writes one integer to the pointer, which is that of a local.
+            let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!((waited, libc::WIFSIGNALED(status)), (child, false));
+            let mut done = Vec::new();
+            ours.read_to_end(&mut done).unwrap();
+            assert_eq!(done, [0, 1, 2, 3]);
+        },
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //! - Closing shuts down writing, as often as it is asked for; reading goes on.
 //! - A vectored write takes the first 1024 buffers: writev(2), IOV_MAX.
 //! - An error leaves the buffer of a read as it was.
-//! - `poll_` methods keep the waker of one task for reading and of one for writing; of two tasks that read at once, both
-//!   are woken only if each waits by a future of [`TcpStream`]'s own methods.
+//! - Any number of tasks may read, or write, at once: their wakers are kept side by side, as by
+//!   [`AsyncFd::poll_read_ready`](crate::io::AsyncFd::poll_read_ready).
 //!
 //! Read before: `net::stream`. Read next: `futures_io`, `tokio_io`, `net::compat::hyper`, in any order.
 

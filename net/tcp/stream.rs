@@ -25,6 +25,7 @@ use super::super::sys::{self, Connecting};
 use super::refuse_in_child;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::{AsyncFd, Interest, Ready};
+use crate::task::coop::consume_budget;
 
 /// A TCP connection.
 ///
@@ -114,7 +115,9 @@ impl TcpStream {
     /// once if one has failed, and only while none has connected. So an address that never answers costs 250 ms, and
     /// not the two minutes after which the kernel gives up. The attempts that lose are closed before this returns.
     /// The addresses of a name are tried in the order of [`lookup_host`](crate::net::lookup_host), but for the
-    /// families, IPv6 and IPv4, which alternate; a slice keeps its order.
+    /// families, IPv6 and IPv4, which alternate; a slice keeps its order. The delay is one of the runtime's clock: while
+    /// that is [paused](crate::time::pause), only [`advance`](crate::time::advance) lets the race go on, for a clock that
+    /// advances by itself stands still while an attempt waits for its socket.
     ///
     /// # Errors
     /// ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH: connect(2); EMFILE, ENFILE: socket(2); those of
@@ -141,6 +144,8 @@ impl TcpStream {
     }
 
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+        // It may fail, or connect, at once, and so may the next.
+        consume_budget().await;
         let socket = sys::stream_socket(&address)?;
         let connecting = sys::connect(socket.as_fd(), &address)?;
         let stream = TcpStream::ours(socket)?;
@@ -246,7 +251,7 @@ impl TcpStream {
     /// [reserve](Vec::reserve) what is worth a read. tokio's `read_buf` does the same.
     ///
     /// # Errors
-    /// As [`read`](TcpStream::read); `buf` is then as it was.
+    /// As [`read`](TcpStream::read); the bytes of `buf` are then as they were, though it may have got room.
     ///
     /// # Cancel safety
     /// Safe, as [`read`](TcpStream::read).

@@ -40,8 +40,9 @@ use crate::runtime::user_code;
 /// current; send what it finds through a channel, or return it.
 ///
 /// `work` runs even if the handle is dropped. [Aborted](JoinHandle::abort) before it has begun, it is dropped unrun,
-/// on the runtime's thread. Aborted while it runs, the handle says so at once, and `work` goes on: nothing can stop it.
-/// What it returns is then dropped on its thread. So it is when the runtime ends, which waits for nothing (tokio's
+/// on the runtime's thread, as soon as the runtime comes to its task; until then it may still begin. Aborted while it
+/// runs, the handle says so then, too, and `work` goes on: nothing can stop it. What it returns is dropped on its thread;
+/// what it had returned already, on the runtime's. So it is when the runtime ends, which waits for nothing (tokio's
 /// waits); the end of the process cuts it off. To wait, use
 /// [`Runtime::shutdown_timeout`](crate::runtime::Runtime::shutdown_timeout).
 ///
@@ -49,9 +50,18 @@ use crate::runtime::user_code;
 ///
 /// While work is queued or runs, a paused clock does not advance by itself.
 ///
+/// # Signals, children
+/// The threads have the signal mask that the thread had when it built the runtime, so that what is started in `work` has
+/// that of a child of `main`. **Signals that are to be read from a descriptor must be blocked before the runtime is
+/// built**; blocked later, they find a thread here that does not block them, and do what they do by default.
+///
+/// In the child of a fork that `work` makes and returns from, its thread ends, and with it the child, whose only thread
+/// it is: call exec or `_exit` there.
+///
 /// # Errors
 /// The handle's: a [`JoinError`](super::id::JoinError) if `work` panicked or was aborted. If no thread of the runtime
-/// exists and none can be made (pthread_create(3), EAGAIN), it was cancelled, and that error is the source.
+/// exists and none can be made (pthread_create(3), EAGAIN), it was cancelled, and that error is the source. (With
+/// `panic = "abort"` the process ends there, and says so.)
 ///
 /// # Panics
 /// Outside a runtime; in the child of a process that had a runtime before it forked; and if the runtime has 2^28 tasks
@@ -133,7 +143,7 @@ where
             drop(
                 blocking
                     .0
-                    .advance(Stage::Ended(Err(Box::new(Refused(error))))),
+                    .settle(Stage::Ended(Err(Box::new(Refused(error))))),
             );
             blocking
         })
@@ -174,9 +184,10 @@ impl<F, R> Slot<F, R> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the stage, and returns the one before, to be dropped without the lock.
-    fn advance(&self, stage: Stage<F, R>) -> Stage<F, R> {
-        mem::replace(&mut self.lock().stage, stage)
+    /// Sets the stage for good, and returns what was there, to be dropped without the lock.
+    fn settle(&self, stage: Stage<F, R>) -> Inner<F, R> {
+        let waker = None;
+        mem::replace(&mut *self.lock(), Inner { stage, waker })
     }
 }
 
@@ -188,6 +199,10 @@ where
     fn run(&self) {
         let Some(work) = self.take_work() else { return };
         let output = catch_unwind(AssertUnwindSafe(work));
+        if sys::is_forked_child() {
+            // The work has forked, and a thread of the parent may have held the lock.
+            return mem::forget(output);
+        }
         let (unwanted, waker) = self.end(output);
         user_code::discard_any(unwanted);
         if let Some(waker) = waker {
@@ -236,6 +251,11 @@ impl<F, R> Future for Blocking<F, R> {
         drop(inner);
         match ended {
             Stage::Ended(Ok(output)) => Poll::Ready(output),
+            // With `panic = "abort"` the process ends here, and is to say why.
+            Stage::Ended(Err(payload)) if cfg!(panic = "abort") => {
+                let refused = payload.downcast_ref::<Refused>().map(|refused| &refused.0);
+                panic!("no thread could be made for blocking work: {refused:?}");
+            }
             // The panic is the task's from here on; the hook has told of it on the worker. Or it is `Refused`.
             Stage::Ended(Err(payload)) => resume_unwind(payload),
             Stage::Queued(_) | Stage::Running | Stage::Gone => unreachable!("looked at above"),
@@ -247,7 +267,7 @@ impl<F, R> Drop for Blocking<F, R> {
     fn drop(&mut self) {
         // In a forked child the worker may hold the lock, and is gone.
         if !sys::is_forked_child() {
-            drop(self.0.advance(Stage::Gone));
+            drop(self.0.settle(Stage::Gone));
         }
     }
 }

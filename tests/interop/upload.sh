@@ -10,13 +10,19 @@ for tool in curl strace sha256sum; do
     command -v "$tool" > /dev/null || { echo "tests/interop/upload.sh needs $tool" >&2; exit 2; }
 done
 cargo build --locked --release --manifest-path hyper/Cargo.toml
+program=${CARGO_TARGET_DIR:-hyper/target}/release/interop-hyper
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server" 2> /dev/null; rm -rf "$work"' EXIT
+# The server, or strace and then the server that it traces, which does not end with it.
+finish() {
+    [ -z "$server" ] || kill $server $(pgrep -P $server) 2> /dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
 
 # serve <command>...: starts the server by the command, and sets $at and $server.
 serve() {
-    "$@" hyper/target/release/interop-hyper > "$work/said" &
+    "$@" "$program" > "$work/said" &
     server=$!
     for _ in $(seq 100); do
         at=$(sed -n 's/^listening on //p' "$work/said")

@@ -109,6 +109,7 @@ fn what_is_no_address_is_a_name() {
         ("a.test.".into(), 65535)
     );
     assert_eq!(name(("fe80::1%eth0", 80)), ("fe80::1%eth0".into(), 80));
+    assert_eq!(name("[fe80::1%eth0]:80"), ("fe80::1%eth0".into(), 80));
     // inet_aton(3) knows it, but std does not.
     assert_eq!(name("127.1:80"), ("127.1".into(), 80));
     assert_eq!(
@@ -132,6 +133,10 @@ fn text_that_is_neither_address_nor_name_is_refused() {
         "localhost",
         "localhost:",
         "localhost:http",
+        "localhost:+80",
+        "127.0.0.1:+80",
+        "[fe80::1%eth0]",
+        "[localhost%eth0:80",
         "local host:80",
         "local\0host:80",
         "[localhost]:80",

@@ -421,6 +421,73 @@ fn a_name_is_bound_and_connected_to_by_each_of_its_addresses() {
     });
 }
 
+/// Catches: a waker that is kept until a silent name server has answered.
+#[test]
+fn a_lookup_that_is_dropped_lets_go_of_its_waker() {
+    let _limit = limit(30);
+    struct Nothing;
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
+    let gate = Gate::before("let-go.test");
+    crate::block_on(async {
+        let counted = Arc::new(Nothing);
+        let waker = Waker::from(Arc::clone(&counted));
+        let mut lookup = Box::pin(lookup_host("let-go.test:1"));
+        let polled = lookup.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        gate.wait_for(1);
+        drop((lookup, waker));
+        assert_eq!(Arc::strong_count(&counted), 1);
+    });
+    gate.open();
+}
+
+/// Catches: a shutdown that waits for a name server, though nothing waits for the name any more.
+#[test]
+fn a_shutdown_waits_for_no_lookup() {
+    let _limit = limit(30);
+    let gate = Gate::before("shutdown.test");
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut lookup = Box::pin(lookup_host("shutdown.test:1"));
+        assert!(poll_once(&mut lookup).await.is_none());
+        gate.wait_for(1);
+    });
+    runtime.shutdown_timeout(std::time::Duration::MAX);
+    gate.open();
+}
+
+/// Fault B41. Catches: names, and attempts that fail at once, in a loop that lets no other task run.
+#[test]
+fn what_is_over_at_once_lets_others_run() {
+    let _limit = limit(60);
+    crate::block_on(async {
+        // No address of this machine: bind fails. A broadcast: connect fails.
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 1));
+        let broadcast = SocketAddr::from(([255, 255, 255, 255], 1));
+        let many = |at: SocketAddr| vec![at; 100_000].into_boxed_slice();
+        let (binds, connects) = (many(elsewhere), many(broadcast));
+        let endless: [std::pin::Pin<Box<dyn Future<Output = ()>>>; 3] = [
+            Box::pin(async move { drop(TcpListener::bind(&binds[..]).await) }),
+            Box::pin(async move { drop(TcpStream::connect(&connects[..]).await) }),
+            Box::pin(async {
+                loop {
+                    drop(lookup_host("127.0.0.1:1").await);
+                }
+            }),
+        ];
+        for operation in endless {
+            let task = crate::spawn(operation);
+            for _ in 0..10 {
+                crate::task::yield_now().await;
+            }
+            assert!(!task.is_finished());
+            task.abort();
+        }
+    });
+}
+
 /// RFC 8305, section 4. Catches: a name whose addresses are tried as they come, though many of one family may be out of
 /// reach; a slice that is put into another order than its caller's.
 #[test]

@@ -112,7 +112,7 @@ fn loom_a_pool_that_is_closed_leaves_no_thread_waiting() {
         let pool = pool(1);
         let begun = Arc::new(Begun::default());
         let thread = submit(&pool, Work, &begun, 0).unwrap();
-        let unrun = pool.close().len();
+        let unrun = pool.close().count();
         thread.join().unwrap();
         assert_eq!(begun.count() + unrun, 1);
     });

@@ -54,6 +54,21 @@ fn names_take_half_of_the_threads_at_most() {
     }
 }
 
+/// Catches: names that go first for ever, so that the one thread never does work; or work that does.
+#[test]
+fn jobs_are_taken_in_the_order_in_which_they_came() {
+    let _limit = limit(30);
+    let pool = threads(1);
+    let jobs = [(Lookup, 1), (Lookup, 2), (Work, 3), (Lookup, 4), (Work, 5)];
+    for (lane, job) in jobs {
+        let _either = pool.push(lane, job);
+    }
+    for (lane, job) in jobs {
+        assert_eq!(pool.next(), Some((lane, job)));
+        pool.done(lane);
+    }
+}
+
 /// Catches: a job that is left behind, or is handed back although a thread will come for it.
 #[test]
 fn a_job_comes_back_only_if_no_thread_is_left_for_it() {
@@ -104,7 +119,7 @@ fn closing_hands_back_what_is_queued_and_sends_the_idle_home() {
         while pool.is_busy() {
             thread::yield_now();
         }
-        assert_eq!(pool.close().len(), 0);
+        assert_eq!(pool.close().count(), 0);
         assert_eq!(idle.join().unwrap(), None);
     });
     let pool = threads(1);
@@ -112,7 +127,8 @@ fn closing_hands_back_what_is_queued_and_sends_the_idle_home() {
         let _made = pool.push(Work, job);
     }
     let _made = pool.push(Lookup, 4);
-    assert_eq!(pool.close(), [1, 2, 3]);
+    assert!(pool.close().eq([1, 2, 3]));
+    assert_eq!(pool.push(Work, 5), Pushed::Queued, "and is dropped");
     // Something may await the name in another runtime.
     assert_eq!(pool.next(), Some((Lookup, 4)));
     assert!(pool.done(Lookup));
