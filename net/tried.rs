@@ -16,8 +16,8 @@ use crate::task::coop::consume_budget;
 /// None of several addresses worked, or none of a name's.
 ///
 /// The [`io::Error`] of [`connect`](super::TcpStream::connect) and [`bind`](super::TcpListener::bind) has this inside,
-/// where [`io::Error::get_ref`] finds it, if they were given a name or several addresses. Its kind is that of the
-/// address that failed last, whose error is the [`source`](Error::source); its `raw_os_error` is `None`.
+/// where [`io::Error::get_ref`] finds it, if they were given a name or several addresses. Its kind, and its
+/// [`source`](Error::source), are those of the address that failed last; its `raw_os_error` is `None`.
 ///
 /// # Examples
 /// ```

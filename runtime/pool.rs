@@ -12,8 +12,8 @@
 //!   the same one.
 //! - At most half of the threads resolve names, so that jobs go on while a name server is silent.
 //! - Jobs begin in the order in which they came, but for lookups that are at their limit.
-//! - A paused clock stands still for a job, and goes on when the last has ended: of that a runtime hears whose clock
-//!   advances by itself, after the job has woken its task, so that the clock does not jump before the task was polled.
+//! - A paused clock stands still for a job, and goes on when the last has ended. A runtime whose clock advances by itself is
+//!   told of that end, after the job has woken its task: so the clock does not jump before the task was polled.
 //!
 //! In a forked child there are no threads, and the lock may be held by one that is gone: each caller asks first. A job that
 //! forks and returns in the child ends its thread there, which is the child's only one.

@@ -461,7 +461,7 @@ impl TcpStream {
 
     /// Polls a [`read`](TcpStream::read) into memory that need not be initialised. After `Ready(Ok(n))` the first `n`
     /// bytes of `buf` are; the others, and after anything else all, are untouched. This is for what implements the
-    /// traits of other crates; who has a `Vec` uses [`read_vec`](TcpStream::read_vec), without `unsafe`.
+    /// traits of other crates; into a `Vec`, [`read_vec`](TcpStream::read_vec) reads without `unsafe`.
     ///
     /// # Errors
     /// As [`read`](TcpStream::read).
