@@ -16,6 +16,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
+use crate::load::Work;
+use crate::resp::client;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Reveille,
@@ -40,35 +43,33 @@ impl Kind {
     }
 }
 
-/// Serves so many connections, one after the other, and says where.
-pub fn serve(kind: Kind, connections: usize) -> io::Result<()> {
+/// Says where it is, and serves one connection.
+pub fn serve(kind: Kind, work: Work) -> io::Result<()> {
     match kind {
         Kind::Tokio => {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all().build()?.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
                 println!("{}", listener.local_addr()?);
-                for _ in 0..connections {
-                    let (stream, _) = listener.accept().await?;
-                    // As a server does it: each connection is a task.
-                    let task = tokio::spawn(connection(TokioIo::new(stream)));
-                    task.await.map_err(io::Error::other)?;
-                }
-                Ok(())
+                let (stream, _) = listener.accept().await?;
+                // As a server does it: each connection is a task.
+                let task = match work {
+                    Work::Resp => tokio::spawn(async { drop(client(stream).await) }),
+                    _ => tokio::spawn(connection(TokioIo::new(stream))),
+                };
+                task.await.map_err(io::Error::other)
             })
         }
         Kind::Reveille | Kind::Zeroing => reveille::block_on(async {
             let listener = reveille::net::TcpListener::bind("127.0.0.1:0").await?;
             println!("{}", listener.local_addr()?);
-            for _ in 0..connections {
-                let (stream, _) = listener.accept().await?;
-                let task = match kind {
-                    Kind::Zeroing => reveille::spawn(connection(Zeroing(stream))),
-                    _ => reveille::spawn(connection(stream)),
-                };
-                task.await?;
-            }
-            Ok(())
+            let (stream, _) = listener.accept().await?;
+            let task = match (kind, work) {
+                (_, Work::Resp) => reveille::spawn(async { drop(client(stream).await) }),
+                (Kind::Zeroing, _) => reveille::spawn(connection(Zeroing(stream))),
+                _ => reveille::spawn(connection(stream)),
+            };
+            Ok(task.await?)
         }),
     }
 }

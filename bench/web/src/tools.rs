@@ -48,7 +48,7 @@ fn per_request(work: Work, count: impl Fn(usize) -> io::Result<f64>) -> io::Resu
 /// Runs a server under a tool, loads it, and returns what the tool said.
 fn traced(mut tool: Command, kind: Kind, work: Work, requests: usize) -> io::Result<String> {
     tool.arg(std::env::current_exe()?);
-    let (mut server, at) = start(tool, kind)?;
+    let (mut server, at) = start(tool, kind, work)?;
     load::run(&at, work, requests)?;
     let said = io::read_to_string(server.stderr.take().expect("it is piped"))?;
     ended(server)?;
@@ -56,8 +56,8 @@ fn traced(mut tool: Command, kind: Kind, work: Work, requests: usize) -> io::Res
 }
 
 /// Starts a server of one connection by a command to which its arguments are added.
-fn start(mut command: Command, kind: Kind) -> io::Result<(Child, String)> {
-    let command = command.args(["serve", kind.name(), "1"]);
+fn start(mut command: Command, kind: Kind, work: Work) -> io::Result<(Child, String)> {
+    let command = command.args(["serve", kind.name(), work.name()]);
     let mut server = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -95,7 +95,7 @@ pub fn ratios(one: Kind, other: Kind, work: Work) -> io::Result<[f64; 3]> {
 
 /// The CPU time of a server under the load, in seconds: its own clock, read before the connection ends.
 fn cpu_time(kind: Kind, work: Work) -> io::Result<f64> {
-    let (server, at) = start(Command::new(std::env::current_exe()?), kind)?;
+    let (server, at) = start(Command::new(std::env::current_exe()?), kind, work)?;
     load::run(&at, work, work.load())?;
     // schedstat: nanoseconds on a CPU. A process that has ended and was not waited for still has it.
     let text = fs::read_to_string(format!("/proc/{}/schedstat", server.id()))?;
