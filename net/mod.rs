@@ -27,5 +27,5 @@ mod tried;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
-pub use tcp::{TcpListener, TcpStream};
+pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
 pub use tried::AddressesError;

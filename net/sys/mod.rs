@@ -11,7 +11,7 @@
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
-//! - `options`: [`take_error`], [`is_listening`], and others.
+//! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //!
 //! This file has what all of them call: [`retry`] or [`checked_for`], which turn -1 into an error, and
@@ -43,7 +43,8 @@ use crate::io::explained;
 
 pub(crate) use address::{SockAddr, decode};
 pub(crate) use options::{
-    is_listening, linger, quickack, set_quickack, set_reuse_address, set_zero_linger, take_error,
+    Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
+    set_zero_linger, take_error,
 };
 pub(crate) use socket::{
     Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,

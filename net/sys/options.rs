@@ -1,7 +1,7 @@
 //! Options of sockets, where std's types do not serve.
 //!
-//! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`] ask; [`set_reuse_address`],
-//! [`set_zero_linger`], [`set_quickack`] set.
+//! Interface: [`take_error`], [`is_listening`], [`linger`] and [`quickack`] ask; [`set_reuse_address`],
+//! [`set_zero_linger`] and [`set_quickack`] set; [`get`] and [`set`] do either with any option that is an [`Int`].
 //! Invariant: an option's value has the type and the length that the kernel expects.
 //! Read next: `tcp::stream`; socket(7), tcp(7).
 
@@ -52,6 +52,37 @@ pub(crate) fn quickack(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// Sets whether acknowledgments are sent at once; the kernel may change that later.
 pub(crate) fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
+}
+
+/// An option that is an int, by its level and its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Int(c_int, c_int);
+
+impl Int {
+    /// Whether the kernel asks a silent peer if it is still there: socket(7).
+    pub(crate) const KEEPALIVE: Int = Int(libc::SOL_SOCKET, libc::SO_KEEPALIVE);
+    /// After so many seconds of silence: tcp(7), as the next three.
+    pub(crate) const KEEPALIVE_TIME: Int = Int(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE);
+    /// And so many seconds later again.
+    pub(crate) const KEEPALIVE_INTERVAL: Int = Int(libc::IPPROTO_TCP, libc::TCP_KEEPINTVL);
+    /// So often.
+    pub(crate) const KEEPALIVE_RETRIES: Int = Int(libc::IPPROTO_TCP, libc::TCP_KEEPCNT);
+    /// How long what was sent may stay unacknowledged, in milliseconds; 0 is the system's limit.
+    pub(crate) const USER_TIMEOUT: Int = Int(libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT);
+    /// The room for what is to be sent, in bytes: socket(7), as the next.
+    pub(crate) const SEND_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_SNDBUF);
+    /// The room for what was received, in bytes.
+    pub(crate) const RECV_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_RCVBUF);
+}
+
+/// The value of an option.
+pub(crate) fn get(fd: BorrowedFd<'_>, Int(level, option): Int) -> io::Result<c_int> {
+    int_option_at(fd, level, option)
+}
+
+/// Sets the value of an option.
+pub(crate) fn set(fd: BorrowedFd<'_>, Int(level, option): Int, value: c_int) -> io::Result<()> {
+    set_int_option(fd, level, option, value)
 }
 
 /// An option of the socket level that is an int.

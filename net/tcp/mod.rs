@@ -1,10 +1,12 @@
 //! TCP: a listener, a stream, and the stream's halves.
 //! Read before: `addr`. Read next: `listener`, `tcp::stream`.
 
+mod keepalive;
 mod listener;
 mod split;
 mod stream;
 
+pub use keepalive::TcpKeepalive;
 pub use listener::TcpListener;
 pub use split::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, Reader, ReuniteError, ShutdownOnDrop, WriteHalf,

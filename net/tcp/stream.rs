@@ -21,7 +21,8 @@ use super::super::addr::{Target, ToSocketAddrs};
 use super::super::lookup::{alternate, resolve};
 use super::super::race::race;
 use super::super::stream::{Attempt, Stream};
-use super::super::sys::{self, Connecting};
+use super::super::sys::{self, Connecting, Int};
+use super::keepalive::TcpKeepalive;
 use super::refuse_in_child;
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::{AsyncFd, Interest, Ready};
@@ -657,6 +658,97 @@ impl TcpStream {
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         sys::set_quickack(self.socket(), quickack)
+    }
+
+    /// When the kernel asks a silent peer if it is still there (SO_KEEPALIVE and its kin); `None` if it does not.
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn keepalive(&self) -> io::Result<Option<TcpKeepalive>> {
+        TcpKeepalive::of(self.socket())
+    }
+
+    /// Has the kernel ask a silent peer if it is still there, or no longer. Without this, a connection whose peer has
+    /// vanished lives for ever, unless something is sent.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is beyond the limits of [`TcpKeepalive`], and nothing is set; else as setsockopt(2).
+    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        match keepalive {
+            Some(keepalive) => keepalive.give_to(self.socket()),
+            None => sys::set(self.socket(), Int::KEEPALIVE, 0),
+        }
+    }
+
+    /// How long what was sent may stay unacknowledged before the connection is broken; `None` if that is the system's
+    /// limit, of some 15 minutes (TCP_USER_TIMEOUT, tcp(7)).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+        let millis = sys::get(self.socket(), Int::USER_TIMEOUT)?.unsigned_abs();
+        Ok((millis > 0).then(|| Duration::from_millis(millis.into())))
+    }
+
+    /// Sets how long what was sent may stay unacknowledged, in milliseconds, of which parts count as one: from 1 ms to
+    /// 24 days. `None` is the system's limit. It also ends the questions of a [keepalive](TcpStream::set_keepalive).
+    ///
+    /// # Errors
+    /// `InvalidInput` for another duration; else as setsockopt(2).
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        let millis = |timeout: Duration| {
+            let millis = timeout.as_nanos().div_ceil(1_000_000);
+            let millis = libc::c_int::try_from(millis)
+                .ok()
+                .filter(|&millis| millis > 0);
+            let text = "a user timeout is from 1 ms to 2,147,483,647 ms";
+            millis.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))
+        };
+        let millis = timeout.map_or(Ok(0), millis)?;
+        sys::set(self.socket(), Int::USER_TIMEOUT, millis)
+    }
+
+    /// The room for bytes to be sent, in bytes, of which some is for the kernel's own use (SO_SNDBUF).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn send_buffer_size(&self) -> io::Result<u32> {
+        Ok(sys::get(self.socket(), Int::SEND_BUFFER)?.unsigned_abs())
+    }
+
+    /// Sets the room for bytes to be sent, in bytes. The kernel doubles it, for its own use, raises it to about 4 KiB, cuts
+    /// it at net.core.wmem_max before, and from then on no longer adjusts it (socket(7), tcp(7)).
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_send_buffer_size(&self, bytes: u32) -> io::Result<()> {
+        self.set_buffer_size(Int::SEND_BUFFER, bytes)
+    }
+
+    /// The room for bytes received, in bytes, of which some is for the kernel's own use (SO_RCVBUF).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn recv_buffer_size(&self) -> io::Result<u32> {
+        Ok(sys::get(self.socket(), Int::RECV_BUFFER)?.unsigned_abs())
+    }
+
+    /// Sets the room for bytes received, in bytes, as [`set_send_buffer_size`](TcpStream::set_send_buffer_size) does; it is
+    /// cut at net.core.rmem_max.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_recv_buffer_size(&self, bytes: u32) -> io::Result<()> {
+        self.set_buffer_size(Int::RECV_BUFFER, bytes)
+    }
+
+    fn set_buffer_size(&self, option: Int, bytes: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        // A number that is no int would be a negative one to the kernel, which takes that for a great one.
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        sys::set(self.socket(), option, bytes)
     }
 
     /// Makes the close reset the connection (SO_LINGER of zero): the peer sees ECONNRESET, bytes
