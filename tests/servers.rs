@@ -1,4 +1,5 @@
-//! The other servers of examples/, from outside: chat.rs and timeout.rs.
+//! The other servers of examples/, from outside: chat.rs and timeout.rs here, the others in files of their names.
+//! What redis-cli, redis-benchmark and curl say of them, tests/clients.sh asks.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,6 +12,21 @@ use server::{Server, rest, until};
 mod limit;
 #[path = "support/server.rs"]
 mod server;
+
+#[path = "servers/files.rs"]
+mod files;
+#[path = "servers/resp.rs"]
+mod resp;
+
+/// Sends SIGTERM.
+#[track_caller]
+fn terminate(server: &Server) {
+    let pid = libc::pid_t::try_from(server.pid()).unwrap();
+    // SAFETY: kill(2) takes two integers and touches no memory of ours; the pid is our child's, because it is reaped
+    // after this only.
+    let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+    assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
+}
 
 /// Starts a chat with so many clients in the room.
 fn chat(clients: usize) -> (Server, Vec<TcpStream>) {
