@@ -96,8 +96,9 @@ stop
 if need slowhttptest slowhttptest; then
     # 200 clients that send a head piece by piece, for ever. All are closed: the limit is 1 s.
     serve --head-timeout 1
-    timeout 60 slowhttptest -H -c 200 -r 200 -i 1 -l 5 -u "http://$at/" > "$work/slow" 2>&1 || true
-    expect "$(sed 's/\x1b\[[0-9;]*m//g' "$work/slow" | sed -n 's/^closed: *//p' | tail -n 1)" 200
+    timeout 60 slowhttptest -H -c 200 -r 200 -i 1 -l 20 -u "http://$at/" > "$work/slow" 2>&1 || true
+    # Otherwise it says that it has hit its time limit.
+    expect "$(grep -c 'No open connections left' "$work/slow")" 1
     expect "$(fetch "http://$at/")" hello
     stop
     echo "slowhttptest: 200 slow heads are closed"
