@@ -44,7 +44,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// After SIGTERM: how long connections stay open that have nothing to do, so that no request of theirs that is under way
 /// is lost; and when all ends, whatever is left.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
 /// How many connections can wait to be accepted.
 const BACKLOG: usize = 1024;

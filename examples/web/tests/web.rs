@@ -228,7 +228,7 @@ fn an_upload_without_an_end_is_cut_off() {
 #[test]
 fn sigterm_under_load_resets_no_connection_and_loses_no_answer() {
     let _limit = limit(60);
-    for _ in 0..5 {
+    for _ in 0..3 {
         let mut server = Server::start(&[]);
         let mut slow = server.connect();
         slow.write_all(b"GET /wait/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
