@@ -113,5 +113,14 @@ for version in 1.1 2; do
     expect "$(fetch "${secure[@]}" --http$version --write-out '%{http_version}' "$url/" | xargs)" "hello $version"
     expect "$(upload "${secure[@]}" --http$version "$url/length")" 413
 done
+# A request of HTTP/2 that is under way when SIGTERM comes is answered.
+fetch "${secure[@]}" --http2 --verbose "$url/wait/3000" > "$work/waited" 2> "$work/log" &
+waits=$!
+for _ in $(seq 100); do
+    if grep -q '^> GET' "$work/log"; then break; fi
+    sleep 0.1
+done
 stop
+wait "$waits"
+expect "$(cat "$work/waited")" waited
 echo "curl: TLS, HTTP/1.1 and 2"
