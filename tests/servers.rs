@@ -1,4 +1,5 @@
-//! The other servers of examples/, from outside: chat.rs and timeout.rs.
+//! The other servers of examples/, from outside: chat.rs, chat_broadcast.rs and timeout.rs here, the others in files of their names.
+//! What redis-cli, redis-benchmark and curl say of them, tests/clients.sh asks.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,9 +13,29 @@ mod limit;
 #[path = "support/server.rs"]
 mod server;
 
+#[path = "servers/drain.rs"]
+mod drain;
+#[path = "servers/files.rs"]
+mod files;
+#[path = "servers/resp.rs"]
+mod resp;
+
+/// Sends SIGTERM.
+#[track_caller]
+fn terminate(server: &Server) {
+    let pid = libc::pid_t::try_from(server.pid()).unwrap();
+    // SAFETY: kill(2) takes two integers and touches no memory of ours; the pid is our child's, because it is reaped
+    // after this only.
+    let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+    assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// The two examples that are the same from outside.
+const CHATS: [&str; 2] = ["chat", "chat_broadcast"];
+
 /// Starts a chat with so many clients in the room.
-fn chat(clients: usize) -> (Server, Vec<TcpStream>) {
-    let server = Server::start("chat", &["127.0.0.1:0"]);
+fn chat(example: &str, clients: usize) -> (Server, Vec<TcpStream>) {
+    let server = Server::start(example, &["127.0.0.1:0"]);
     let idle = server.descriptors().1;
     let clients = (0..clients).map(|_| server.connect()).collect::<Vec<_>>();
     // One that is registered has been polled, so that it is in the room.
@@ -36,13 +57,15 @@ fn line(client: &mut impl BufRead) -> String {
 #[test]
 fn a_line_goes_to_all_the_others_and_not_back() {
     let _limit = limit(300);
-    let (_server, mut clients) = chat(3);
-    clients[0].write_all(b"first\n").unwrap();
-    let mut readers = clients.iter().map(BufReader::new).collect::<Vec<_>>();
-    assert_eq!(line(&mut readers[1]), "first\n");
-    assert_eq!(line(&mut readers[2]), "first\n");
-    (&clients[1]).write_all(b"second\n").unwrap();
-    assert_eq!(line(&mut readers[0]), "second\n");
+    for example in CHATS {
+        let (_server, mut clients) = chat(example, 3);
+        clients[0].write_all(b"first\n").unwrap();
+        let mut readers = clients.iter().map(BufReader::new).collect::<Vec<_>>();
+        assert_eq!(line(&mut readers[1]), "first\n");
+        assert_eq!(line(&mut readers[2]), "first\n");
+        (&clients[1]).write_all(b"second\n").unwrap();
+        assert_eq!(line(&mut readers[0]), "second\n");
+    }
 }
 
 /// A stream has no boundaries.
@@ -50,14 +73,16 @@ fn a_line_goes_to_all_the_others_and_not_back() {
 #[test]
 fn a_line_in_pieces_is_one_and_two_in_one_piece_are_two() {
     let _limit = limit(300);
-    let (server, clients) = chat(2);
-    let mut reader = BufReader::new(&clients[1]);
-    (&clients[0]).write_all(b"pie").unwrap();
-    // The piece has been read when nothing is left between the two sockets.
-    until("the piece was read", || unread(&server, &clients[0]) == 0);
-    (&clients[0]).write_all(b"ces\none\ntwo\n").unwrap();
-    let lines = [(); 3].map(|()| line(&mut reader));
-    assert_eq!(lines, ["pieces\n", "one\n", "two\n"]);
+    for example in CHATS {
+        let (server, clients) = chat(example, 2);
+        let mut reader = BufReader::new(&clients[1]);
+        (&clients[0]).write_all(b"pie").unwrap();
+        // The piece has been read when nothing is left between the two sockets.
+        until("the piece was read", || unread(&server, &clients[0]) == 0);
+        (&clients[0]).write_all(b"ces\none\ntwo\n").unwrap();
+        let lines = [(); 3].map(|()| line(&mut reader));
+        assert_eq!(lines, ["pieces\n", "one\n", "two\n"]);
+    }
 }
 
 /// Bytes that the server has not read yet from this client: rx_queue in /proc/net/tcp.
@@ -78,11 +103,13 @@ fn unread(server: &Server, client: &TcpStream) -> u64 {
 #[test]
 fn a_last_line_without_a_line_feed_is_heard() {
     let _limit = limit(300);
-    let (_server, clients) = chat(2);
-    (&clients[0]).write_all(b"bye").unwrap();
-    clients[0].shutdown(Shutdown::Write).unwrap();
-    assert_eq!(line(&mut BufReader::new(&clients[1])), "bye\n");
-    assert_eq!(rest(&clients[0]), "", "and the other half is closed");
+    for example in CHATS {
+        let (_server, clients) = chat(example, 2);
+        (&clients[0]).write_all(b"bye").unwrap();
+        clients[0].shutdown(Shutdown::Write).unwrap();
+        assert_eq!(line(&mut BufReader::new(&clients[1])), "bye\n");
+        assert_eq!(rest(&clients[0]), "", "and the other half is closed");
+    }
 }
 
 /// Bounded memory: a thousand bytes a line, 64 MiB in all, to one who reads nothing meanwhile.
@@ -91,29 +118,31 @@ fn a_last_line_without_a_line_feed_is_heard() {
 fn one_who_does_not_read_costs_bounded_memory_and_is_told_what_he_missed() {
     let _limit = limit(300);
     const LINES: u64 = 64 << 10;
-    let (server, clients) = chat(2);
-    let before = server.status("VmHWM");
-    let line = [[b'x'; 999].as_slice(), b"\n"].concat();
-    for _ in 0..LINES {
-        (&clients[0]).write_all(&line).unwrap();
-    }
-    // All was said when the server has closed the speaker's connection.
-    clients[0].shutdown(Shutdown::Write).unwrap();
-    assert_eq!(rest(&clients[0]), "");
-    let grown = server.status("VmHWM") - before;
-    assert!(grown < 4 << 10, "{grown} KiB more");
-
-    let (mut heard, mut missed) = (0, 0);
-    let mut lines = BufReader::new(&clients[1]).lines();
-    while heard + missed < LINES {
-        let line = lines.next().unwrap().unwrap();
-        match line.strip_prefix("* you missed ") {
-            Some(text) => missed += text.split(' ').next().unwrap().parse::<u64>().unwrap(),
-            None => heard += 1,
+    for example in CHATS {
+        let (server, clients) = chat(example, 2);
+        let before = server.status("VmHWM");
+        let line = [[b'x'; 999].as_slice(), b"\n"].concat();
+        for _ in 0..LINES {
+            (&clients[0]).write_all(&line).unwrap();
         }
+        // All was said when the server has closed the speaker's connection.
+        clients[0].shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&clients[0]), "");
+        let grown = server.status("VmHWM") - before;
+        assert!(grown < 4 << 10, "{grown} KiB more");
+
+        let (mut heard, mut missed) = (0, 0);
+        let mut lines = BufReader::new(&clients[1]).lines();
+        while heard + missed < LINES {
+            let line = lines.next().unwrap().unwrap();
+            match line.strip_prefix("* you missed ") {
+                Some(text) => missed += text.split(' ').next().unwrap().parse::<u64>().unwrap(),
+                None => heard += 1,
+            }
+        }
+        assert_eq!(heard + missed, LINES);
+        assert!(missed > 0, "64 MiB are more than the kernel keeps");
     }
-    assert_eq!(heard + missed, LINES);
-    assert!(missed > 0, "64 MiB are more than the kernel keeps");
 }
 
 /// A thousand timers, and each closes its connection: never early, and every descriptor returns.

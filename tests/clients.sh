@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# The real clients of two servers of examples/: redis-cli and redis-benchmark of resp, curl of files.
+#
+#     tests/clients.sh
+#
+# Needs bash, cargo, coreutils; curl and redis-tools, which it installs if it is root and apt-get is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+work=$(mktemp -d)
+server=
+finish() {
+    [ -z "$server" ] || kill "$server" 2> /dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+# need <tool> <package>
+need() {
+    if command -v "$1" > /dev/null; then return; fi
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" > /dev/null
+    else
+        echo "tests/clients.sh needs $1, of the package $2" >&2
+        exit 2
+    fi
+}
+need curl curl
+need redis-cli redis-tools
+need redis-benchmark redis-tools
+cargo build --locked --release --example resp --example files
+programs=${CARGO_TARGET_DIR:-target}/release/examples
+
+# serve <example> <argument>...: starts a server, and sets $server and $port.
+serve() {
+    "$programs/$1" 127.0.0.1:0 "${@:2}" > "$work/said" &
+    server=$!
+    for _ in $(seq 100); do
+        port=$(sed -n 's/^listening on .*://p' "$work/said")
+        [ -z "$port" ] || return 0
+        sleep 0.1
+    done
+    echo "$1 does not listen"
+    return 1
+}
+
+# expect <what> <text>: fails unless the two are the same.
+expect() {
+    if [ "$1" != "$2" ]; then
+        echo "expected: $2"
+        echo "got:      $1"
+        return 1
+    fi
+}
+
+redis() { timeout 20 redis-cli -p "$port" "$@"; }
+
+serve resp
+expect "$(redis ping)" PONG
+expect "$(redis set greeting 'good morning')" OK
+expect "$(redis get greeting)" 'good morning'
+expect "$(redis get nothing)" ''
+expect "$(redis incr visits)$(redis incr visits)" 12
+expect "$(redis exists greeting nothing visits)" 2
+expect "$(redis del greeting nothing)" 1
+expect "$(redis nonsense | head -n 1)" 'ERR unknown command `NONSENSE`'
+head -c 375000 /dev/urandom | base64 -w 0 > "$work/value" # 500 KB.
+expect "$(redis -x set large < "$work/value")" OK
+redis get large | cmp -n 500000 - "$work/value"
+# `--pipe` sends all it has, and counts the answers.
+for n in $(seq 20000); do printf 'SET key:%d %d\r\n' "$n" "$n"; done > "$work/commands"
+expect "$(redis --pipe < "$work/commands" | tail -n 1)" 'errors: 0, replies: 20000'
+expect "$(redis get key:20000)" 20000
+# 50 clients; then 16 commands at a time; then values of 100 KB. It says so, and ends, if an answer is an error.
+for options in '-n 20000' '-n 100000 -P 16' '-n 1000 -P 10 -d 100000'; do
+    # shellcheck disable=SC2086
+    timeout 120 redis-benchmark -p "$port" -t ping,set,get,incr --csv $options 2> "$work/errors" | tail -n +2 \
+        | cut -d , -f 1,2 > "$work/rates"
+    expect "$(cat "$work/errors")" ''
+    expect "$(wc -l < "$work/rates")" 5
+    echo "redis-benchmark $options: $(tr '\n' ' ' < "$work/rates")"
+done
+kill "$server"
+wait "$server" 2> /dev/null || true
+
+mkdir "$work/root"
+head -c 20000000 /dev/urandom > "$work/root/a large file"
+mkfifo "$work/root/fifo"
+serve files "$work/root"
+url=http://127.0.0.1:$port
+fetch() { curl --silent --show-error --max-time 30 "$@"; }
+status() { fetch --output /dev/null --write-out '%{http_code}' "$@"; }
+fetch "$url/a%20large%20file" | cmp - "$work/root/a large file"
+expect "$(status "$url/none")" 404
+expect "$(status --path-as-is "$url/../value")" 400
+expect "$(status "$url/%2e%2e%2fvalue")" 400
+# curl reads the answer although the server has not read what it sends.
+head -c 5000000 /dev/zero > "$work/upload"
+expect "$(status --data-binary @"$work/upload" --header Expect: "$url/none")" 405
+fetch "$url/fifo" > "$work/from the fifo" &
+hangs=$!
+fetch "$url/a%20large%20file" | cmp - "$work/root/a large file"
+echo 'through the fifo' > "$work/root/fifo"
+wait "$hangs"
+expect "$(cat "$work/from the fifo")" 'through the fifo'
+fetch "$url/fifo" > /dev/null 2>&1 &
+kill "$server"
+status=0
+wait "$server" || status=$?
+expect "$status" 0
+server=
+echo "curl: a file of 20 MB, refusals, a FIFO"
