@@ -5,7 +5,7 @@
 //! proves anything, because other code may read, too.
 //!
 //! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
-//! Read before: `net::stream`, the engine of what reads and writes. Read next: `split`.
+//! Read before: `net::stream`, the engine of what reads and writes. Read next: `split`, `keepalive`.
 
 use std::fmt;
 use std::future::Future;
