@@ -290,6 +290,10 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                     in_child("set_ttl", server.set_ttl(3));
                     in_child("set_quickack", server.set_quickack(true));
                     in_child("set_zero_linger", server.set_zero_linger());
+                    in_child("set_keepalive", server.set_keepalive(None));
+                    in_child("set_user_timeout", server.set_user_timeout(None));
+                    in_child("set_send_buffer_size", server.set_send_buffer_size(9));
+                    in_child("set_recv_buffer_size", server.set_recv_buffer_size(9));
                     in_child("take_error", server.take_error().map(drop));
                     in_child("try_clone", server.try_clone().map(drop));
                     let theirs = server.as_fd().try_clone_to_owned().unwrap();
