@@ -51,6 +51,7 @@
 //!
 //! # Not here
 //!
+//! [`what_runs_on_it`] has the crates that are known to work here, and how.
 //! [`coming_from_tokio`] has a table of what is otherwise than in tokio, and of what is not here.
 //!
 //! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel, futures-lite and
@@ -73,6 +74,8 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 
 #[doc = include_str!("runtime/coming_from_tokio.md")]
 pub mod coming_from_tokio {}
+#[doc = include_str!("runtime/what_runs_on_it.md")]
+pub mod what_runs_on_it {}
 pub mod net;
 pub mod runtime;
 

@@ -212,6 +212,37 @@ fn imports_run_downwards_and_net_stands_on_its_doors() {
     complain(&Tree::load(), imports::imports);
 }
 
+/// Catches: a crate that is said to work, by a test that is not there.
+#[test]
+fn each_test_on_the_page_of_what_runs_exists() {
+    let _limit = limit(300);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("runtime/what_runs_on_it.md")).unwrap();
+    let mut tests = String::new();
+    for folder in ["tests/interop", "tests/compat", "examples/web/tests"] {
+        collect(&root.join(folder), &mut tests);
+    }
+    // In backticks, and too long for the name of anything else.
+    let is_test = |name: &&str| name.matches('_').count() > 3 && !name.contains([' ', ':']);
+    let named: Vec<_> = page.split('`').filter(is_test).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "no test `{name}`");
+    }
+}
+
+/// The text of all sources below the folder, but for what was built there.
+fn collect(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, text);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
 #[test]
 fn the_changelog_knows_the_current_version() {
     let _limit = limit(300);
