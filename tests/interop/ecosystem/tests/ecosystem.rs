@@ -29,7 +29,6 @@ use seeds::under_seeds;
 /// Runs it in the usual order, and under shuffled choices.
 #[track_caller]
 fn in_any_order(test: impl AsyncFn() + Send + 'static) {
-    let _limit = limit(120);
     reveille::block_on(test());
     under_seeds("REVEILLE_CHAOS", 2, move |seed| {
         let _limit = limit(60);
@@ -40,6 +39,7 @@ fn in_any_order(test: impl AsyncFn() + Send + 'static) {
 /// Catches: a wake of a sender that is lost when the channel was full.
 #[test]
 fn a_bounded_channel_brings_all_of_many_senders_in_their_order() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (sender, mut receiver) = mpsc::channel(3);
         for from in 0..10 {
@@ -64,6 +64,7 @@ fn a_bounded_channel_brings_all_of_many_senders_in_their_order() {
 /// Catches: a wake from another thread that is lost while the runtime sleeps.
 #[test]
 fn threads_send_into_a_task_and_hear_its_answers() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (requests, mut requested) = mpsc::unbounded_channel::<(u64, oneshot::Sender<u64>)>();
         let threads: Vec<_> = (0..3)
@@ -91,6 +92,7 @@ fn threads_send_into_a_task_and_hear_its_answers() {
 /// Catches: a receiver that is woken by some messages only; one that falls behind and is not told.
 #[test]
 fn every_receiver_of_a_broadcast_hears_every_message_or_how_many_it_missed() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (sender, mut slow) = broadcast::channel(4);
         let mut listening = JoinSet::new();
@@ -125,6 +127,7 @@ fn every_receiver_of_a_broadcast_hears_every_message_or_how_many_it_missed() {
 /// Catches: a last value that a watcher never sees.
 #[test]
 fn a_watcher_sees_the_last_value_and_the_end() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (sender, mut receiver) = watch::channel(0);
         let watching = spawn(async move {
@@ -149,6 +152,7 @@ fn a_watcher_sees_the_last_value_and_the_end() {
 /// Catches: two in the lock at once; a permit that goes to a waiter that was dropped; one that is woken for nobody.
 #[test]
 fn locks_and_permits_are_handed_on_past_waiters_that_gave_up() {
+    let _limit = limit(120);
     in_any_order(async || {
         let lock = Rc::new(Mutex::new(0));
         let table = Rc::new(RwLock::new(0));
@@ -191,6 +195,7 @@ fn locks_and_permits_are_handed_on_past_waiters_that_gave_up() {
 /// Catches: a notification that is forgotten if nobody waits yet, or that wakes too few.
 #[test]
 fn a_notification_wakes_one_and_a_call_to_all_wakes_all() {
+    let _limit = limit(120);
     in_any_order(async || {
         let notify = Rc::new(Notify::new());
         notify.notify_one();
@@ -224,6 +229,7 @@ fn a_notification_wakes_one_and_a_call_to_all_wakes_all() {
 /// Catches: a branch of `select!` that takes something and loses it, because another was ready, too.
 #[test]
 fn select_loses_no_message_to_a_timer_or_another_channel() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (sender, mut numbers) = mpsc::channel(2);
         let (stop, mut stopped) = oneshot::channel();
@@ -259,6 +265,7 @@ fn select_loses_no_message_to_a_timer_or_another_channel() {
 /// Catches: a waker of a part that does not wake the whole.
 #[test]
 fn joins_races_and_merges_of_futures_concurrency_end() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (sender, receiver) = oneshot::channel();
         let joined = (
@@ -327,6 +334,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 /// Catches: a line that is lost where a read ends, or a sink that says it is flushed and is not.
 #[test]
 fn lines_are_framed_on_a_stream_in_both_directions() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (client, server) = pair().await;
         spawn(async move {
@@ -356,6 +364,7 @@ fn lines_are_framed_on_a_stream_in_both_directions() {
 /// Catches: an error of a codec that ends the stream, or is taken for one of the socket.
 #[test]
 fn a_line_that_is_too_long_is_an_error_and_the_next_is_read() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (client, server) = pair().await;
         let sending = spawn(async move {
@@ -381,6 +390,7 @@ fn a_line_that_is_too_long_is_an_error_and_the_next_is_read() {
 /// Catches: a frame that is cut where a buffer ends.
 #[test]
 fn frames_of_a_given_length_are_whole() {
+    let _limit = limit(120);
     in_any_order(async || {
         let (client, server) = pair().await;
         let sizes = [0, 1, 8191, 8192, 8193, 1 << 20];

@@ -12,7 +12,7 @@ use futures_util::{SinkExt, TryStreamExt};
 use reveille::net::TcpStream;
 use reveille::task::{JoinHandle, JoinSet};
 use reveille::time::timeout;
-use reveille::{block_on, spawn};
+use reveille::{Builder, block_on, spawn};
 use tokio::sync::mpsc;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
@@ -21,8 +21,11 @@ use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls};
 
 #[path = "../../../support/limit.rs"]
 mod limit;
+#[path = "../../../support/seeds.rs"]
+mod seeds;
 
 use limit::limit;
+use seeds::under_seeds;
 
 fn config() -> Config {
     let text = env::var("REVEILLE_POSTGRES")
@@ -80,26 +83,41 @@ fn a_wrong_password_is_an_error_of_the_server() {
     });
 }
 
+async fn many_tasks_share_a_prepared_statement() {
+    let (client, connection) = connect().await;
+    let statement = client.prepare_typed("SELECT $1 * 2, repeat('x', $1)", &[Type::INT4]);
+    let statement = statement.await.unwrap();
+    let client = Rc::new(client);
+    let mut queries = JoinSet::new();
+    for n in 0..200 {
+        let client = Rc::clone(&client);
+        let statement = statement.clone();
+        queries.spawn(async move {
+            let row = client.query_one(&statement, &[&n]).await.unwrap();
+            let (twice, text): (i32, &str) = (row.get(0), row.get(1));
+            assert_eq!((twice, text.len()), (n * 2, n as usize));
+        });
+    }
+    assert_eq!(queries.join_all().await.len(), 200);
+    drop((statement, client));
+    connection.await.unwrap().unwrap();
+}
+
 /// Catches: answers that go to the wrong task; a write that is not flushed while others wait.
 #[test]
 fn a_prepared_statement_serves_many_tasks_at_once() {
     let _limit = limit(60);
-    block_on(async {
-        let (client, _connection) = connect().await;
-        let statement = client.prepare_typed("SELECT $1 * 2, repeat('x', $1)", &[Type::INT4]);
-        let statement = statement.await.unwrap();
-        let client = Rc::new(client);
-        let mut queries = JoinSet::new();
-        for n in 0..200 {
-            let client = Rc::clone(&client);
-            let statement = statement.clone();
-            queries.spawn(async move {
-                let row = client.query_one(&statement, &[&n]).await.unwrap();
-                let (twice, text): (i32, &str) = (row.get(0), row.get(1));
-                assert_eq!((twice, text.len()), (n * 2, n as usize));
-            });
-        }
-        assert_eq!(queries.join_all().await.len(), 200);
+    block_on(many_tasks_share_a_prepared_statement());
+}
+
+/// Catches: a wait that relies on the order of tasks, or on a write that is taken whole.
+#[test]
+fn under_shuffled_choices_each_task_gets_its_answer() {
+    under_seeds("REVEILLE_CHAOS", 2, |seed| {
+        let _limit = limit(60);
+        Builder::new()
+            .chaos(seed)
+            .block_on(many_tasks_share_a_prepared_statement());
     });
 }
 

@@ -17,13 +17,16 @@ use redis::{
 use reveille::net::TcpStream;
 use reveille::task::{JoinHandle, JoinSet};
 use reveille::time::timeout;
-use reveille::{block_on, spawn};
+use reveille::{Builder, block_on, spawn};
 use tokio::sync::mpsc;
 
 #[path = "../../../support/limit.rs"]
 mod limit;
+#[path = "../../../support/seeds.rs"]
+mod seeds;
 
 use limit::limit;
+use seeds::under_seeds;
 
 fn info() -> ConnectionInfo {
     let text = env::var("REVEILLE_REDIS")
@@ -73,22 +76,37 @@ fn what_was_set_is_got_and_the_connection_ends_with_its_last_handle() {
     });
 }
 
+async fn many_tasks_share_a_connection() {
+    let (connection, driver) = connect().await;
+    let mut tasks = JoinSet::new();
+    for n in 0..200 {
+        let mut connection = connection.clone();
+        tasks.spawn(async move {
+            let key = format!("shared {n}");
+            let () = connection.set(&key, n).await.unwrap();
+            assert_eq!(connection.get::<_, i32>(&key).await.unwrap(), n);
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 200);
+    drop(connection);
+    driver.await.unwrap();
+}
+
 /// Catches: answers that go to the wrong task.
 #[test]
 fn many_tasks_share_one_connection() {
     let _limit = limit(60);
-    block_on(async {
-        let (connection, _driver) = connect().await;
-        let mut tasks = JoinSet::new();
-        for n in 0..200 {
-            let mut connection = connection.clone();
-            tasks.spawn(async move {
-                let key = format!("shared {n}");
-                let () = connection.set(&key, n).await.unwrap();
-                assert_eq!(connection.get::<_, i32>(&key).await.unwrap(), n);
-            });
-        }
-        assert_eq!(tasks.join_all().await.len(), 200);
+    block_on(many_tasks_share_a_connection());
+}
+
+/// Catches: a wait that relies on the order of tasks, or on a write that is taken whole.
+#[test]
+fn under_shuffled_choices_each_task_gets_its_answer() {
+    under_seeds("REVEILLE_CHAOS", 2, |seed| {
+        let _limit = limit(60);
+        Builder::new()
+            .chaos(seed)
+            .block_on(many_tasks_share_a_connection());
     });
 }
 
