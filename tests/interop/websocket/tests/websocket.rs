@@ -4,7 +4,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Lines};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use futures_util::{SinkExt, StreamExt};
@@ -53,10 +53,12 @@ async fn echo(stream: TcpStream) -> Result<Option<CloseFrame>> {
     Ok(closed)
 }
 
-/// As the protocol wants it. What was sent before is read until the end, or the farewell may be lost.
+/// Closes as the protocol wants it. What still comes is read to the end, from the stream itself, for tungstenite reads no
+/// more after an error: a stream that is closed with bytes unread is reset, and the farewell may be lost.
 async fn refuse<T>(mut socket: WebSocketStream<TcpStream>, error: Error) -> Result<T> {
     socket.close(Some(close(1007, "not UTF-8"))).await?;
-    while let Some(Ok(_)) = socket.next().await {}
+    socket.get_ref().shutdown(Shutdown::Write)?;
+    while socket.get_ref().read(&mut [0; 4096]).await? > 0 {}
     Err(error)
 }
 
