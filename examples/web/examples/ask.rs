@@ -8,8 +8,8 @@
 //! connections made: 1
 //! ```
 //!
-//! What to look for: the connector, which hyper-util asks for connections. It wants its future to be `Send`, which that of
-//! reveille's `connect` need not be. So a task connects, and the handle of a task can be sent.
+//! What to look for: the connector, which hyper-util asks for connections, and the type around the stream, for a trait of
+//! hyper-util's own.
 
 use std::future::Future;
 use std::io;
@@ -71,13 +71,10 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         self.made.fetch_add(1, Ordering::Relaxed);
-        let connecting = reveille::spawn(async move {
-            let host = uri.host().unwrap_or_default();
-            let host = host.trim_matches(['[', ']']);
-            TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await
-        });
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let host = (host.to_owned(), uri.port_u16().unwrap_or(80));
         Box::pin(async move {
-            let stream = connecting.await??;
+            let stream = TcpStream::connect(host).await?;
             stream.set_nodelay(true)?;
             Ok(Stream(stream))
         })
