@@ -61,7 +61,8 @@ async fn listen(stream: &TcpStream, me: u64, room: &Sender<Said>) -> io::Result<
             }
             // It is an error if nobody listens; but this client's own receiver is there.
             let _heard_by = room.send(Said(me, line.into()));
-            // All receivers were woken, and run before the next line is said: who lags is one whose socket is full.
+            // All receivers were woken, and run before this client says its next line. A client lags whose socket is full; or
+            // if more than KEPT lines are said before its turn comes, by hundreds of clients at once.
             yield_now().await;
         }
         if n == 0 {

@@ -79,10 +79,10 @@ async fn connection(stream: TcpStream, mut is_ending: watch::Receiver<bool>) -> 
             next_line(&stream, &mut received),
         );
         let Some(line) = line.await? else {
-            return say_bye(stream).await;
+            return say(stream, "bye").await;
         };
         let Ok(milliseconds) = line.trim().parse() else {
-            return stream.write_all(b"? a number of milliseconds\n").await;
+            return say(stream, "? a number of milliseconds").await;
         };
         sleep(Duration::from_millis(milliseconds)).await;
         let answer = format!("done after {milliseconds} ms\n");
@@ -90,9 +90,9 @@ async fn connection(stream: TcpStream, mut is_ending: watch::Receiver<bool>) -> 
     }
 }
 
-/// A client that sends a line just now must see the bye, and no reset: examples/close_gently.rs.
-async fn say_bye(stream: TcpStream) -> io::Result<()> {
-    stream.write_all(b"bye\n").await?;
+/// The last word. A client that sends a line just now must see it, and no reset: examples/close_gently.rs.
+async fn say(stream: TcpStream, word: &str) -> io::Result<()> {
+    stream.write_all(format!("{word}\n").as_bytes()).await?;
     stream.shutdown(Shutdown::Write)?;
     let mut unread = [0; LINE];
     let drain = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };

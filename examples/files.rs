@@ -9,9 +9,9 @@
 //! ```
 //!
 //! What to look for: a file is never "not ready" for epoll, so opening and reading it block a thread. Here that is one
-//! of the pool's, and not the one that all connections share: nobody else waits for a slow disk, or for the FIFO above.
-//! SIGTERM ends the server while such a thread still hangs. (The pool has 512 threads, and that many FIFOs would take
-//! them all.) A path names what is below the directory, or it is refused; symbolic links are followed.
+//! of the pool's, and not the one that all connections share: no other client waits for a slow disk, or for the FIFO above.
+//! SIGTERM ends the server while such a thread still hangs. (The pool has 512 threads. An open that hangs keeps its thread
+//! even when its client has gone, so 512 FIFOs without a writer would take them all.) A path names what is below the directory, or it is refused; symbolic links are followed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> io::Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
+    // Each client, and each file, is a descriptor: getrlimit(2).
+    rlimit::increase_nofile_limit(u64::MAX)?;
     let mut args = std::env::args_os().skip(1);
     let address = args.next().unwrap_or("127.0.0.1:7004".into());
     let address = address.into_string().unwrap_or_default();
@@ -61,22 +63,30 @@ fn main() -> io::Result<()> {
 /// Serves one request.
 async fn connection(stream: TcpStream, root: Rc<Path>) -> io::Result<()> {
     let mut head = Vec::with_capacity(HEAD);
+    // What comes behind the head, a body say, is in the way of nothing.
     let receive = async {
-        while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD {
+        while end_of_head(&head).is_none() && head.len() < HEAD {
             if stream.read_vec(&mut head).await? == 0 {
                 break;
             }
         }
         io::Result::Ok(())
     };
-    timeout(PATIENCE, receive).await??;
-    match requested(&head) {
+    let request = match timeout(PATIENCE, receive).await {
+        Ok(received) => {
+            received?;
+            requested(&head)
+        }
+        Err(_late) => Err("408 Request Timeout"),
+    };
+    match request {
         Ok(path) => send(&stream, root.join(path)).await?,
         Err(status) => refuse(&stream, status).await?,
     }
     // What comes behind the head is read, too: the page of `TcpStream` says why.
     stream.shutdown(Shutdown::Write)?;
-    let drain = async { while matches!(stream.read(&mut head).await, Ok(1..)) {} };
+    let mut unread = vec![0; CHUNK];
+    let drain = async { while matches!(stream.read(&mut unread).await, Ok(1..)) {} };
     timeout(Duration::from_secs(2), drain).await.or(Ok(()))
 }
 
@@ -89,7 +99,7 @@ async fn send(stream: &TcpStream, path: PathBuf) -> io::Result<()> {
     let (mut file, length) = match opened.await? {
         Ok((_, metadata)) if metadata.is_dir() => return refuse(stream, "404 Not Found").await,
         Ok((file, metadata)) => (file, metadata.is_file().then_some(metadata.len())),
-        io::Result::Err(_) => return refuse(stream, "404 Not Found").await,
+        io::Result::Err(error) => return refuse(stream, status(&error)).await,
     };
     // What has no length, a FIFO say, is ended by the end of the connection.
     let length_line = length.map_or(String::new(), |n| format!("Content-Length: {n}\r\n"));
@@ -115,6 +125,18 @@ async fn send(stream: &TcpStream, path: PathBuf) -> io::Result<()> {
     Ok(())
 }
 
+/// What a file that cannot be opened is to HTTP.
+fn status(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "404 Not Found",
+        // A name with a NUL, which no file has.
+        io::ErrorKind::InvalidInput => "404 Not Found",
+        io::ErrorKind::PermissionDenied => "403 Forbidden",
+        // Too many descriptors, say: another time it may be there.
+        _ => "503 Service Unavailable",
+    }
+}
+
 async fn refuse(stream: &TcpStream, status: &str) -> io::Result<()> {
     let answer = format!(
         "HTTP/1.0 {status}\r\nAllow: GET\r\nContent-Length: {}\r\n\r\n{status}\n",
@@ -126,7 +148,7 @@ async fn refuse(stream: &TcpStream, status: &str) -> io::Result<()> {
 /// The path that a request names, below the directory; or why it is refused.
 fn requested(head: &[u8]) -> Result<PathBuf, &'static str> {
     const BAD: &str = "400 Bad Request";
-    if !head.ends_with(b"\r\n\r\n") {
+    if end_of_head(head).is_none() {
         return Err(BAD);
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or(head);
@@ -147,6 +169,11 @@ fn requested(head: &[u8]) -> Result<PathBuf, &'static str> {
     // After it is decoded: `%2e%2e` is `..`, too. And joined to the directory, `/etc` would be `/etc`.
     let is_below = path.components().all(|c| matches!(c, Component::Normal(_)));
     if is_below { Ok(path) } else { Err(BAD) }
+}
+
+/// Where the empty line stands that ends a head.
+fn end_of_head(received: &[u8]) -> Option<usize> {
+    received.windows(4).position(|bytes| bytes == b"\r\n\r\n")
 }
 
 /// `%20` is a space.

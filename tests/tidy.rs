@@ -285,7 +285,10 @@ impl Tree {
             for entry in entries {
                 let entry = entry.expect("a directory can be listed").file_name();
                 let entry = entry.into_string().expect("file names are UTF-8");
-                self.add(root, &format!("{name}/{entry}"));
+                // What the packages among these were built to is not theirs.
+                if entry != "target" {
+                    self.add(root, &format!("{name}/{entry}"));
+                }
             }
         } else if let Ok(text) = fs::read_to_string(&path) {
             self.0.insert(name.to_owned(), text);
@@ -334,7 +337,9 @@ impl Tree {
     /// Whether one of the tests has a function of this name.
     fn has_test(&self, name: &str) -> bool {
         let function = format!("fn {name}(");
-        self.tests().any(|(_, text)| text.contains(&function))
+        let is_test = |path: &str| path.starts_with("tests/") || path.contains("/tests/");
+        let mut tests = self.0.iter().filter(|(path, _)| is_test(path));
+        tests.any(|(_, text)| text.contains(&function))
     }
 }
 

@@ -13,7 +13,7 @@ use libc::c_int;
 use super::super::sys::{self, Int};
 
 /// When the kernel asks a silent peer if it is still there, and after how many questions without an answer the connection
-/// is broken (ETIMEDOUT). What is not given stays as it is: by default the system's, which asks after two hours, and then
+/// is broken (ETIMEDOUT). What is not given stays as the socket has it: by default as the system does, which asks after two hours, and then
 /// nine times in eleven minutes (tcp(7)). The names are those of socket2.
 ///
 /// # Examples
@@ -42,7 +42,7 @@ pub struct TcpKeepalive {
 }
 
 impl TcpKeepalive {
-    /// With everything as the system has it.
+    /// With everything as the socket has it.
     pub const fn new() -> TcpKeepalive {
         TcpKeepalive {
             time: None,

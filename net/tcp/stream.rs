@@ -692,7 +692,8 @@ impl TcpStream {
     }
 
     /// Sets how long what was sent may stay unacknowledged, in milliseconds, of which parts count as one: from 1 ms to
-    /// 24 days. `None` is the system's limit. It also ends the questions of a [keepalive](TcpStream::set_keepalive).
+    /// 24 days. `None` is the system's limit. It also takes the place of the retries of a
+    /// [keepalive](TcpStream::set_keepalive): a silent peer is given up at the first question after this time.
     ///
     /// # Errors
     /// `InvalidInput` for another duration; else as setsockopt(2).
@@ -718,8 +719,8 @@ impl TcpStream {
         Ok(sys::get(self.socket(), Int::SEND_BUFFER)?.unsigned_abs())
     }
 
-    /// Sets the room for bytes to be sent, in bytes. The kernel doubles it, for its own use, raises it to about 4 KiB, cuts
-    /// it at net.core.wmem_max before, and from then on no longer adjusts it (socket(7), tcp(7)).
+    /// Sets the room for bytes to be sent, in bytes. The kernel cuts it at net.core.wmem_max, doubles it, for its own use,
+    /// raises it to 4,608 bytes, and from then on no longer adjusts it (socket(7), tcp(7)).
     ///
     /// # Errors
     /// As setsockopt(2).
@@ -735,8 +736,8 @@ impl TcpStream {
         Ok(sys::get(self.socket(), Int::RECV_BUFFER)?.unsigned_abs())
     }
 
-    /// Sets the room for bytes received, in bytes, as [`set_send_buffer_size`](TcpStream::set_send_buffer_size) does; it is
-    /// cut at net.core.rmem_max.
+    /// Sets the room for bytes received, in bytes. The kernel cuts it at net.core.rmem_max, doubles it, for its own use,
+    /// raises it to 2,304 bytes, and from then on no longer adjusts it (socket(7), tcp(7)).
     ///
     /// # Errors
     /// As setsockopt(2).

@@ -35,6 +35,13 @@ fn end_of(mut server: Server) {
 fn sigterm_lets_jobs_finish_and_says_bye_to_those_who_have_none() {
     let _limit = limit(30);
     let (server, clients) = drain("25", 3);
+    // One that is refused reads the reason, and the end, though it had sent more.
+    let refused = TcpStream::connect(server.address).unwrap();
+    { &refused }
+        .write_all(&[b"x\n".as_slice(), &[b'y'; 200]].concat())
+        .unwrap();
+    refused.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(rest(&refused), "? a number of milliseconds\n");
     let [busy, idle, half] = [&clients[0], &clients[1], &clients[2]];
     let start = Instant::now();
     // The answer to the first says that the second has begun.

@@ -85,12 +85,15 @@ fn what_is_no_get_of_a_file_is_refused_by_its_reason() {
     let directory = Directory::new("refused");
     let server = directory.serve();
     let long = format!("GET / HTTP/1.0\r\nx: {}", "x".repeat(20_000));
+    let upload = format!("POST / HTTP/1.0\r\n\r\n{}", "x".repeat(100_000));
     for (request, status) in [
         ("GET /none HTTP/1.0\r\n\r\n", "404"),
         ("GET / HTTP/1.0\r\n\r\n", "404"),
         ("GET /folder HTTP/1.0\r\n\r\n", "404"),
         ("GET /a%00b HTTP/1.0\r\n\r\n", "404"),
         ("POST / HTTP/1.0\r\n\r\n", "405"),
+        ("POST / HTTP/1.0\r\n\r\na body behind the head", "405"),
+        (&upload, "405"),
         ("GET none HTTP/1.0\r\n\r\n", "400"),
         ("GET /%zz HTTP/1.0\r\n\r\n", "400"),
         ("GET /%+1 HTTP/1.0\r\n\r\n", "400"),

@@ -35,13 +35,14 @@ use tower_service::Service;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A peer that has vanished is noticed after 60 + 3 * 10 s while nothing is sent to it,
+/// A peer that has vanished is noticed after 60 + 3 * 10 s while nothing is sent to it
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(10))
     .with_retries(3);
-/// and after this time if it acknowledges nothing of what is.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// and after this time if it acknowledges nothing of what is. It is no less than the time above, because it ends a
+/// keepalive, too: tcp(7).
+const USER_TIMEOUT: Duration = Duration::from_secs(90);
 /// After SIGTERM: how long connections stay open that have nothing to do, so that no request of theirs that is under way
 /// is lost; and when all ends, whatever is left.
 const IDLE: Duration = Duration::from_secs(2);

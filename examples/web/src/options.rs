@@ -28,8 +28,9 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, E
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--head-timeout" => {
-                let seconds = args.next().ok_or(usage)?.parse()?;
-                options.head_timeout = Duration::try_from_secs_f64(seconds)?;
+                let seconds: f64 = args.next().ok_or(usage)?.parse()?;
+                // A day at most, which no clock overflows by.
+                options.head_timeout = Duration::try_from_secs_f64(seconds.min(86_400.0))?;
             }
             "--tls" => {
                 let (certificate, key) = args.next().zip(args.next()).ok_or(usage)?;
