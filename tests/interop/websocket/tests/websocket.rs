@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use futures_util::{SinkExt, StreamExt};
 use reveille::net::{TcpListener, TcpStream};
 use reveille::task::spawn_blocking;
-use reveille::{block_on, spawn};
+use reveille::{Builder, block_on, spawn};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Result};
@@ -18,8 +18,11 @@ use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 #[path = "../../../support/limit.rs"]
 mod limit;
+#[path = "../../../support/seeds.rs"]
+mod seeds;
 
 use limit::limit;
+use seeds::under_seeds;
 
 fn python(script: &str) -> Command {
     let python = env::var("REVEILLE_WEBSOCKETS").expect(
@@ -64,7 +67,15 @@ async fn refuse<T>(mut socket: WebSocketStream<TcpStream>, error: Error) -> Resu
 
 /// How our server saw so many connections of Python's client end, which has to be content.
 fn serve(case: &'static str, connections: usize) -> Vec<Result<Option<CloseFrame>>> {
-    block_on(async {
+    serve_with(&mut Builder::new(), case, connections)
+}
+
+fn serve_with(
+    options: &mut Builder,
+    case: &'static str,
+    connections: usize,
+) -> Vec<Result<Option<CloseFrame>>> {
+    options.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("ws://{}", listener.local_addr().unwrap());
         let client = spawn_blocking(move || python("client.py").args([&uri, case]).status());
@@ -96,6 +107,18 @@ fn our_server_answers_pings_between_fragments() {
     let _limit = limit(60);
     let ends = serve("fragments", 1);
     assert_eq!(*ends[0].as_ref().unwrap(), Some(close(1000, "")));
+}
+
+/// Catches: a read that is cut short and believed, or a write; a frame that is torn.
+#[test]
+fn under_shuffled_choices_our_server_sends_the_same_back() {
+    under_seeds("REVEILLE_CHAOS", 2, |seed| {
+        let _limit = limit(60);
+        for case in ["echo", "fragments"] {
+            let ends = serve_with(Builder::new().chaos(seed), case, 1);
+            assert_eq!(*ends[0].as_ref().unwrap(), Some(close(1000, "")), "{case}");
+        }
+    });
 }
 
 /// Catches: a farewell that is lost, because the stream is closed with bytes that nobody has read.
