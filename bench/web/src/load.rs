@@ -64,7 +64,9 @@ pub fn run(at: &str, work: Work, requests: usize) -> io::Result<()> {
                 let (command, lines): (&[u8], _) = if nth % 2 == 0 { (set, 1) } else { (get, 2) };
                 writer.write_all(command)?;
                 for _ in 0..lines {
-                    reader.read_line(&mut String::new())?;
+                    if reader.read_line(&mut String::new())? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
                 }
                 continue;
             }
