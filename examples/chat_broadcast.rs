@@ -10,7 +10,7 @@
 //!
 //! What to look for: tokio's `sync` needs no runtime of tokio's. `broadcast` keeps the last lines for all; a client that
 //! reads more slowly than the others write loses the oldest, and is told how many. The channel knows nothing of
-//! reveille's budget, so each `recv` is inside `cooperative`: otherwise a client for whom there is always a line would let
+//! reveille's budget, so each `recv` is inside `cooperative`: otherwise a client that always has a line to write would let
 //! no other task run. examples/chat.rs is the same with a room made by hand.
 
 use std::io;
@@ -26,7 +26,7 @@ const LINE: usize = 1024;
 /// Lines that are kept for the slowest, at most.
 const KEPT: usize = 256;
 
-/// Who has said it, and what.
+/// The number of the client that said it, and the line.
 #[derive(Clone)]
 struct Said(u64, Rc<[u8]>);
 
@@ -59,7 +59,7 @@ async fn listen(stream: &TcpStream, me: u64, room: &Sender<Said>) -> io::Result<
             if !line.ends_with(b"\n") {
                 line.push(b'\n');
             }
-            // It is an error if nobody listens; but this client's own receiver is there.
+            // It is an error if no receiver is there; but this client's own receiver is there.
             let _heard_by = room.send(Said(me, line.into()));
             // All receivers were woken, and run before this client says its next line. A client lags whose socket is full; or
             // if more than KEPT lines are said before its turn comes, by hundreds of clients at once.
