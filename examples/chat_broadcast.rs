@@ -61,8 +61,8 @@ async fn listen(stream: &TcpStream, me: u64, room: &Sender<Said>) -> io::Result<
             }
             // It is an error if no receiver is there; but this client's own receiver is there.
             let _heard_by = room.send(Said(me, line.into()));
-            // All receivers were woken, and run before this client says its next line. A client lags whose socket is full; or
-            // if more than KEPT lines are said before its turn comes, by hundreds of clients at once.
+            // All receivers were woken, and run before this client says its next line. A client misses lines if its
+            // socket is full, or if hundreds of clients say more than KEPT lines before its turn comes.
             yield_now().await;
         }
         if n == 0 {
@@ -83,7 +83,7 @@ fn length_of_line(received: &[u8], is_end: bool) -> Option<usize> {
 async fn tell(stream: &TcpStream, me: u64, mut lines: Receiver<Said>) -> io::Result<()> {
     loop {
         match cooperative(lines.recv()).await {
-            Ok(Said(who, _)) if who == me => {}
+            Ok(Said(by, _)) if by == me => {}
             Ok(Said(_, line)) => stream.write_all(&line).await?,
             // Lines of its own among them are counted, too.
             Err(RecvError::Lagged(missed)) => {

@@ -6,7 +6,7 @@
 //! closed gently: the client was told "too large"
 //! ```
 //!
-//! What to look for: if a socket is closed with bytes that nobody has read, or if some arrive later, the kernel resets the
+//! What to look for: if a socket is closed while it holds unread bytes, or if some arrive later, the kernel resets the
 //! connection, and throws away what it has not sent yet. The client cannot send any more, which most take for the end, and
 //! look for no answer. So `close_gently` ends the writing, which the client sees as the end of the answer, and then reads
 //! on for a while. RFC 9112, 9.6, has the recipe for HTTP; RFC 2525, 2.17, what a reset is for.

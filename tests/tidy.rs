@@ -231,6 +231,26 @@ fn each_test_on_the_page_of_what_runs_exists() {
     }
 }
 
+/// Catches: glue on the page that is no longer what the tests compile.
+#[test]
+fn the_glue_on_the_page_of_what_runs_is_that_of_the_sources() {
+    let _limit = limit(300);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("runtime/what_runs_on_it.md")).unwrap();
+    let mut sources = String::new();
+    collect(&root.join("examples/web/examples"), &mut sources);
+    collect(&root.join("tests/interop/grpc/tests"), &mut sources);
+    // However far they are indented.
+    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let sources = lines(&sources);
+    let blocks: Vec<_> = page.split("```").skip(1).step_by(2).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let code = lines(block.strip_prefix("ignore\n").unwrap().trim_end());
+        assert!(sources.contains(&code), "{code}");
+    }
+}
+
 /// The text of all sources below the folder, but for what was built there.
 fn collect(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
