@@ -19,7 +19,9 @@ pub(crate) mod addr;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod compat;
 pub(crate) mod lookup;
+mod methods;
 pub(crate) mod race;
+mod split;
 mod stream;
 pub(crate) mod sys;
 pub mod tcp;

@@ -9,7 +9,7 @@
 //! It uses the public [`AsyncFd`], and one thing that is not public: its registration, which sees the events
 //! and decides whether a short read proves anything.
 //!
-//! Read before: `operation`, `net::sys::stream`. Read next: `tcp::stream`.
+//! Read before: `operation`, `net::sys::stream`. Read next: `methods`.
 
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -29,7 +29,9 @@ use crate::time::{Sleep, sleep};
 /// The room that a `Vec` without any is given before it is read into, in bytes: as tokio's `read_buf` does.
 const LEAST_ROOM: usize = 64;
 
-pub(super) struct Stream<T: AsFd> {
+/// `pub`, because the halves of streams name it in a bound; it is not exported.
+#[derive(Debug)]
+pub struct Stream<T: AsFd> {
     io: AsyncFd<T>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`in_turn`] tries them; [`all_failed`] is the error that names them all, [`AddressesError`] what a program
 //! finds in it.
-//! Read before: `lookup`. Read next: `race`, `net::tcp`.
+//! Read before: `lookup`. Read next: `race`, `listener`.
 
 use std::error::Error;
 use std::fmt;

@@ -215,7 +215,7 @@ const EXERCISED: [(&str, &str); 50] = [
 /// Who can bring about a panic in a function that is not public itself, or that says so elsewhere.
 const PANICS: [(&str, &str); 37] = [
     (
-        "net/tcp/split.rs OwnedReadHalf::reunite",
+        "net/split.rs Reader::reunite",
         "nobody: there are two halves, and the other is in hand",
     ),
     (

@@ -56,8 +56,9 @@ use std::net::Shutdown;
 use std::ops::Deref;
 use std::os::fd::AsFd;
 
+use super::split::{Reader, Split, SplitStream, Writer};
 use super::stream::Stream;
-use super::tcp::{Reader, TcpStream, Writer};
+use super::tcp::TcpStream;
 
 /// A type whose bytes are those of a stream.
 trait Bytes {
@@ -71,10 +72,10 @@ trait Bytes {
 }
 
 impl Bytes for TcpStream {
-    type Socket = std::net::TcpStream;
+    type Socket = <TcpStream as Split>::Socket;
 
     fn engine(&self) -> &Stream<Self::Socket> {
-        TcpStream::engine(self)
+        Split::engine(self)
     }
 
     fn end_writing(&self) -> io::Result<()> {
@@ -94,26 +95,26 @@ impl<T: Bytes> Bytes for &T {
     }
 }
 
-impl<S: Deref<Target = TcpStream>> Bytes for Reader<S> {
-    type Socket = std::net::TcpStream;
+impl<S: Deref<Target: SplitStream>> Bytes for Reader<S> {
+    type Socket = <S::Target as Split>::Socket;
 
     fn engine(&self) -> &Stream<Self::Socket> {
-        self.as_ref().engine()
+        Split::engine(self.as_ref())
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        self.as_ref().end_writing()
+        self.as_ref().shutdown(Shutdown::Write)
     }
 }
 
-impl<S: Deref<Target = TcpStream>> Bytes for Writer<S> {
-    type Socket = std::net::TcpStream;
+impl<S: Deref<Target: SplitStream>> Bytes for Writer<S> {
+    type Socket = <S::Target as Split>::Socket;
 
     fn engine(&self) -> &Stream<Self::Socket> {
-        self.as_ref().engine()
+        Split::engine(self.as_ref())
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        self.as_ref().end_writing()
+        self.as_ref().shutdown(Shutdown::Write)
     }
 }

@@ -13,6 +13,7 @@
 //! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
+//! - `control`: what goes with the bytes of a message.
 //!
 //! This file has what all of them call: [`retry`] or [`checked_for`], which turn -1 into an error, and
 //! name the call in its text if a sandbox may have refused it. For unit tests, `faults` puts errors in
@@ -26,9 +27,11 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`.
+//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`.
 
 mod address;
+#[cfg(test)]
+mod control;
 mod options;
 mod socket;
 mod stream;
@@ -42,6 +45,8 @@ use libc::c_int;
 use crate::io::explained;
 
 pub(crate) use address::{SockAddr, decode};
+#[cfg(test)]
+pub(crate) use control::{Control, ControlMessage, messages, space};
 pub(crate) use options::{
     Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
     set_zero_linger, take_error,

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::super::addr::ToSocketAddrs;
+use super::super::methods::refuse_in_child;
 use super::super::sys;
 use super::super::tried::in_turn;
-use super::refuse_in_child;
 use super::stream::TcpStream;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;

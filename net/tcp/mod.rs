@@ -3,25 +3,23 @@
 
 mod keepalive;
 mod listener;
-mod split;
+mod options;
 mod stream;
 
+use std::sync::Arc;
+
+pub use super::split::{Reader, ShutdownOnDrop, SplitStream, Writer};
 pub use keepalive::TcpKeepalive;
 pub use listener::TcpListener;
-pub use split::{
-    OwnedReadHalf, OwnedWriteHalf, ReadHalf, Reader, ReuniteError, ShutdownOnDrop, WriteHalf,
-    Writer,
-};
 pub use stream::TcpStream;
 
-use std::io;
-use std::os::fd::BorrowedFd;
-
-use crate::io::AsyncFd;
-
-/// Asked before a socket is changed: an error in the child of a fork, because the socket is the
-/// parent's, too. [`AsyncFd::new`] is an error there; otherwise it makes no system call, and so
-/// costs nothing.
-fn refuse_in_child(socket: BorrowedFd<'_>) -> io::Result<()> {
-    AsyncFd::new(socket).map(drop)
-}
+/// The read half of a borrowed stream; see [`TcpStream::split`].
+pub type ReadHalf<'a> = Reader<&'a TcpStream>;
+/// The write half of a borrowed stream; see [`TcpStream::split`].
+pub type WriteHalf<'a> = Writer<&'a TcpStream>;
+/// The read half of a shared stream; see [`TcpStream::into_split`].
+pub type OwnedReadHalf = Reader<Arc<TcpStream>>;
+/// The write half of a shared stream; see [`TcpStream::into_split`].
+pub type OwnedWriteHalf = Writer<ShutdownOnDrop<TcpStream>>;
+/// The error of halves that belong to different streams; see [`reunite`](OwnedReadHalf::reunite).
+pub type ReuniteError = super::split::ReuniteError<TcpStream>;

@@ -6,6 +6,7 @@ pub(crate) mod answers;
 #[cfg(not(reveille_loom))]
 mod budget;
 mod chaos;
+mod control;
 mod decision;
 #[cfg(not(reveille_loom))]
 mod executor;
