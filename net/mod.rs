@@ -26,8 +26,10 @@ mod stream;
 pub(crate) mod sys;
 pub mod tcp;
 mod tried;
+pub mod udp;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
 pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
 pub use tried::AddressesError;
+pub use udp::UdpSocket;

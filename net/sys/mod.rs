@@ -6,11 +6,13 @@
 //! accept4.
 //!
 //! Interface, file by file:
-//! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
-//!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`bind`], [`listen`],
+//!   [`connect`], [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
-//! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
+//! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
+//! - `many`, several of them a call: [`send_many`], [`recv_many`].
+//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
@@ -27,11 +29,13 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`,
+//! `message`.
 
 mod address;
-#[cfg(test)]
 mod control;
+mod many;
+mod message;
 mod options;
 mod socket;
 mod stream;
@@ -46,14 +50,17 @@ use crate::io::explained;
 
 pub(crate) use address::{SockAddr, decode};
 #[cfg(test)]
-pub(crate) use control::{Control, ControlMessage, messages, space};
+pub(crate) use control::messages;
+pub(crate) use control::{Control, ControlMessage, space};
+pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
+pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
     Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
     set_zero_linger, take_error,
 };
 pub(crate) use socket::{
-    Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
-    listen, shutdown, stream_socket,
+    Connecting, accept, bind, connect, datagram_socket, finish_connect, holds_bytes, is_readable,
+    keep_nonblocking, listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
@@ -62,7 +69,7 @@ pub(crate) use stream::{
 pub(crate) use uninit::recv_cursor;
 #[cfg(feature = "tokio-io")]
 pub(crate) use uninit::recv_read_buf;
-pub(crate) use uninit::{recv_uninit, recv_vec};
+pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
