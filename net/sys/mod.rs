@@ -175,8 +175,8 @@ pub(crate) mod faults {
         static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Makes the next call of this name fail with `errno`. Several errors for one name come in the order
-    /// of injection.
+    /// Makes the next call of this name fail with `errno`, or be made if that is 0. Several errors for one name come in the
+    /// order of injection.
     pub(crate) fn inject(name: &'static str, errno: i32) {
         FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
     }
@@ -184,7 +184,8 @@ pub(crate) mod faults {
     pub(super) fn take(name: &'static str) -> Option<io::Error> {
         FAULTS.with_borrow_mut(|faults| {
             let at = faults.iter().position(|fault| fault.0 == name)?;
-            Some(io::Error::from_raw_os_error(faults.remove(at).1))
+            let errno = faults.remove(at).1;
+            (errno != 0).then(|| io::Error::from_raw_os_error(errno))
         })
     }
 }

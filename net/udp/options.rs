@@ -3,7 +3,7 @@
 //! Interface: getters and setters of [`UdpSocket`].
 //! Invariant: what changes the socket is refused in the child of a fork, where the socket is the parent's, too.
 //!
-//! On a socket of both families, IPv4 has options of its own: what is told of a datagram is asked for in both.
+//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, but its address by IPv6's.
 //! Read before: `segmentation`, `udp::socket`.
 
 use std::io;
@@ -81,7 +81,11 @@ impl UdpSocket {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
-        self.set_for_families(Int::RECV_TOS, Int::RECV_TCLASS, on)
+        refuse_in_child(self.socket())?;
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::RECV_TCLASS, on.into())?;
+        }
+        sys::set(self.socket(), Int::RECV_TOS, on.into())
     }
 
     /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to (IP_PKTINFO,
@@ -90,16 +94,17 @@ impl UdpSocket {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
-        self.set_for_families(Int::RECV_PKTINFO, Int::RECV_PKTINFO_V6, on)
+        refuse_in_child(self.socket())?;
+        let family = if self.is_v6()? {
+            Int::RECV_PKTINFO_V6
+        } else {
+            Int::RECV_PKTINFO
+        };
+        sys::set(self.socket(), family, on.into())
     }
 
-    /// An IPv6 socket has IPv4's options, too.
-    fn set_for_families(&self, v4: Int, v6: Int, on: bool) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        if sys::get(self.socket(), Int::DOMAIN)? == libc::AF_INET6 {
-            sys::set(self.socket(), v6, on.into())?;
-        }
-        sys::set(self.socket(), v4, on.into())
+    fn is_v6(&self) -> io::Result<bool> {
+        Ok(sys::get(self.socket(), Int::DOMAIN)? == libc::AF_INET6)
     }
 
     /// True if the socket may send to broadcast addresses (SO_BROADCAST).
