@@ -1,7 +1,7 @@
 //! UDP from the outside: no datagram is stranded, sent twice or taken for another, and what the network reports is heard
 //! once.
 //!
-//! What is relied on of the kernel is in tests/kernel.rs. Datagrams over loopback are there when the send returns.
+//! What is relied on of the kernel is in tests/kernel.rs.
 
 use std::future::Future;
 use std::io;
@@ -10,8 +10,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use arrived::arrived;
 use reveille::net::UdpSocket;
 
+#[path = "support/arrived.rs"]
+mod arrived;
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/limit.rs"]
@@ -54,8 +57,9 @@ async fn closed() -> SocketAddr {
     socket().await.local_addr().unwrap()
 }
 
-/// Polls once.
+/// Polls once, when what was sent before has arrived.
 fn now<F: Future>(future: F) -> Poll<F::Output> {
+    arrived();
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -63,6 +67,7 @@ fn now<F: Future>(future: F) -> Poll<F::Output> {
 fn waiting(socket: &UdpSocket) -> Vec<Vec<u8>> {
     let socket = socket.as_fd().try_clone_to_owned().unwrap();
     let socket = std::net::UdpSocket::from(socket);
+    arrived();
     let mut buf = vec![0; 65_535];
     std::iter::from_fn(|| socket.recv(&mut buf).ok().map(|n| buf[..n].to_vec())).collect()
 }

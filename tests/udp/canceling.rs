@@ -11,6 +11,7 @@ use reveille::net::udp::{Batch, Outgoing};
 use reveille::task::yield_now;
 use reveille::{Builder, Runtime, spawn};
 
+use super::arrived::arrived;
 use super::step::{Wakes, inside, poll};
 use super::{lengths, pair, socket};
 use crate::limit::limit;
@@ -61,6 +62,7 @@ fn receives_canceled_at_any_poll_lose_nothing() {
                 sent += 1;
             }
             if mix & 2 != 0 {
+                arrived();
                 runtime.turn().unwrap();
             }
             if let Poll::Ready(came) = inside(&runtime, || poll(&mut receive, &waker)) {
@@ -129,6 +131,26 @@ fn no_seed_of_chaos_cuts_a_datagram() {
             assert_eq!(lengths, (100..140).collect::<Vec<_>>(), "seed {seed}");
         });
     }
+}
+
+/// Catches: a waiter that outlives its future, and is woken instead of the next.
+#[test]
+fn a_dropped_receive_leaves_no_waiter() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (theirs, ours, _) = runtime.block_on(pair());
+    let ((dropped, first), (kept, second)) = (Wakes::new(), Wakes::new());
+    let (mut batch, mut buf) = (Batch::new(1, 9), [0; 9]);
+    let mut early = Box::pin(ours.recv_many(&mut batch));
+    let mut late = Box::pin(ours.recv(&mut buf));
+    assert!(inside(&runtime, || poll(&mut early, &first)).is_pending());
+    assert!(inside(&runtime, || poll(&mut late, &second)).is_pending());
+    inside(&runtime, || drop(early));
+    inside(&runtime, || theirs.try_send(b"x")).unwrap();
+    arrived();
+    runtime.turn().unwrap();
+    assert_eq!((dropped.count(), kept.count()), (0, 1));
+    assert!(inside(&runtime, || poll(&mut late, &second)).is_ready());
 }
 
 /// Catches: a send that is made in the poll before its future is dropped, or by making the future.

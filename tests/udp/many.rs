@@ -10,6 +10,7 @@ use reveille::net::UdpSocket;
 use reveille::net::udp::{Batch, Ecn, Outgoing, RecvMeta};
 use reveille::{Runtime, block_on};
 
+use super::arrived::arrived;
 use super::child::in_child;
 use super::seccomp::refuse;
 use super::step::inside;
@@ -37,6 +38,7 @@ fn every_short_count_is_followed_by_the_rest() {
             for text in texts_of(datagrams) {
                 theirs.try_send(&text).unwrap();
             }
+            arrived();
             runtime.turn().unwrap();
             let mut received = Vec::new();
             while let Poll::Ready(n) = inside(&runtime, || now(ours.recv_many(&mut batch))) {
@@ -134,6 +136,7 @@ fn the_callers_buffers_are_filled_in_order() {
         // Nothing can be received into nothing: that is said, and no datagram is lost.
         theirs.try_send(b"e").unwrap();
     });
+    arrived();
     runtime.turn().unwrap();
     inside(&runtime, || {
         let none = ours.try_recv_many(&mut [], &mut [RecvMeta::default()]);

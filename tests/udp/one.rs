@@ -9,6 +9,7 @@ use reveille::io::Interest;
 use reveille::net::UdpSocket;
 use reveille::{Runtime, block_on};
 
+use super::arrived::arrived;
 use super::step::{Wakes, inside, poll};
 use super::{lengths, now, pair, set, socket, waiting};
 use crate::limit::limit;
@@ -170,6 +171,7 @@ fn every_receive_gets_each_datagram_of_one_event_whole() {
             for bytes in [&b"three"[..], b"", b"datagrams"] {
                 assert_eq!(theirs.try_send(bytes).unwrap(), bytes.len());
             }
+            arrived();
             runtime.turn().unwrap();
             for expected in [&b"three"[..], b"", b"datagrams"] {
                 let Poll::Ready(Ok((bytes, from))) = receive(9) else {
@@ -207,6 +209,7 @@ fn a_datagram_is_cut_at_the_room_for_it() {
             let receive = || inside(&runtime, || receive(&ours, room));
             assert!(receive().is_pending(), "{name} waits for a datagram");
             runtime.block_on(theirs.send(b"hello")).unwrap();
+            arrived();
             runtime.turn().unwrap();
             let Poll::Ready(Ok((bytes, _))) = receive() else {
                 panic!("{name} into {room}");
@@ -357,6 +360,7 @@ fn a_peek_offset_strands_no_receive() {
     assert!(inside(&runtime, || poll(&mut recv, &waker)).is_pending());
     drop(recv);
     inside(&runtime, || theirs.try_send(b"hello")).unwrap();
+    arrived();
     runtime.turn().unwrap();
     let peeked = inside(&runtime, || ours.try_peek(&mut [0; 9])).unwrap_err();
     assert_eq!(peeked.kind(), ErrorKind::Unsupported);
