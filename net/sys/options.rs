@@ -73,10 +73,8 @@ impl Int {
     pub(crate) const SEND_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_SNDBUF);
     /// The room for what was received, in bytes.
     pub(crate) const RECV_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_RCVBUF);
-    /// Where a peek begins; -1 is at the first byte that has not been received: socket(7), as the next.
+    /// Where a peek begins; -1 is at the first byte that has not been received: socket(7).
     pub(crate) const PEEK_OFFSET: Int = Int(libc::SOL_SOCKET, libc::SO_PEEK_OFF);
-    /// The family of the socket's addresses, to be asked for only.
-    pub(crate) const DOMAIN: Int = Int(libc::SOL_SOCKET, libc::SO_DOMAIN);
     /// Into how many bytes what is sent is cut; 0 is not at all: udp(7), as the next.
     pub(crate) const UDP_SEGMENT: Int = Int(libc::SOL_UDP, libc::UDP_SEGMENT);
     /// Whether datagrams that were received are glued together.

@@ -104,7 +104,7 @@ impl UdpSocket {
     }
 
     fn is_v6(&self) -> io::Result<bool> {
-        Ok(sys::get(self.socket(), Int::DOMAIN)? == libc::AF_INET6)
+        Ok(self.local_addr()?.is_ipv6())
     }
 
     /// True if the socket may send to broadcast addresses (SO_BROADCAST).

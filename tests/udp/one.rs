@@ -21,8 +21,10 @@ fn came<T>(outcome: io::Result<T>, told: impl FnOnce(T) -> (Vec<u8>, Option<Sock
     outcome.map(told)
 }
 
+type Receive = fn(&UdpSocket, usize) -> Poll<Came>;
+
 /// Each way to receive one datagram, or to look at it, into room for `room` bytes; and whether it stays.
-const RECEIVES: [(&str, bool, fn(&UdpSocket, usize) -> Poll<Came>); 23] = [
+const RECEIVES: [(&str, bool, Receive); 23] = [
     ("recv", false, |s, room| {
         let mut buf = vec![0; room];
         now(s.recv(&mut buf)).map(|n| came(n, |n| (buf[..n].to_vec(), None)))
