@@ -50,8 +50,8 @@ pub(crate) fn recv_vec_from(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
 ) -> io::Result<(usize, SocketAddr)> {
-    let spare = buf.spare_capacity_mut();
     let mut from = SockAddr::EMPTY;
+    let spare = buf.spare_capacity_mut();
     let n = retry("recvfrom", || {
         let (start, room) = (spare.as_mut_ptr().cast::<c_void>(), spare.len());
         let (name, len) = from.as_out_parameters();
@@ -62,11 +62,11 @@ pub(crate) fn recv_vec_from(
         unsafe { libc::recvfrom(fd.as_raw_fd(), start, room, libc::MSG_DONTWAIT, name, len) }
     })
     .map(isize::unsigned_abs)?;
-    let len = buf.len() + n;
-    // SAFETY: `len` is within the capacity, because recvfrom(2) without MSG_TRUNC returns at most the length it was
+    let end = buf.len() + n;
+    // SAFETY: `end` is within the capacity, because recvfrom(2) without MSG_TRUNC returns at most the length it was
     // given, which is that of the spare room; the bytes up to the former length are initialised, and so are the `n`
     // behind them, which recvfrom(2) has just written.
-    unsafe { buf.set_len(len) };
+    unsafe { buf.set_len(end) };
     Ok((n, decode(from.written())?))
 }
 

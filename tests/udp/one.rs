@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use reveille::io::Interest;
 use reveille::net::UdpSocket;
+use reveille::net::udp::Batch;
 use reveille::{Runtime, block_on};
 
 use super::arrived::arrived;
@@ -224,6 +225,32 @@ fn a_datagram_is_cut_at_the_room_for_it() {
             assert_eq!(lengths(&ours).len(), usize::from(stays), "{name}");
         }
     }
+}
+
+/// Fault C18. O_NONBLOCK belongs to what is shared. Catches: a receive that blocks the thread, because a sharer made the socket
+/// block.
+#[test]
+fn a_sharer_that_makes_the_socket_block_blocks_nothing() {
+    let _limit = limit(30);
+    block_on(async {
+        let (theirs, ours, _) = pair().await;
+        lent(&ours).set_nonblocking(false).unwrap();
+        lent(&theirs).set_nonblocking(false).unwrap();
+        for (name, _, receive) in RECEIVES {
+            // These are of the caller's own.
+            if !name.ends_with("_io") {
+                assert!(receive(&ours, 9).is_pending(), "{name}");
+            }
+        }
+        let batch = &mut Batch::new(4, 9);
+        assert!(now(ours.recv_many(batch)).is_pending());
+        theirs.send(b"hello").await.unwrap();
+        assert_eq!(
+            ours.recv_many(batch).await.unwrap(),
+            1,
+            "it waits for no more"
+        );
+    });
 }
 
 /// Catches: a `Vec` that is given too little room for a datagram; one whose room is enlarged though it has some.
