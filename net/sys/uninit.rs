@@ -51,11 +51,11 @@ pub(crate) fn recv_vec_from(
     buf: &mut Vec<u8>,
 ) -> io::Result<(usize, SocketAddr)> {
     let mut from = SockAddr::EMPTY;
-    let spare = buf.spare_capacity_mut();
+    let rest = buf.spare_capacity_mut();
     let n = retry("recvfrom", || {
-        let (start, room) = (spare.as_mut_ptr().cast::<c_void>(), spare.len());
+        let (start, room) = (rest.as_mut_ptr().cast::<c_void>(), rest.len());
         let (name, len) = from.as_out_parameters();
-        // SAFETY: `start` is good for writes of `room` bytes, because both are those of `spare`, which is borrowed
+        // SAFETY: `start` is good for writes of `room` bytes, because both are those of `rest`, which is borrowed
         // mutably for the whole call; `name` is good for writes of `*len` bytes and `len` for a read and a write,
         // because both come from `from`, which is borrowed, too; recvfrom(2) reads none of the bytes, writes no more
         // than there is room for, and keeps no pointer.
