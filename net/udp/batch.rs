@@ -251,8 +251,11 @@ impl UdpSocket {
         if self.glues() && bufs.iter().any(|buf| buf.len() < LONGEST_GLUED) {
             return Err(invalid("GRO is on: a datagram needs room for 65,535 bytes"));
         }
+        // Chaos asks for fewer datagrams, but never for less of one.
+        let count = self.io().registration().offer(count);
         let mut inbounds = [const { Inbound::EMPTY }; MOST_MESSAGES];
-        let received = sys::recv_many(self.socket(), bufs, &mut inbounds[..count])?;
+        let inbounds = &mut inbounds[..count];
+        let received = sys::recv_many(self.socket(), &mut bufs[..count], inbounds)?;
         for (meta, inbound) in metas.iter_mut().zip(&inbounds[..received]) {
             *meta = RecvMeta::of(inbound)?;
         }

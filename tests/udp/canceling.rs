@@ -133,6 +133,29 @@ fn no_seed_of_chaos_cuts_a_datagram() {
     }
 }
 
+/// Catches: a program that takes a call for many to move all, and passes under chaos.
+#[test]
+fn under_chaos_a_call_for_many_moves_fewer_now_and_then() {
+    let _limit = limit(60);
+    let mut short = [0, 0];
+    for seed in 0..50 {
+        let runtime = Builder::new().chaos(seed).build().unwrap();
+        runtime.block_on(async {
+            let (theirs, ours, _) = pair().await;
+            let eight = [Outgoing::to_peer(b"hello"); 8];
+            let sent = theirs.send_many(&eight).await.unwrap().whole();
+            assert_eq!(theirs.send(b"!").await.unwrap(), 1);
+            arrived();
+            let mut batch = Batch::new(9, 9);
+            let received = ours.recv_many(&mut batch).await.unwrap();
+            assert!((1..=8).contains(&sent) && (1..=1 + sent).contains(&received));
+            short[0] += usize::from(sent < 8);
+            short[1] += usize::from(received < 1 + sent);
+        });
+    }
+    assert!(short[0] > 5 && short[1] > 5, "{short:?}");
+}
+
 /// Catches: a waiter that outlives its future, and is woken instead of the next.
 #[test]
 fn a_dropped_receive_leaves_no_waiter() {
