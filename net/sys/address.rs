@@ -27,7 +27,7 @@ pub(crate) struct SockAddr {
 }
 
 /// The size of sockaddr_in6, the longer of the two.
-const ROOM: usize = size_of::<sockaddr_in6>();
+pub(super) const ROOM: usize = size_of::<sockaddr_in6>();
 
 impl SockAddr {
     pub(crate) const EMPTY: Self = Self {

@@ -10,9 +10,9 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_int, c_void};
+use libc::{c_int, c_void, socklen_t};
 
-use super::{Control, SockAddr, decode, retry, space};
+use super::{Control, SockAddr, address, decode, retry, space};
 
 /// udp(7), ip(7), ipv6(7): a number of bytes to cut at, a TOS byte of each family, and a source address of the longer.
 const CONTROL_SENT: usize = space(2) + 2 * space(4) + space(20);
@@ -79,10 +79,9 @@ impl Inbound {
         iovec.iov_base = buf.as_mut_ptr().cast::<c_void>();
         iovec.iov_len = buf.len();
         let mut header = empty_header(iovec);
-        let (name, len) = self.from.as_out_parameters();
+        let (name, _) = self.from.as_out_parameters();
         header.msg_name = name.cast::<c_void>();
-        // SAFETY: `len` is good for a read, because it points into `self.from`, which is borrowed mutably.
-        header.msg_namelen = unsafe { len.read() };
+        header.msg_namelen = address::ROOM as socklen_t;
         let (start, room) = self.control.as_room(CONTROL_RECEIVED);
         header.msg_control = start;
         header.msg_controllen = room as _;

@@ -236,25 +236,28 @@ fn datagrams_are_glued_only_where_that_is_on_and_then_told() {
         ours.set_gro(true).unwrap();
         assert!(ours.gro());
         assert_eq!(theirs.send_many(&three).await.unwrap().whole(), 1);
+        let long = &mut [0; 65_535];
         let refused = [
-            ours.recv(&mut [0; 9]).await.map(drop),
-            ours.recv_from(&mut [0; 9]).await.map(drop),
-            ours.recv_vec(&mut Vec::new()).await.map(drop),
-            ours.peek(&mut [0; 9]).await.map(drop),
-            ours.try_recv(&mut [0; 9]).map(drop),
-            ours.try_recv_vec_from(&mut Vec::new()).map(drop),
-            ours.recv_many(&mut Batch::new(4, 65_534)).await.map(drop),
-            ours.try_recv_many(
-                &mut [
-                    IoSliceMut::new(&mut [0; 65_535]),
-                    IoSliceMut::new(&mut [0; 9]),
-                ],
-                &mut [RecvMeta::default(); 2],
-            )
-            .map(drop),
+            now(ours.recv(&mut [0; 9])).map_ok(drop),
+            now(ours.recv_from(&mut [0; 9])).map_ok(drop),
+            now(ours.recv_vec(&mut Vec::new())).map_ok(drop),
+            now(ours.peek(&mut [0; 9])).map_ok(drop),
+            now(ours.recv_many(&mut Batch::new(4, 65_534))).map_ok(drop),
+            Poll::Ready(ours.try_recv(&mut [0; 9]).map(drop)),
+            Poll::Ready(ours.try_recv_vec_from(&mut Vec::new()).map(drop)),
+            Poll::Ready(
+                ours.try_recv_many(
+                    &mut [IoSliceMut::new(long), IoSliceMut::new(&mut [0; 9])],
+                    &mut [RecvMeta::default(); 2],
+                )
+                .map(drop),
+            ),
         ];
-        for refused in refused {
-            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+        for (nth, refused) in refused.into_iter().enumerate() {
+            let Poll::Ready(Err(error)) = refused else {
+                panic!("{nth}: {refused:?}");
+            };
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{nth}");
         }
         // Nothing of it was lost by the errors.
         let mut batch = Batch::new(4, 65_535);
