@@ -332,3 +332,28 @@ fn where_the_calls_for_many_are_refused_they_go_one_by_one() {
         });
     });
 }
+
+/// Promise: up to 32 datagrams a system call. Catches: many that go one by one though the kernel takes them together; one alone
+/// that goes by the call for many, which costs more.
+#[test]
+fn many_go_by_the_calls_for_many_and_one_by_the_call_for_one() {
+    let name = "many::many_go_by_the_calls_for_many_and_one_by_the_call_for_one";
+    in_child(name, || {
+        block_on(async {
+            let (theirs, ours, at) = pair().await;
+            refuse(libc::SYS_recvmsg, None, libc::EPERM);
+            let one = Outgoing::new(b"hello", at[1]);
+            assert_eq!(theirs.send_many(&[one]).await.unwrap().whole(), 1);
+            refuse(libc::SYS_sendmsg, None, libc::EPERM);
+            assert_eq!(theirs.send_many(&[one; 31]).await.unwrap().whole(), 31);
+            let mut batch = Batch::new(32, 9);
+            arrived();
+            assert_eq!(ours.recv_many(&mut batch).await.unwrap(), 32);
+            refuse(libc::SYS_sendmmsg, None, libc::ENOBUFS);
+            let error = theirs.send_many(&[one]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            let error = theirs.send_many(&[one; 2]).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS));
+        });
+    });
+}
