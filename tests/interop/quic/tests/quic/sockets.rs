@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use interop_quic::Reveille;
@@ -14,14 +14,15 @@ use super::endpoints::socket;
 use super::limit::limit;
 use super::pattern;
 
-fn wrap(address: &str) -> (Arc<dyn AsyncUdpSocket>, SocketAddr) {
-    let socket = Reveille.wrap_udp_socket(socket(address)).unwrap();
+/// quinn's socket, and its address.
+pub fn wrap(socket: UdpSocket) -> (Arc<dyn AsyncUdpSocket>, SocketAddr) {
+    let socket = Reveille.wrap_udp_socket(socket).unwrap();
     let at = socket.local_addr().unwrap();
     (socket, at)
 }
 
 /// The bytes of so many datagrams, and what is told of each.
-async fn receive(socket: &dyn AsyncUdpSocket, datagrams: usize) -> (Vec<u8>, Vec<RecvMeta>) {
+pub async fn receive(socket: &dyn AsyncUdpSocket, datagrams: usize) -> (Vec<u8>, Vec<RecvMeta>) {
     let room = 1500 * socket.max_receive_segments();
     let mut memory = vec![0; 4 * room];
     let (mut bytes, mut told) = (Vec::new(), Vec::new());
@@ -49,8 +50,8 @@ fn one_transmit_is_many_datagrams_with_its_marks() {
             ("[::1]:0", "[::1]:0"),
             ("[::]:0", "[::1]:0"),
         ] {
-            let (sender, from) = wrap(sender);
-            let (receiver, to) = wrap(receiver);
+            let (sender, from) = wrap(socket(sender));
+            let (receiver, to) = wrap(socket(receiver));
             assert!(sender.max_transmit_segments() >= 5);
             for ecn in [EcnCodepoint::Ect0, EcnCodepoint::Ect1, EcnCodepoint::Ce] {
                 let sent = pattern(4500, 1);
