@@ -15,10 +15,10 @@ mod seeds;
 mod aioquic;
 #[path = "quic/endpoints.rs"]
 mod endpoints;
+#[path = "quic/glue.rs"]
+mod glue;
 #[path = "quic/refused.rs"]
 mod refused;
-#[path = "quic/sockets.rs"]
-mod sockets;
 
 use std::fs;
 use std::sync::mpsc;

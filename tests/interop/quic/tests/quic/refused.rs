@@ -8,9 +8,9 @@ use reveille::block_on;
 
 use super::alone::alone;
 use super::endpoints::{connected, connected_by, socket};
+use super::glue::{receive, wrap};
 use super::limit::limit;
 use super::seccomp::refuse;
-use super::sockets::{receive, wrap};
 use super::{both_ways, pattern};
 
 /// A socket that sends no checksums, so that the kernel refuses to split what it sends (udp(7), UDP_SEGMENT).

@@ -1,14 +1,16 @@
-//! The glue by itself: what a `Transmit` of quinn's becomes, and what quinn is told of a datagram.
+//! The glue by itself: what a `Transmit` of quinn's becomes, what quinn is told of a datagram, and its timer.
 
 use std::future::poll_fn;
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interop_quic::Reveille;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime};
-use reveille::block_on;
+use reveille::task::yield_now;
+use reveille::{block_on, spawn, time};
 
 use super::endpoints::socket;
 use super::limit::limit;
@@ -72,5 +74,23 @@ fn one_transmit_is_many_datagrams_with_its_marks() {
                 }
             }
         }
+    });
+}
+
+/// Catches: a timer that stays at the time for which it was made. quinn would be polled without end from then on.
+#[test]
+fn a_timer_that_is_set_anew_fires_then_and_not_before() {
+    let _limit = limit(60);
+    block_on(async {
+        time::pause();
+        let begun = Reveille.now();
+        let mut timer = Reveille.new_timer(begun + Duration::from_secs(1));
+        timer.as_mut().reset(begun + Duration::from_secs(10));
+        let firing = spawn(poll_fn(move |cx| timer.as_mut().poll(cx)));
+        time::advance(Duration::from_secs(9)).await;
+        yield_now().await;
+        assert!(!firing.is_finished());
+        time::advance(Duration::from_secs(1)).await;
+        firing.await.unwrap();
     });
 }
