@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use quinn::udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, UdpPoller};
-use reveille::io::is_not_at_home;
 use reveille::net::{UdpSocket, udp};
 use reveille::task;
 use reveille::time::{self, Sleep};
@@ -88,11 +87,9 @@ impl AsyncUdpSocket for Socket {
             match self.0.try_send_many(&[left]) {
                 Ok(sent) if sent.whole() == 1 => return Ok(()),
                 Ok(sent) => left = left.skip(sent.bytes_of_next()),
-                // quinn tries all of it again; what is sent twice, QUIC ignores.
-                Err(error) if error.kind() == ErrorKind::WouldBlock || is_not_at_home(&error) => {
-                    return Err(error);
-                }
-                // What the network refuses is lost, and QUIC sends it again or gives up.
+                // quinn waits, and sends all of it again. QUIC ignores what comes twice.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
+                // What the network refuses is lost. QUIC sends it again, or gives up.
                 Err(_) => return Ok(()),
             }
         }
@@ -136,7 +133,7 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-/// Waits for room, again and again: each wait is a future of its own, at the place of the last.
+/// Waits for room, again and again: each wait is a future of its own, in the place of the one before.
 struct Poller<M, F> {
     make: M,
     wait: Pin<Box<F>>,
