@@ -1,10 +1,11 @@
 //! Resolves a name without a thread: by hickory's resolver on reveille's sockets, where `reveille::net::lookup_host` asks
 //! the system's resolver on a thread of its pool.
 //!
+//!     cd tests/interop/dns
 //!     cargo run --example resolve -- example.com              # asks the servers of /etc/resolv.conf
 //!     cargo run --example resolve -- example.com 127.0.0.1:53 # asks this one
 //!
-//! It prints the addresses, a line each. What was found can be connected to, by its address:
+//! It prints the addresses, a line each; names in /etc/hosts are answered from there. What was found can be connected to, by its address:
 //! `TcpStream::connect(&addresses[..])` races them.
 
 use std::env;
