@@ -20,6 +20,7 @@ pub(crate) mod addr;
 mod compat;
 pub(crate) mod lookup;
 mod methods;
+mod options;
 pub(crate) mod race;
 mod split;
 mod stream;
@@ -29,5 +30,5 @@ mod tried;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
-pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
+pub use tcp::{TcpInfo, TcpKeepalive, TcpListener, TcpSocket, TcpStream};
 pub use tried::AddressesError;

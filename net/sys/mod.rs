@@ -11,7 +11,8 @@
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
-//! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
+//! - `options`: [`get`] and [`set`], for an [`Int`], [`get_bytes`] and [`set_bytes`], for [`Bytes`], [`count`];
+//!   [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
 //!
@@ -48,8 +49,8 @@ pub(crate) use address::{SockAddr, decode};
 #[cfg(test)]
 pub(crate) use control::{Control, ControlMessage, messages, space};
 pub(crate) use options::{
-    Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
-    set_zero_linger, take_error,
+    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, set, set_bytes,
+    set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use socket::{
     Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
