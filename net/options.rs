@@ -1,7 +1,7 @@
 //! Options that sockets of several types have: each is written, and documented, once.
 //!
 //! Interface: [`ip_options!`] and [`device!`], for the body of an `impl` whose type has a method `socket`; [`is_on`],
-//! [`set_option`] and [`number`], for options of single types.
+//! [`get_of_v6`], [`set_option`] and [`number`], for options of single types.
 //! Invariants:
 //! - Nothing here hands the socket out, as `as_fd` does: after that each read that drains it would cost a recv(2) and a
 //!   poll(2) more. So options have methods of their own, and need no other crate.
@@ -45,7 +45,7 @@ macro_rules! ip_options {
         /// # Errors
         /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
         pub fn unicast_hops_v6(&self) -> io::Result<u32> {
-            Ok(sys::get(self.socket(), Int::HOPS)?.unsigned_abs())
+            Ok(get_of_v6(self.socket(), Int::HOPS)?.unsigned_abs())
         }
 
         /// Sets how many routers an IPv6 packet of the socket may pass, from 1 to 255 (ipv6(7)). What a listener
@@ -84,7 +84,7 @@ macro_rules! ip_options {
         /// # Errors
         /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
         pub fn tclass_v6(&self) -> io::Result<u32> {
-            Ok(sys::get(self.socket(), Int::TRAFFIC_CLASS)?.unsigned_abs())
+            Ok(get_of_v6(self.socket(), Int::TRAFFIC_CLASS)?.unsigned_abs())
         }
 
         /// Sets the traffic class of the socket's IPv6 packets, from 0 to 255; see [`set_tos_v4`](Self::set_tos_v4).
@@ -127,6 +127,15 @@ pub(in crate::net) use device;
 /// True if an option is not 0.
 pub(in crate::net) fn is_on(socket: BorrowedFd<'_>, option: Int) -> io::Result<bool> {
     Ok(sys::get(socket, option)? != 0)
+}
+
+/// The value of an option that only a socket of IPv6 has.
+pub(in crate::net) fn get_of_v6(socket: BorrowedFd<'_>, option: Int) -> io::Result<c_int> {
+    sys::get(socket, option).map_err(|error| match sys::get(socket, Int::DOMAIN) {
+        // Linux says EOPNOTSUPP here, which looks as if a sandbox had refused the call, and ENOPROTOOPT to one that sets.
+        Ok(libc::AF_INET) => io::Error::from_raw_os_error(libc::ENOPROTOOPT),
+        _ => error,
+    })
 }
 
 /// Sets an option, but not in the child of a fork, because the socket is the parent's, too.

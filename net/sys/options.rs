@@ -53,6 +53,8 @@ pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
 pub(crate) struct Int(c_int, c_int);
 
 impl Int {
+    /// The family of the socket's addresses: socket(7).
+    pub(crate) const DOMAIN: Int = Int(libc::SOL_SOCKET, libc::SO_DOMAIN);
     /// Whether a port may be taken that has old connections in TIME_WAIT: socket(7), as the next.
     pub(crate) const REUSE_ADDRESS: Int = Int(libc::SOL_SOCKET, libc::SO_REUSEADDR);
     /// Whether several sockets may be bound to one port, and share what comes.

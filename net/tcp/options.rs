@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
 use super::super::options::{
-    bind_to_device, device, device_of, invalid, ip_options, is_on, number, set_option,
+    bind_to_device, device, device_of, get_of_v6, invalid, ip_options, is_on, number, set_option,
 };
 use super::super::sys::{self, Int};
 use super::keepalive::TcpKeepalive;
@@ -205,7 +205,7 @@ impl TcpSocket {
     /// # Errors
     /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn only_v6(&self) -> io::Result<bool> {
-        is_on(self.socket(), Int::ONLY_V6)
+        Ok(get_of_v6(self.socket(), Int::ONLY_V6)? != 0)
     }
 
     /// Sets whether the socket has nothing to do with IPv4, before it is bound (ipv6(7)). If not, one that listens at
@@ -257,7 +257,7 @@ impl TcpListener {
     /// # Errors
     /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn only_v6(&self) -> io::Result<bool> {
-        is_on(self.socket(), Int::ONLY_V6)
+        Ok(get_of_v6(self.socket(), Int::ONLY_V6)? != 0)
     }
 
     /// How many connections may wait whose first packet brought data (TCP_FASTOPEN).
