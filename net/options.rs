@@ -115,7 +115,7 @@ macro_rules! device {
         ///
         /// # Errors
         /// `InvalidInput` for a name without a byte, with more than 15, or with one that is NUL; ENODEV if there is no
-        /// such device; EPERM without the capability CAP_NET_RAW, if the socket is bound to a device already, or before
+        /// such device; `PermissionDenied` without the capability CAP_NET_RAW, if the socket has a device, or before
         /// Linux 5.7; else as setsockopt(2).
         pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
             bind_to_device(self.socket(), interface)

@@ -191,8 +191,8 @@ impl TcpSocket {
     /// option: the kernel distributes connections among those that listen (socket(7)). So each thread can have a runtime
     /// and a listener of its own. It counts when the socket is bound.
     ///
-    /// A connection belongs to its listener as soon as it is made. When a listener is dropped, the connections in its
-    /// backlog are reset, and not handed to the others, unless net.ipv4.tcp_migrate_req says so.
+    /// A connection belongs to one listener from its first packet on. When that is dropped, the connections in its backlog
+    /// are reset, and not handed to the others, unless net.ipv4.tcp_migrate_req says so.
     ///
     /// # Errors
     /// As setsockopt(2).
