@@ -36,6 +36,8 @@ mod connecting;
 mod descriptors;
 #[path = "tcp/ending.rs"]
 mod ending;
+#[path = "tcp/info.rs"]
+mod info;
 #[path = "tcp/options.rs"]
 mod options;
 #[path = "tcp/reading.rs"]

@@ -142,7 +142,7 @@ impl TcpSocket {
         consume_budget().await;
         self.refuse_other_family(&address)?;
         let (socket, ours_alone) = self.into_parts()?;
-        TcpStream::connected_by(socket, ours_alone, &address).await
+        TcpStream::connected_by(socket, ours_alone, address).await
     }
 
     /// Makes a listener of the socket: listen(2). `backlog` is how many connections may wait for

@@ -147,16 +147,16 @@ impl TcpStream {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
         let socket = sys::stream_socket(&address)?;
-        TcpStream::connected_by(socket, true, &address).await
+        TcpStream::connected_by(socket, true, address).await
     }
 
     /// Connects a socket, which is ours alone or may be shared; a future that is dropped early closes it.
     pub(super) async fn connected_by(
         socket: OwnedFd,
         ours_alone: bool,
-        address: &SocketAddr,
+        address: SocketAddr,
     ) -> io::Result<TcpStream> {
-        let connecting = sys::connect(socket.as_fd(), address)?;
+        let connecting = sys::connect(socket.as_fd(), &address)?;
         let stream = TcpStream::of(socket, ours_alone)?;
         if connecting == Connecting::InProgress {
             stream.connected().await?;
