@@ -488,6 +488,7 @@ fn a_user_timeout_and_the_sizes_of_buffers_are_told_and_set() {
         assert_eq!(ours.user_timeout().unwrap(), None);
 
         ours.set_send_buffer_size(20_000).unwrap();
+        assert_eq!(ours.send_buffer_size().unwrap(), 40_000, "it is doubled");
         ours.set_send_buffer_size(u32::MAX).unwrap();
         assert!(ours.send_buffer_size().unwrap() > 40_000);
         ours.set_send_buffer_size(0).unwrap();
