@@ -225,3 +225,60 @@ fn datagram(number: u64, pattern: &[u8]) -> [u8; SIZE] {
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// A server that sends the `nth` datagram back as often as `times` says, until it is told to end by an empty one.
+    fn served(times: fn(u64) -> usize, client: impl FnOnce(u16)) {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = server.local_addr().unwrap();
+        let echo = thread::spawn(move || {
+            let mut buf = [0; 2 * SIZE];
+            for nth in 0.. {
+                let (n, peer) = server.recv_from(&mut buf).unwrap();
+                if n == 0 {
+                    break;
+                }
+                for _ in 0..times(nth) {
+                    server.send_to(&buf[..n], peer).unwrap();
+                }
+            }
+        });
+        client(address.port());
+        let last = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        last.send_to(&[], address).unwrap();
+        echo.join().unwrap();
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_counted_and_the_rest_goes_on() {
+        served(
+            |nth| usize::from(nth != 7 && nth != 8),
+            |port| {
+                let mut windows = Windows::connect(port, 2).unwrap();
+                let echoed = windows.run(2, WINDOW, Until::Sent(200)).unwrap();
+                // More are lost if this machine stands still for longer than the client waits.
+                assert!(echoed.lost >= 2, "{echoed:?}");
+                assert_eq!(echoed.datagrams + echoed.lost, 200);
+                windows.in_turn(70, WINDOW, Duration::ZERO).unwrap();
+            },
+        );
+    }
+
+    #[test]
+    fn what_comes_back_twice_is_an_error() {
+        served(
+            |nth| if nth % 8 == 5 { 2 } else { 1 },
+            |port| {
+                let mut windows = Windows::connect(port, 1).unwrap();
+                let outcome = windows.run(1, WINDOW, Until::Sent(64));
+                let error = outcome.unwrap_err().to_string();
+                assert_eq!(error, "a datagram came back twice");
+            },
+        );
+    }
+}
