@@ -5,7 +5,6 @@
 //! exactly is counted of servers that sleep before each window, and run last, so that it is there as a whole when they wake.
 
 use std::io;
-use std::time::Duration;
 
 use crate::Effort;
 use crate::child::{Child, Turn};
@@ -66,9 +65,6 @@ const CASES: &[Case] = &[
 ];
 
 const CLIENTS: usize = 4;
-
-/// Before a window whose calls are counted: longer than a server takes to begin to wait, under any tool.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// The figures of a case.
 const WALL: usize = 0;
@@ -190,7 +186,7 @@ fn counts(entrants: &[&Entrant], effort: Effort) -> io::Result<(String, Table)> 
             tool.count(
                 windows.map(|count| count * window as u64),
                 start,
-                |server, n| Windows::connect(server.port, 1)?.in_turn(n, window, PAUSE),
+                |server, n| Windows::connect(server.port, 1)?.in_turn(server.pid, n, window),
             )
         };
         let instructions = |window: usize| {

@@ -1,6 +1,7 @@
 //! Datagrams: a window of them is sent in one call, and the next when all are back, or are given up.
 //!
-//! Interface: [`Windows::connect`] to a server, [`Windows::run`] for a while, [`Windows::in_turn`] with pauses.
+//! Interface: [`Windows::connect`] to a server, [`Windows::run`] for a while, [`Windows::in_turn`] of a server that
+//! sleeps before each.
 //! Invariant: a datagram says which one of its client's it is, and every byte of it is checked. Each is counted once, as
 //! echoed or as lost; one that comes back after its window was given up is lost, and one that comes twice is an error.
 
@@ -22,6 +23,10 @@ pub const WINDOW: usize = 32;
 const PATIENCE: i32 = 50;
 /// So many in a row, and the server never will answer.
 const GIVEN_UP: u32 = 20;
+
+/// From one look whether a server sleeps to the next, and how many of them are enough.
+const LOOK: Duration = Duration::from_micros(100);
+const LOOKS: u32 = 100_000;
 
 /// Clients, each a socket of its own.
 pub struct Windows {
@@ -85,11 +90,11 @@ impl Windows {
         ))
     }
 
-    /// So many datagrams, in windows of one client. In a `pause` before each the server has time to begin to wait.
-    pub fn in_turn(&mut self, datagrams: u64, window: usize, pause: Duration) -> io::Result<()> {
+    /// So many datagrams, in windows of one client, each sent when `server`, a process, sleeps.
+    pub fn in_turn(&mut self, server: u32, datagrams: u64, window: usize) -> io::Result<()> {
         let mut left = datagrams;
         while left > 0 {
-            std::thread::sleep(pause);
+            sleeps(server)?;
             let count = left.min(window as u64);
             self.run(1, window, Until::Sent(count))?;
             left -= count;
@@ -157,6 +162,22 @@ impl Windows {
         echoed.round_trip = median(&round_trips);
         Ok(echoed)
     }
+}
+
+/// Waits until the first thread of a process sleeps: proc_pid_stat(5), and "state" is behind the name in parentheses.
+fn sleeps(process: u32) -> io::Result<()> {
+    for _ in 0..LOOKS {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+        if stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('S'))
+        {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    let text = "the server never sleeps";
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 impl Client {
@@ -264,7 +285,6 @@ mod tests {
                 // More are lost if this machine stands still for longer than the client waits.
                 assert!(echoed.lost >= 2, "{echoed:?}");
                 assert_eq!(echoed.datagrams + echoed.lost, 200);
-                windows.in_turn(70, WINDOW, Duration::ZERO).unwrap();
             },
         );
     }
