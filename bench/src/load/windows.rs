@@ -22,7 +22,7 @@ pub const WINDOW: usize = 32;
 /// A window of which nothing more has come for so long, in milliseconds, is given up.
 const PATIENCE: i32 = 50;
 /// So many in a row, and the server never will answer.
-const GIVEN_UP: u32 = 20;
+const GIVEN_UP: u32 = 200;
 
 /// From one look whether a server sleeps to the next, and how many of them are enough.
 const LOOK: Duration = Duration::from_micros(100);
