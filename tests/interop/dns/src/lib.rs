@@ -3,7 +3,7 @@
 //! The page `runtime/what_runs_on_it.md` shows all of this file, from here on.
 
 use std::future::Future;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_io::{AsyncRead, AsyncWrite};
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, Spawn, Time};
-use reveille::net::{TcpStream, UdpSocket};
+use reveille::net::{TcpSocket, TcpStream, UdpSocket};
 use reveille::{task, time};
 
 /// For `hickory_resolver::Resolver::builder`. A lookup is polled inside the runtime, in which it spawns a task for each
@@ -39,11 +39,15 @@ impl RuntimeProvider for Reveille {
         limit: Option<Duration>,
     ) -> Opening<Tcp> {
         Box::pin(async move {
-            if bind.is_some() {
-                return Err(ErrorKind::Unsupported.into());
+            let socket = match server {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            if let Some(local) = bind {
+                socket.bind(local)?;
             }
             let limit = limit.unwrap_or(Duration::from_secs(5));
-            let stream = time::timeout(limit, TcpStream::connect(server)).await??;
+            let stream = time::timeout(limit, socket.connect(server)).await??;
             stream.set_nodelay(true)?;
             Ok(Tcp(stream))
         })

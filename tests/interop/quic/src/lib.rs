@@ -34,6 +34,8 @@ impl Runtime for Reveille {
         let socket = UdpSocket::from_std(socket)?;
         socket.set_recv_ecn(true)?;
         socket.set_recv_pktinfo(true)?;
+        // QUIC finds out itself how long a datagram may be.
+        socket.set_dont_fragment(true)?;
         // Without it datagrams come one by one.
         let _unsupported = socket.set_gro(true);
         Ok(Arc::new(Socket(socket)))
@@ -125,6 +127,10 @@ impl AsyncUdpSocket for Socket {
 
     fn max_transmit_segments(&self) -> usize {
         self.0.max_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        false
     }
 
     // With the 1,472 bytes that an endpoint receives by default, room for whatever the kernel glues together.

@@ -115,7 +115,8 @@ fn our_client_gets_streams_and_datagrams_back_from_aioquic() {
         assert!(got == sent, "{}", got.len());
         writing.await.unwrap();
         many_streams(&connection, 50).await;
-        datagrams(&connection).await;
+        // aioquic sends none of more than a packet of 1,200 bytes.
+        datagrams(&connection, 1_100).await;
         connection.close(VarInt::from_u32(7), b"thanks");
         endpoint.wait_idle().await;
     });
