@@ -26,6 +26,7 @@ mod stream;
 pub(crate) mod sys;
 pub mod tcp;
 mod tried;
+pub mod unix;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::super::addr::ToSocketAddrs;
 use super::super::methods::refuse_in_child;
-use super::super::sys;
+use super::super::sys::{self, SockAddr};
 use super::super::tried::in_turn;
 use super::stream::TcpStream;
 use crate::io::{AsyncFd, Interest};
@@ -96,7 +96,7 @@ impl TcpListener {
         in_turn(target, |address| {
             let socket = sys::stream_socket(&address)?;
             sys::set_reuse_address(socket.as_fd(), true)?;
-            sys::bind(socket.as_fd(), &address)?;
+            sys::bind(socket.as_fd(), &SockAddr::encode(&address))?;
             sys::listen(socket.as_fd(), BACKLOG)?;
             TcpListener::new(std::net::TcpListener::from(socket), true)
         })

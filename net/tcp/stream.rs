@@ -22,7 +22,7 @@ use super::super::methods::{
 use super::super::race::race;
 use super::super::split::{self, Split, SplitStream};
 use super::super::stream::{Attempt, Stream};
-use super::super::sys::{self, Connecting};
+use super::super::sys::{self, Connecting, SockAddr};
 use super::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::{AsyncFd, Interest, Ready};
 use crate::task::coop::consume_budget;
@@ -147,7 +147,7 @@ impl TcpStream {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
         let socket = sys::stream_socket(&address)?;
-        let connecting = sys::connect(socket.as_fd(), &address)?;
+        let connecting = sys::connect(socket.as_fd(), &SockAddr::encode(&address))?;
         let stream = TcpStream::ours(socket)?;
         if connecting == Connecting::InProgress {
             stream.connected().await?;

@@ -35,6 +35,7 @@ mod sources;
 #[cfg(not(reveille_loom))]
 mod tcp;
 mod timers;
+mod unix;
 #[cfg(not(reveille_loom))]
 #[path = "../support/foreign.rs"]
 mod user_code;
