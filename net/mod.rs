@@ -15,6 +15,7 @@
 //! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.
 //! [`TcpStream::connect`] tries several addresses in a race, and not one after the other.
 
+mod accept;
 pub(crate) mod addr;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod compat;
