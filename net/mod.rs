@@ -33,3 +33,4 @@ pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
 pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
 pub use tried::AddressesError;
+pub use unix::{UnixListener, UnixSocket, UnixStream};

@@ -48,8 +48,8 @@ pub(crate) use address::{Address, LONGEST_PATH, SockAddr, UnixAddr, decode, deco
 #[cfg(test)]
 pub(crate) use control::{Control, ControlMessage, messages, space};
 pub(crate) use options::{
-    Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
-    set_zero_linger, take_error,
+    Int, get, is_listening, linger, peer_credentials, peer_pidfd, quickack, set, set_quickack,
+    set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use socket::{
     Connecting, accept, accept_unix, bind, connect, finish_connect, holds_bytes, is_readable,

@@ -1,12 +1,12 @@
 //! Options of sockets, where std's types do not serve.
 //!
-//! Interface: [`take_error`], [`is_listening`], [`linger`] and [`quickack`] ask; [`set_reuse_address`],
+//! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`], [`peer_credentials`] and [`peer_pidfd`] ask; [`set_reuse_address`],
 //! [`set_zero_linger`] and [`set_quickack`] set; [`get`] and [`set`] do either with any option that is an [`Int`].
 //! Invariant: an option's value has the type and the length that the kernel expects.
 //! Read next: `tcp::stream`; socket(7), tcp(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_void, socklen_t};
 
@@ -54,6 +54,35 @@ pub(crate) fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, on.into())
 }
 
+/// Who is at the other end of a Unix socket: SO_PEERCRED, unix(7).
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    // What the kernel says where there is no peer.
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = size_of::<libc::ucred>() as socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    retry("getsockopt", || {
+        let value = (&raw mut peer).cast::<c_void>();
+        let len = &raw mut len;
+        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a `ucred` and `*len` is its size;
+        // getsockopt(2) writes at most that, and to `len` itself.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
+    })?;
+    Ok(peer)
+}
+
+/// A descriptor for the process at the other end of a Unix socket: SO_PEERPIDFD. A pidfd is close-on-exec by itself:
+/// pidfd_open(2).
+pub(crate) fn peer_pidfd(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let pidfd = int_option(fd, libc::SO_PEERPIDFD)?;
+    // SAFETY: `pidfd` is open and nothing else owns it, because getsockopt(2) succeeded, and for this option that means
+    // that it has just made the descriptor it wrote (sk_getsockopt in net/core/sock.c).
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
+}
+
 /// An option that is an int, by its level and its name.
 #[derive(Clone, Copy)]
 pub(crate) struct Int(c_int, c_int);
@@ -73,6 +102,8 @@ impl Int {
     pub(crate) const SEND_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_SNDBUF);
     /// The room for what was received, in bytes.
     pub(crate) const RECV_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_RCVBUF);
+    /// Whether what arrives carries the credentials of its sender: unix(7).
+    pub(crate) const PASSCRED: Int = Int(libc::SOL_SOCKET, libc::SO_PASSCRED);
 }
 
 /// The value of an option.
