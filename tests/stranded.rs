@@ -33,6 +33,8 @@ mod random;
 mod tcp;
 #[path = "stranded/unix.rs"]
 mod unix;
+#[path = "stranded/unix_stream.rs"]
+mod unix_stream;
 
 /// Runs 1000 schedules of a kind in a plain `cargo test`.
 #[track_caller]
