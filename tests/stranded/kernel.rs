@@ -216,7 +216,7 @@ pub(crate) fn send_with_descriptor(
 /// Sends `bytes` as those of a user of this number, which takes a privilege: unix(7), SCM_CREDENTIALS.
 pub(crate) fn send_as(socket: RawFd, bytes: &[u8], user: u16) -> io::Result<usize> {
     // A struct ucred: process, user, group.
-    let process = std::process::id().cast_signed();
+    let process = i32::try_from(std::process::id()).unwrap();
     send_with(
         socket,
         bytes,

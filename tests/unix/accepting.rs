@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+use std::path::Path;
 use std::task::{Context, Poll};
 use std::{io, process};
 
@@ -68,39 +69,36 @@ fn a_peer_whose_path_has_no_nul_behind_it_is_accepted() {
     });
 }
 
+/// A sockaddr_un, byte for byte: unix(7).
+fn sockaddr(path: &[u8]) -> [u8; size_of::<libc::sockaddr_un>()] {
+    let family = libc::sa_family_t::try_from(libc::AF_UNIX).unwrap();
+    let mut bytes = [0; size_of::<libc::sockaddr_un>()];
+    bytes[..2].copy_from_slice(&family.to_ne_bytes());
+    bytes[2..2 + path.len()].copy_from_slice(path);
+    bytes
+}
+
 /// A socket bound to a path of 108 bytes, which fills all of a sockaddr_un.
 fn bound_without_a_nul(folder: &Folder) -> (OwnedFd, Vec<u8>) {
     let socket = UnixSocket::new_stream().unwrap();
     let socket = socket.as_fd().try_clone_to_owned().unwrap();
     let mut path = folder.path("client").as_os_str().as_bytes().to_vec();
     path.resize(108, b'x');
-    let mut address = libc::sockaddr_un {
-        sun_family: libc::AF_UNIX as libc::sa_family_t,
-        sun_path: [0; 108],
-    };
-    for (to, from) in address.sun_path.iter_mut().zip(&path) {
-        *to = from.cast_signed() as libc::c_char;
-    }
-    let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    // SAFETY: bind(2) reads `len` bytes through the pointer, which is that of a live sockaddr_un of this size.
-    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    let address = sockaddr(&path);
+    let len = libc::socklen_t::try_from(address.len()).unwrap();
+    // SAFETY: bind(2) reads `len` bytes through the pointer, which is that of a live array of this size.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), len) };
     assert_eq!(bound, 0, "{}", io::Error::last_os_error());
     (socket, path)
 }
 
 /// Connects a socket to a short path.
-fn connect(socket: &OwnedFd, path: &std::path::Path) {
-    let mut address = libc::sockaddr_un {
-        sun_family: libc::AF_UNIX as libc::sa_family_t,
-        sun_path: [0; 108],
-    };
-    for (to, from) in address.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
-        *to = from.cast_signed() as libc::c_char;
-    }
-    let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    // SAFETY: connect(2) reads `len` bytes through the pointer, which is that of a live sockaddr_un of this size.
-    let outcome = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) };
-    assert_eq!(outcome, 0, "{}", io::Error::last_os_error());
+fn connect(socket: &OwnedFd, path: &Path) {
+    let address = sockaddr(path.as_os_str().as_bytes());
+    let len = libc::socklen_t::try_from(address.len()).unwrap();
+    // SAFETY: connect(2) reads `len` bytes through the pointer, which is that of a live array of this size.
+    let connected = unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), len) };
+    assert_eq!(connected, 0, "{}", io::Error::last_os_error());
 }
 
 /// R10. Catches: a form of accept that does not see a connection, is not woken by one, or waits where it should not.

@@ -24,7 +24,8 @@ fn the_peer_of_a_pair_is_this_process() {
     assert_eq!(peer.uid(), unsafe { libc::geteuid() });
     // SAFETY: getegid(2) takes nothing.
     assert_eq!(peer.gid(), unsafe { libc::getegid() });
-    assert_eq!(peer.pid().map(i32::cast_unsigned), Some(process::id()));
+    let pid = peer.pid().map(i32::unsigned_abs);
+    assert_eq!(pid, Some(process::id()));
     let unconnected = UnixListener::bind("").unwrap();
     let unconnected = UnixStream::from_std(OwnedFd::from(unconnected.into_std().unwrap()).into());
     // The listener's own, as those who connect see them.
