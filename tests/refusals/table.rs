@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::{self, TcpListener, TcpStream, UnixListener};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
@@ -119,7 +119,7 @@ const RUNTIME: [Row; 18] = [
     ),
 ];
 
-const NET: [Row; 19] = [
+const NET: [Row; 21] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -133,6 +133,19 @@ const NET: [Row; 19] = [
         "local_addr",
         Some((1, libc::EPOLL_CTL_MOD as u32)),
         Error("epoll_ctl"),
+    ),
+    (
+        libc::SYS_socketpair,
+        "socketpair",
+        None,
+        Error("socketpair"),
+    ),
+    // Asked for by `set_passcred` only.
+    (
+        libc::SYS_setsockopt,
+        "setsockopt",
+        Some((2, libc::SO_PASSCRED as u32)),
+        Error("setsockopt"),
     ),
     (libc::SYS_recvmsg, "recvmsg", None, Works),
     (libc::SYS_sendmsg, "sendmsg", None, Works),
@@ -433,12 +446,30 @@ fn use_sockets() -> io::Result<()> {
         if let Ok(_other) = other {
             shared.accept().await?;
         }
+        // Unix sockets.
+        use_unix_sockets().await?;
         // A connection that is refused says so.
         drop((listener, shared));
         TcpStream::connect(at).await.expect_err("nobody listens");
         server.set_zero_linger()?;
         client.shutdown(Shutdown::Write)
     }))
+}
+
+/// What is made, bound and set in ways of its own.
+async fn use_unix_sockets() -> io::Result<()> {
+    let name = format!("\0reveille-refusals-{}", std::process::id());
+    let listener = UnixListener::bind(&name)?;
+    let client = net::UnixStream::connect(&name).await?;
+    let (server, _) = listener.accept().await?;
+    let (one, other) = net::UnixStream::pair()?;
+    for (writer, reader) in [(&client, &server), (&one, &other)] {
+        writer.write_all(b"hello").await?;
+        let mut buf = [0; 5];
+        reader.read_exact(&mut buf).await?;
+        assert_eq!(&buf, b"hello");
+    }
+    one.set_passcred(true)
 }
 
 /// As getsockname(2) says, which may be refused: /proc/net/tcp knows, too, by the number of the inode.

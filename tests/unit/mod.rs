@@ -35,6 +35,7 @@ mod sources;
 #[cfg(not(reveille_loom))]
 mod tcp;
 mod timers;
+#[cfg(not(reveille_loom))]
 mod unix;
 #[cfg(not(reveille_loom))]
 #[path = "../support/foreign.rs"]

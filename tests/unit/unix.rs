@@ -1,4 +1,5 @@
-//! The addresses of Unix sockets, between std, the kernel and what a program writes.
+//! The addresses of Unix sockets, between std, the kernel and what a program writes; and Unix sockets where the kernel
+//! says what a test cannot make it say.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -7,10 +8,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
 
 use super::limit::limit;
-use crate::net::sys::{self, LONGEST_PATH, UnixAddr};
+use crate::net::sys::{self, LONGEST_PATH, UnixAddr, faults};
 use crate::net::unix::addr::address;
+use crate::net::{UnixListener, UnixStream};
+use crate::time::timeout;
 
 /// What an address says: of std's type this is all that can be compared.
 #[derive(Debug, PartialEq)]
@@ -138,4 +142,38 @@ fn the_kernel_agrees_with_the_encoding_of_unix_addresses() {
         assert_eq!(connected.unwrap(), sys::Connecting::Connected);
     }
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Fault A15. Catches: a connect that was interrupted and counts as made; one that is waited for, though a Unix socket
+/// does not go on alone.
+#[test]
+fn a_connect_of_a_unix_socket_that_is_interrupted_is_made_again() {
+    let _limit = limit(30);
+    crate::block_on(async {
+        let listener = UnixListener::bind("").unwrap();
+        let at = listener.local_addr().unwrap();
+        for _ in 0..2 {
+            faults::inject("connect", libc::EINTR);
+        }
+        let client = UnixStream::connect_addr(&at).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 1);
+    });
+}
+
+/// Faults A13, A14. Catches: a Unix listener that is not the engine's: its server ends at the first error, or at a limit.
+#[test]
+fn a_unix_listener_outlives_errors_and_limits() {
+    let _limit = limit(30);
+    crate::block_on(async {
+        let listener = UnixListener::bind("").unwrap();
+        let at = listener.local_addr().unwrap();
+        for errno in [libc::ECONNABORTED, libc::EMFILE, libc::ENOMEM] {
+            faults::inject("accept4", errno);
+            let _client = UnixStream::connect_addr(&at).await.unwrap();
+            let accepted = timeout(Duration::from_secs(20), listener.accept()).await;
+            accepted.unwrap().unwrap();
+        }
+    });
 }
