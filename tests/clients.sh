@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The real clients of two servers of examples/: redis-cli and redis-benchmark of resp, curl of files.
+# The real clients of three servers of examples/: redis-cli and redis-benchmark of resp, curl of files, socat of unix_chat.
 #
 #     tests/clients.sh
 #
-# Needs bash, cargo, coreutils; curl and redis-tools, which it installs if it is root and apt-get is there.
+# Needs bash, cargo, coreutils; curl, redis-tools and socat, which it installs if it is root and apt-get is there.
 set -euo pipefail
 # Whatever proxy there is, loopback is near.
 export no_proxy="*" NO_PROXY="*"
@@ -30,7 +30,8 @@ need() {
 need curl curl
 need redis-cli redis-tools
 need redis-benchmark redis-tools
-cargo build --locked --release --example resp --example files
+need socat socat
+cargo build --locked --release --example resp --example files --example unix_chat
 programs=${CARGO_TARGET_DIR:-target}/release/examples
 
 # serve <example> <argument>...: starts a server, and sets $server and $port.
@@ -112,3 +113,45 @@ wait "$server" || status=$?
 expect "$status" 0
 server=
 echo "curl: a file of 20 MB, refusals, a FIFO"
+
+"$programs/unix_chat" "$work/chat" > "$work/said" &
+server=$!
+# said <text>: waits until the server has printed it.
+said() {
+    for _ in $(seq 100); do
+        if grep -qF "$1" "$work/said"; then return; fi
+        sleep 0.1
+    done
+    echo "unix_chat does not say: $1"
+    return 1
+}
+said 'listening on'
+mkfifo "$work/ann says" "$work/bob says"
+for name in ann bob; do
+    timeout 60 socat -t 5 - "UNIX-CONNECT:$work/chat" < "$work/$name says" > "$work/$name hears" &
+done
+exec 3> "$work/ann says" 4> "$work/bob says"
+echo ann >&3
+said '"ann" is a process'
+echo bob >&4
+said '"bob" is a process'
+# hears <name> <text>: waits for it.
+hears() {
+    for _ in $(seq 100); do
+        if [ "$(cat "$work/$1 hears")" = "$2" ]; then return; fi
+        sleep 0.1
+    done
+    expect "$(cat "$work/$1 hears")" "$2"
+}
+echo hello >&3
+hears bob 'ann: hello'
+echo 'hello, ann' >&4
+hears ann 'bob: hello, ann'
+exec 3>&- 4>&-
+kill "$server"
+status=0
+wait "$server" || status=$?
+expect "$status" 0
+server=
+[ ! -e "$work/chat" ]
+echo "socat: two clients of a chat"

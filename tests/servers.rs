@@ -19,6 +19,8 @@ mod drain;
 mod files;
 #[path = "servers/resp.rs"]
 mod resp;
+#[path = "servers/unix_chat.rs"]
+mod unix_chat;
 
 /// Sends SIGTERM.
 #[track_caller]
