@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 50] = [
+const EXERCISED: [(&str, &str); 53] = [
     (
         "net/sys/uninit.rs recv_read_buf",
         "a_read_initialises_what_it_received_and_no_more",
@@ -33,7 +33,19 @@ const EXERCISED: [(&str, &str); 50] = [
         "a_read_into_a_vec_appends_to_its_spare_room",
     ),
     (
-        "net/sys/socket.rs stream_socket",
+        "net/sys/socket.rs unix_pair",
+        "what_was_written_before_a_close_arrives_and_then_the_end",
+    ),
+    (
+        "net/sys/options.rs peer_credentials",
+        "the_peer_of_a_pair_is_this_process",
+    ),
+    (
+        "net/sys/options.rs peer_pidfd",
+        "the_process_that_connected_is_known_and_its_end_is_seen",
+    ),
+    (
+        "net/sys/socket.rs socket",
         "sockets_are_born_close_on_exec_and_nonblocking",
     ),
     (
@@ -50,7 +62,7 @@ const EXERCISED: [(&str, &str); 50] = [
         "connecting_to_a_closed_port_is_refused",
     ),
     (
-        "net/sys/socket.rs accept",
+        "net/sys/socket.rs accept_from",
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
     ("net/sys/stream.rs recv", "peeked_bytes_stay_in_the_socket"),

@@ -51,7 +51,7 @@
 //! - [`UnixStream::connect`] waits while the queue of the listener is full; tokio's is an error, `WouldBlock`.
 //! - `uid_t`, `gid_t` and `pid_t` are `u32`, `u32` and `i32`; [`UCred::pid`] is `None` where tokio's is 0.
 //!
-//! Read before: `net`. Read next: `unix::addr`, `unix::listener`.
+//! Read before: `accept`. Read next: `unix::addr`, `unix::listener`.
 
 pub(crate) mod addr;
 mod listener;

@@ -42,6 +42,7 @@ fn process_of(pidfd: BorrowedFd<'_>) -> i32 {
 /// Catches: the pidfd of another process, or one that a started program inherits; a process that has ended and is not told.
 #[test]
 fn the_process_that_connected_is_known_and_its_end_is_seen() {
+    let _limit = limit(170);
     let name = "credentials::the_process_that_connected_is_known_and_its_end_is_seen";
     let path =
         |parent: u32| -> PathBuf { std::env::temp_dir().join(format!("reveille-peer-{parent}")) };
