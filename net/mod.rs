@@ -8,12 +8,16 @@
 //! Every operation is tried at once. If it would block, the socket is registered, and the task
 //! waits. Every method takes `&self`, and any number of tasks may wait on one socket.
 //!
+//! [`TcpStream`] and [`TcpListener`] are for the internet; [`UnixStream`] and [`UnixListener`] connect processes of one
+//! machine, by a path or a name, and know who is at the other end: see [`unix`].
+//!
 //! Other crates' traits of reading and writing are implemented by the [features](crate#features).
 //!
 //! # Coming from tokio
 //! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`
 //! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.
 //! [`TcpStream::connect`] tries several addresses in a race, and not one after the other.
+//! [`UnixStream::connect`] waits while the listener's queue is full.
 
 mod accept;
 pub(crate) mod addr;

@@ -180,6 +180,10 @@ fn sockets_are_born_close_on_exec_and_nonblocking() {
 
     let (_theirs, accepted) = pair();
     assert_born_right(accepted.as_fd());
+
+    for socket in sys::unix_pair(libc::SOCK_STREAM).unwrap() {
+        assert_born_right(socket.as_fd());
+    }
 }
 
 /// Catches: a backlog that turns negative by a cast, or is refused.

@@ -133,7 +133,7 @@ fn a_connection_is_accepted_in_all_three_forms() {
 
 /// Fault A30. Catches: a listener that is shared, blocks the thread, and with it every task.
 #[test]
-fn a_sharer_that_makes_a_listener_block_does_not_stop_the_loop() {
+fn a_sharer_that_makes_a_unix_listener_block_does_not_stop_the_loop() {
     let _limit = limit(30);
     running(async || {
         let folder = Folder::new();

@@ -18,6 +18,19 @@ use crate::limit::limit;
 #[test]
 fn the_peer_of_a_pair_is_this_process() {
     let _limit = limit(30);
+    // On a thread that may have a user and a group of its own: the system calls, unlike the C library's functions, change
+    // the thread alone. Without the privilege both stay as they are.
+    let thread = thread::spawn(|| {
+        for (call, number) in [(libc::SYS_setresgid, 2), (libc::SYS_setresuid, 1)] {
+            // SAFETY: both calls take three integers; -1 means "as it is".
+            let _set = unsafe { libc::syscall(call, -1, number, -1) };
+        }
+        who_a_peer_is();
+    });
+    thread.join().unwrap();
+}
+
+fn who_a_peer_is() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let peer = ours.peer_cred().unwrap();
     // SAFETY: geteuid(2) takes nothing.

@@ -50,7 +50,7 @@ fn a_peer_that_closes_with_bytes_unread_resets_once() {
 
 /// Fault C4. Catches: a signal that ends the process; a writer that waits for room in a queue that is gone.
 #[test]
-fn writing_to_a_closed_peer_is_an_error_and_not_a_signal() {
+fn writing_to_a_closed_unix_peer_is_an_error_and_not_a_signal() {
     let _limit = limit(30);
     running(async || {
         let (ours, theirs) = UnixStream::pair().unwrap();
