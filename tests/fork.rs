@@ -403,7 +403,7 @@ fn no_operation_of_a_child_touches_its_parents_unix_sockets() {
                 listener.try_accept().unwrap();
                 // Neither bound, nor listening, nor connected.
                 made.unwrap().bind("").unwrap();
-                let probe = OwnedFd::from(sockets.0.unwrap().as_fd().try_clone_to_owned().unwrap());
+                let probe = sockets.0.unwrap().as_fd().try_clone_to_owned().unwrap();
                 let probe = std::os::unix::net::UnixListener::from(probe)
                     .local_addr()
                     .unwrap();

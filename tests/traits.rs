@@ -8,7 +8,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
-use reveille::net::TcpStream;
+use reveille::net::unix::UCred;
+use reveille::net::{self, TcpListener, TcpStream, UnixListener, UnixSocket};
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
 use reveille::task::{self, AbortHandle, Id, JoinError, JoinHandle, JoinSet};
@@ -44,6 +45,21 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<Ready>();
     send_sync::<MissedTickBehavior>();
     send_sync::<UnhandledPanic>();
+}
+
+/// R3. Catches: a socket, or a future of one, that has to stay where it was made.
+#[test]
+fn sockets_and_their_futures_can_be_sent() {
+    send_sync::<(TcpListener, TcpStream)>();
+    send_sync::<(UnixListener, net::UnixStream, UnixSocket, UCred)>();
+    /// Makes the futures, and polls none.
+    fn futures(tcp: &TcpListener, unix: &UnixListener, socket: UnixSocket) {
+        send(&tcp.accept());
+        send(&unix.accept());
+        send(&net::UnixStream::connect("path"));
+        send(&socket.connect("path"));
+    }
+    let _made: fn(&TcpListener, &UnixListener, UnixSocket) = futures;
 }
 
 /// Catches: a runtime that cannot be borrowed by what is caught.
@@ -170,4 +186,5 @@ fn everything_public_is_debug() {
         TryIoError,
     )>();
     debug::<(Interest, Ready, Signal, SignalKind)>();
+    debug::<(UnixListener, net::UnixStream, UnixSocket, UCred)>();
 }
