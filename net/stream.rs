@@ -1,4 +1,5 @@
-//! The engine of byte streams: [`TcpStream`](super::TcpStream) is a thin layer over it.
+//! The engine of byte streams: [`TcpStream`](super::TcpStream) and [`UnixStream`](super::UnixStream) are thin layers
+//! over it.
 //!
 //! Interface: [`Stream`]. Its methods are those of the public type, which documents them. A read or write is
 //! written once and serves all three forms: the future, `try_` and `poll_`.

@@ -1,30 +1,35 @@
 //! Unix sockets: connections within one machine, by a path or by a name.
 //!
 //! # Paths and names
-//! A path is a file: who may connect is a matter of its permissions, and of those of its directory. A path that begins
-//! with a NUL, `"\0chat"`, is an *abstract* name (unix(7)): there is no file, anyone in the same network namespace may
-//! connect, and the name is free as soon as its socket is closed. Either has at most 107 bytes.
+//! A path is a file: whoever may write to it may connect. `bind` gives it the permissions that the umask leaves, and the
+//! sure way to keep others out is a directory that they may not enter. A path that begins with a NUL, `"\0chat"`, is an
+//! *abstract* name (unix(7)): there is no file, anyone in the same network namespace may connect, and the name is free as
+//! soon as its socket is closed. Either has at most 107 bytes.
 //!
 //! # After a crash
 //! The file of a socket stays when its listener is gone, and the next `bind` of that path is an error, EADDRINUSE. This
 //! library never removes a file. A program removes the file at its end; after a crash the next start finds it. Whether
-//! anyone listens there, a connect says: ECONNREFUSED means no, and only that. A listener that is busy does not refuse,
-//! it lets connects wait.
+//! anyone listens there, a connect says: ECONNREFUSED means no, and nothing else does. A listener that is busy does not
+//! refuse, it lets connects wait. (A file that is no socket refuses, too: look before you remove it.)
 //! ```
 //! use std::io::{ErrorKind, Result};
+//! use std::os::unix::fs::FileTypeExt;
 //! use std::path::Path;
 //! use std::time::Duration;
 //! use reveille::net::{UnixListener, UnixStream};
 //! use reveille::time::timeout;
 //!
-//! /// Listens at a path, where a file may be left of a predecessor that crashed.
+//! /// Listens at a path, where a socket may be left of a predecessor that crashed.
 //! async fn bind(path: &Path) -> Result<UnixListener> {
 //!     match UnixListener::bind(path) {
 //!         Err(error) if error.kind() == ErrorKind::AddrInUse => {
+//!             let is_socket = std::fs::symlink_metadata(path)?.file_type().is_socket();
 //!             // Whatever else it says, or nothing for a while: a listener lives.
 //!             let probe = timeout(Duration::from_secs(1), UnixStream::connect(path));
 //!             match probe.await {
-//!                 Ok(Err(refused)) if refused.kind() == ErrorKind::ConnectionRefused => {
+//!                 Ok(Err(refused))
+//!                     if is_socket && refused.kind() == ErrorKind::ConnectionRefused =>
+//!                 {
 //!                     std::fs::remove_file(path)?;
 //!                     UnixListener::bind(path)
 //!                 }
@@ -40,6 +45,10 @@
 //! # let listener = bind(&path).await?;
 //! # assert_eq!(bind(&path).await.unwrap_err().kind(), ErrorKind::AddrInUse);
 //! # drop(listener);
+//! # std::fs::remove_file(&path)?;
+//! # std::fs::write(&path, "a file")?;
+//! # assert_eq!(bind(&path).await.unwrap_err().kind(), ErrorKind::AddrInUse);
+//! # assert_eq!(std::fs::read(&path)?, b"a file");
 //! # std::fs::remove_file(&path)
 //! # }).unwrap();
 //! ```
