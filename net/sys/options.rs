@@ -1,7 +1,8 @@
 //! Options of sockets, where std's types do not serve.
 //!
-//! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`], [`peer_credentials`] and [`peer_pidfd`] ask; [`set_reuse_address`],
-//! [`set_zero_linger`] and [`set_quickack`] set; [`get`] and [`set`] do either with any option that is an [`Int`].
+//! Interface: [`take_error`], [`is_listening`], [`linger`], [`quickack`], [`peer_credentials`] and [`peer_pidfd`] ask;
+//! [`set_reuse_address`], [`set_zero_linger`] and [`set_quickack`] set; [`get`] and [`set`] do either with any option that
+//! is an [`Int`].
 //! Invariant: an option's value has the type and the length that the kernel expects.
 //! Read next: `tcp::stream`; socket(7), tcp(7).
 

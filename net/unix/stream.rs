@@ -82,10 +82,10 @@ impl UnixStream {
     /// wait are not served in order.
     ///
     /// # Errors
-    /// ECONNREFUSED if nobody listens, or the file is no socket (see [After a crash](super#after-a-crash)), ENOENT, EACCES, EPROTOTYPE (a
-    /// socket of another kind is there): connect(2), unix(7); EMFILE, ENFILE: socket(2); `InvalidInput` for a path or
-    /// a name of more than 107 bytes, and for a path with a NUL inside; `WouldBlock` outside a runtime, where nothing
-    /// could end a pause.
+    /// ECONNREFUSED if nobody listens, or the file is no socket (see [After a crash](super#after-a-crash)), ENOENT,
+    /// EACCES, EPROTOTYPE (a socket of another kind is there): connect(2), unix(7); EMFILE, ENFILE: socket(2);
+    /// `InvalidInput` for a path or a name of more than 107 bytes, and for a path with a NUL inside; `WouldBlock` outside
+    /// a runtime, where nothing could end a pause.
     ///
     /// # Cancel safety
     /// Safe: a future that is dropped early closes its socket.
