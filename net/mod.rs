@@ -37,4 +37,4 @@ pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
 pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
 pub use tried::AddressesError;
-pub use unix::{UnixListener, UnixSocket, UnixStream};
+pub use unix::{UnixDatagram, UnixListener, UnixSocket, UnixStream};

@@ -96,7 +96,7 @@ impl UnixAddr {
 }
 
 impl<const ROOM: usize> Address<ROOM> {
-    pub(super) const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         bytes: [0; ROOM],
         len: ROOM as socklen_t,
     };
@@ -110,12 +110,14 @@ impl<const ROOM: usize> Address<ROOM> {
         self.bytes[at..at + N].copy_from_slice(&value);
     }
 
-    /// True of an error of bind(2) or connect(2) that may be about this address, and so is not taken for a refusal.
+    /// True of an error of bind(2), connect(2), or a call that sends, that may be about this address, and so is not taken for a refusal.
     pub(super) fn explains(&self, call: &str, errno: c_int) -> bool {
         match (parse(self.written()), errno) {
             // unix(7), path_resolution(7): no permission to enter a directory of the path, or to write to it or to the
             // socket's file; a name where there is one already, and none where one is needed.
-            (None, errno) => matches!(errno, libc::EACCES | libc::EINVAL),
+            (None, libc::EACCES | libc::EINVAL) => true,
+            // unix(7): the socket at this address is connected, and receives from its peer only.
+            (None, libc::EPERM) => matches!(call, "sendto" | "sendmsg"),
             // ip(7): these ports need a privilege.
             (Some(address), libc::EACCES) => call == "bind" && (1..1024).contains(&address.port()),
             // ipv6(7): a link-local or multicast address that does not say which link.
@@ -133,12 +135,17 @@ impl<const ROOM: usize> Address<ROOM> {
         ptr::from_ref(&self.bytes).cast::<sockaddr>()
     }
 
+    /// Says how long the address is that a call has just written, in bytes; more than there is room for is not read.
+    pub(super) fn set_len(&mut self, len: socklen_t) {
+        self.len = len;
+    }
+
     /// How long the address is, in bytes.
     pub(super) fn len(&self) -> socklen_t {
         self.len
     }
 
-    /// The arguments of accept4(2) and getpeername(2): where to write, and the room there, which they
+    /// The arguments of accept4(2), getpeername(2) and recvfrom(2): where to write, and the room there, which they
     /// overwrite with the length of the address.
     pub(super) fn as_out_parameters(&mut self) -> (*mut sockaddr, *mut socklen_t) {
         self.len = ROOM as socklen_t;

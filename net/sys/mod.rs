@@ -11,7 +11,9 @@
 //!   [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
-//! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
+//! - `datagram`, bytes with an address: [`send_to`], [`recv_from`].
+//! - `descriptors`, which go with the bytes of a Unix socket: [`send_fds`], [`recv_fds`].
+//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`], [`UnixAddr`], [`decode`] and [`decode_unix`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
@@ -28,11 +30,13 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`,
+//! `net::sys::datagram`, `net::sys::descriptors`.
 
 mod address;
-#[cfg(test)]
 mod control;
+mod datagram;
+mod descriptors;
 mod options;
 mod socket;
 mod stream;
@@ -45,8 +49,11 @@ use libc::c_int;
 use crate::io::explained;
 
 pub(crate) use address::{Address, LONGEST_PATH, SockAddr, UnixAddr, decode, decode_unix};
+use control::{Control, space};
 #[cfg(test)]
-pub(crate) use control::{Control, ControlMessage, messages, space};
+pub(crate) use control::{ControlMessage, messages};
+pub(crate) use datagram::{recv_from, send_to};
+pub(crate) use descriptors::{Came, recv_fds, send_fds};
 pub(crate) use options::{
     Int, get, is_listening, linger, peer_credentials, peer_pidfd, quickack, set, set_quickack,
     set_reuse_address, set_zero_linger, take_error,
@@ -56,13 +63,13 @@ pub(crate) use socket::{
     keep_nonblocking, listen, shutdown, socket, stream_socket, unix_pair,
 };
 pub(crate) use stream::{
-    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
+    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored, window,
 };
 #[cfg(feature = "hyper")]
 pub(crate) use uninit::recv_cursor;
 #[cfg(feature = "tokio-io")]
 pub(crate) use uninit::recv_read_buf;
-pub(crate) use uninit::{recv_uninit, recv_vec};
+pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.

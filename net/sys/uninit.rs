@@ -1,7 +1,7 @@
 //! Bytes received into memory that nothing has written yet.
 //!
 //! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`, and two more, into the buffers of
-//! tokio's and hyper's traits.
+//! tokio's and hyper's traits; [`recv_vec_from`] says who sent it.
 //! Invariant: what is declared initialised is what recv(2) has just said that it wrote there, in this file: the number
 //! never comes from a trait or a closure, which could say more.
 //!
@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_void;
 
-use super::retry;
+use super::{Address, retry};
 
 /// Receives up to `buf.len()` bytes, and writes no other byte of `buf`; 0 means that the peer closed its write side (or
 /// that `buf` is empty).
@@ -40,6 +40,32 @@ pub(crate) fn recv_vec(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> io
     // SAFETY: `len` is within the capacity, because recv(2) returns at most the length it was given, and that is within
     // the spare room; the bytes up to the former length are initialised, and so are the `n` behind them, which
     // `recv_uninit` has just received.
+    unsafe { buf.set_len(len) };
+    Ok(n)
+}
+
+/// Appends a datagram to `buf`, as far as its spare room goes, which is not enlarged. The address of the sender goes into
+/// `from`.
+pub(crate) fn recv_vec_from<const N: usize>(
+    fd: BorrowedFd<'_>,
+    buf: &mut Vec<u8>,
+    from: &mut Address<N>,
+) -> io::Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let n = retry("recvfrom", || {
+        let (start, room) = (spare.as_mut_ptr().cast::<c_void>(), spare.len());
+        let (name, len) = from.as_out_parameters();
+        // SAFETY: `start` is good for writes of `room` bytes, because both are those of `spare`; `name` is good for
+        // writes of `*len` bytes and `len` for a read and a write, because both come from `from`; both are borrowed
+        // mutably for the whole call, and recvfrom(2) reads none of the bytes, writes no more than there is room for, and
+        // keeps no pointer.
+        unsafe { libc::recvfrom(fd.as_raw_fd(), start, room, libc::MSG_DONTWAIT, name, len) }
+    })
+    .map(isize::unsigned_abs)?;
+    let len = buf.len() + n;
+    // SAFETY: `len` is within the capacity, because recvfrom(2) without MSG_TRUNC returns at most the length it was
+    // given, which is that of the spare room; the bytes up to the former length are initialised, and so are the `n`
+    // behind them, which recvfrom(2) has just written.
     unsafe { buf.set_len(len) };
     Ok(n)
 }

@@ -63,6 +63,8 @@
 //! Read before: `accept`. Read next: `unix::addr`, `unix::listener`.
 
 pub(crate) mod addr;
+mod datagram;
+mod descriptors;
 mod listener;
 mod socket;
 mod stream;
@@ -73,6 +75,8 @@ use std::sync::Arc;
 pub use std::os::unix::net::SocketAddr;
 
 pub use super::split::{Reader, ShutdownOnDrop, SplitStream, Writer};
+pub use datagram::UnixDatagram;
+pub use descriptors::ReceivedFds;
 pub use listener::UnixListener;
 pub use socket::UnixSocket;
 pub use stream::UnixStream;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
 use super::super::sys::{self, Int, UnixAddr};
 use super::addr::address;
+use super::datagram::UnixDatagram;
 use super::listener::UnixListener;
 use super::stream::UnixStream;
 
@@ -121,6 +122,19 @@ impl UnixSocket {
     pub async fn connect_addr(self, address: &SocketAddr) -> io::Result<UnixStream> {
         self.expect_stream("connect")?;
         UnixStream::connected(self.socket, UnixAddr::encode(address)).await
+    }
+
+    /// Makes a socket for datagrams of what this is.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is a socket for a stream.
+    pub fn datagram(self) -> io::Result<UnixDatagram> {
+        if self.is_stream {
+            let text = "`datagram` needs a socket made by `new_datagram`, not `new_stream`";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        refuse_in_child(self.socket())?;
+        UnixDatagram::new(self.socket.into())
     }
 
     /// Sets whether what arrives carries the credentials of its sender; see [`UnixStream::set_passcred`]. What a listener

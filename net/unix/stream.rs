@@ -47,7 +47,8 @@ use crate::time::sleep;
 ///
 /// # Descriptors, credentials, urgent bytes
 /// A read ends behind the bytes that a descriptor came with, and, while [`set_passcred`](UnixStream::set_passcred) is on,
-/// before those of another process. A plain read closes the descriptors that came along. An urgent byte (MSG_OOB) is none
+/// before those of another process. A plain read closes the descriptors that came along: receive them by
+/// [`recv_fds`](UnixStream::recv_fds). An urgent byte (MSG_OOB) is none
 /// of the bytes that a read returns; [`ready`](UnixStream::ready) with [`Interest::PRIORITY`] waits for one.
 ///
 /// # Examples
@@ -271,7 +272,7 @@ impl UnixStream {
         self.std().take_error()
     }
 
-    fn engine(&self) -> &Stream<StdStream> {
+    pub(super) fn engine(&self) -> &Stream<StdStream> {
         &self.stream
     }
 
