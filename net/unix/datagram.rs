@@ -183,8 +183,8 @@ impl UnixDatagram {
     }
 
     /// Connects the socket to the one at a path, or at an abstract name: from here on it sends to that one, by
-    /// [`send`](UnixDatagram::send), and receives from no other. To connect again is to change the peer; what the former one
-    /// sent is still in the socket.
+    /// [`send`](UnixDatagram::send), and receives from no other. To connect again is to change the peer; what is in the
+    /// socket then, the kernel throws away.
     ///
     /// # Errors
     /// ENOENT if there is nothing at the path, ECONNREFUSED if nothing is bound to it any more; EACCES without permission to
@@ -209,7 +209,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): ENOTCONN without a peer; ECONNREFUSED if that
-    /// is gone, after which there is none; EPIPE if it has shut down reading, or this socket writing; EMSGSIZE for more than
+    /// is gone, after which there is none; EPIPE if it has shut down reading (a send that waits hears of that when the peer takes a datagram), or this socket
+    /// writing; EMSGSIZE for more than
     /// the [buffer](UnixDatagram::send_buffer_size) has room for; and those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
@@ -319,8 +320,8 @@ impl UnixDatagram {
     /// ever, once what was there is received.
     ///
     /// # Errors
-    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNRESET, once, if the peer of a
-    /// [`pair`](UnixDatagram::pair) was dropped with datagrams unread; and those of waiting, see [`AsyncFd::readable`].
+    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNRESET, once, if the peer was
+    /// connected with this socket and has connected to another, with datagrams unread; and those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns a datagram takes it from the socket.
