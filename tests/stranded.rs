@@ -33,6 +33,8 @@ mod random;
 mod tcp;
 #[path = "stranded/unix.rs"]
 mod unix;
+#[path = "stranded/unix_datagram.rs"]
+mod unix_datagram;
 #[path = "stranded/unix_stream.rs"]
 mod unix_stream;
 

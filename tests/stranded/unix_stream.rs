@@ -42,6 +42,7 @@ enum Step {
     // Ours, which may wait:
     Read(usize),
     ReadVectored(usize),
+    RecvFds(usize),
     Peek,
     Readable,
     Priority,
@@ -49,6 +50,7 @@ enum Step {
     // Ours, which does not:
     TryRead(usize),
     TryReadVectored(usize),
+    TryRecvFds(usize),
     TryIo(usize),
     TakeUrgent,
     PassCredentials(bool),
@@ -72,7 +74,9 @@ impl Step {
             19 => Step::Fin,
             20 => Step::Close,
             21..29 => Step::Read(room),
-            29..32 => Step::ReadVectored(random.pick(&[2, 50, 1100])),
+            29..31 => Step::ReadVectored(random.pick(&[2, 50, 1100])),
+            31 | 62 => Step::RecvFds(room),
+            63 => Step::TryRecvFds(room),
             32..34 => Step::Peek,
             34..36 => Step::Readable,
             36 => Step::Priority,
@@ -86,7 +90,7 @@ impl Step {
             49 if random.below(4) == 0 => Step::ShutdownReading,
             49..51 => Step::PollAny,
             51..53 => Step::CancelAny,
-            53..60 => Step::Turn,
+            53..59 => Step::Turn,
             _ => Step::Rest,
         }
     }
@@ -236,6 +240,16 @@ fn step<'a>(play: &mut Play<'a>, ours: &'a UnixStream, peer: &mut Peer, random: 
             let mut bufs: Vec<_> = buf.chunks_mut(1).map(IoSliceMut::new).collect();
             let n = ours.read_vectored(&mut bufs).await;
             Outcome::of_read(n, buf)
+        }),
+        Step::RecvFds(room) => play.begin(What::Bytes, async move {
+            let mut buf = vec![0; room];
+            let received = ours.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await;
+            Outcome::of_read(received.map(|received| received.len()), buf)
+        }),
+        Step::TryRecvFds(room) => play.attempt(|| {
+            let mut buf = vec![0; room];
+            let received = ours.try_recv_fds(&mut [IoSliceMut::new(&mut buf)], 1);
+            Outcome::of_read(received.map(|received| received.len()), buf)
         }),
         Step::Peek => play.begin(What::Bytes, async move {
             Outcome::of_look(ours.peek(&mut [0; 5]).await)
