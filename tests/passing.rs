@@ -1,14 +1,17 @@
 //! Descriptors that are passed through Unix sockets: each arrives, or is closed, and none is inherited.
 //!
-//! Whether one leaked, a [`Tracer`] says: a pipe whose writing end was passed ends when all duplicates are closed. Where
+//! Whether one leaked, a [`Tracer`] says: a stream one end of which was passed ends when all duplicates are closed. Where
 //! the limit of descriptors matters, a test runs in a process of its own and counts.
 
 use std::fs;
-use std::io::{ErrorKind, IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, Write, pipe};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream as StdStream;
 
 use reveille::net::unix::ReceivedFds;
 use reveille::net::{UnixDatagram, UnixStream};
+
+use limit::limit;
 
 #[path = "support/child.rs"]
 mod child;
@@ -30,22 +33,22 @@ mod rooms;
 #[path = "passing/streams.rs"]
 mod streams;
 
-/// A pipe, whose writing end is passed around.
+/// A stream, one end of which is passed around.
 struct Tracer {
-    reader: PipeReader,
-    writer: Option<PipeWriter>,
+    reader: StdStream,
+    writer: Option<StdStream>,
 }
 
 impl Tracer {
     fn new() -> Tracer {
-        let (reader, writer) = pipe().unwrap();
+        let (reader, writer) = StdStream::pair().unwrap();
         Tracer {
             reader,
             writer: Some(writer),
         }
     }
 
-    /// The writing end, so many times.
+    /// The end that is passed, so many times.
     fn ends(&self, count: usize) -> Vec<BorrowedFd<'_>> {
         vec![self.writer.as_ref().unwrap().as_fd(); count]
     }
@@ -61,9 +64,9 @@ impl Tracer {
 }
 
 /// A file for each letter, which holds it, to tell descriptors apart.
-fn letters(letters: &str) -> Vec<PipeReader> {
+fn letters(letters: &str) -> Vec<StdStream> {
     let file = |letter: char| {
-        let (reader, mut writer) = pipe().unwrap();
+        let (reader, mut writer) = StdStream::pair().unwrap();
         write!(writer, "{letter}").unwrap();
         reader
     };
@@ -78,7 +81,7 @@ fn borrow(files: &[impl AsFd]) -> Vec<BorrowedFd<'_>> {
 fn read(fds: Vec<OwnedFd>) -> String {
     let mut text = String::new();
     for fd in fds {
-        PipeReader::from(fd)
+        StdStream::from(fd)
             .take(1)
             .read_to_string(&mut text)
             .unwrap();
@@ -149,7 +152,7 @@ impl Pair {
 /// Catches: descriptors in another order, or others; one that a child would inherit (fault A21).
 #[test]
 fn descriptors_arrive_in_order_with_their_bytes_and_are_not_inherited() {
-    let _limit = limit::limit(30);
+    let _limit = limit(30);
     reveille::block_on(async {
         for pair in Pair::both() {
             let files = letters("abc");
@@ -174,7 +177,7 @@ fn descriptors_arrive_in_order_with_their_bytes_and_are_not_inherited() {
 /// Catches: a limit that is not checked, or is wrong by one.
 #[test]
 fn two_hundred_and_fifty_three_descriptors_go_at_once_and_no_more() {
-    let _limit = limit::limit(30);
+    let _limit = limit(30);
     reveille::block_on(async {
         for pair in Pair::both() {
             let tracer = Tracer::new();
@@ -194,7 +197,7 @@ fn two_hundred_and_fifty_three_descriptors_go_at_once_and_no_more() {
 /// Catches: a descriptor that stays in the process although nothing there knows of it.
 #[test]
 fn a_plain_read_closes_what_came_along_and_a_peek_leaves_it() {
-    let _limit = limit::limit(30);
+    let _limit = limit(30);
     reveille::block_on(async {
         for pair in Pair::both() {
             let tracer = Tracer::new();
@@ -220,7 +223,7 @@ fn a_plain_read_closes_what_came_along_and_a_peek_leaves_it() {
 /// Catches: a descriptor that is taken from the socket for a future that is dropped.
 #[test]
 fn a_receive_that_is_dropped_takes_no_descriptor() {
-    let _limit = limit::limit(30);
+    let _limit = limit(30);
     let runtime = reveille::Runtime::new().unwrap();
     for pair in Pair::both() {
         let tracer = Tracer::new();
@@ -247,7 +250,7 @@ fn a_receive_that_is_dropped_takes_no_descriptor() {
 /// Catches: descriptors that a short operation under chaos loses, or passes twice.
 #[test]
 fn under_chaos_each_descriptor_arrives_once_with_its_byte() {
-    let _limit = limit::limit(120);
+    let _limit = limit(120);
     seeds::under_seeds("REVEILLE_CHAOS", 100, |seed| {
         reveille::Builder::new().chaos(seed).block_on(async {
             for pair in Pair::both() {

@@ -49,7 +49,7 @@ use libc::c_int;
 use crate::io::explained;
 
 pub(crate) use address::{Address, LONGEST_PATH, SockAddr, UnixAddr, decode, decode_unix};
-use control::{Control, space};
+pub(crate) use control::{Control, space};
 #[cfg(test)]
 pub(crate) use control::{ControlMessage, messages};
 pub(crate) use datagram::{recv_from, send_to};

@@ -118,6 +118,8 @@ impl UnixDatagram {
     /// As [`bind`](UnixDatagram::bind).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)?;
+        // Before there is a file, which nothing would remove.
+        refuse_in_child(socket.as_fd())?;
         sys::bind(socket.as_fd(), &UnixAddr::encode(address))?;
         UnixDatagram::new(socket.into())
     }

@@ -23,7 +23,6 @@ use super::addr::address;
 use super::datagram::{UnixDatagram, named};
 use super::stream::UnixStream;
 use crate::io::Interest;
-use crate::runtime::io::operation;
 
 /// What `recv_fds` received: some bytes, and the descriptors that came with them.
 ///
@@ -83,30 +82,29 @@ impl ReceivedFds {
 /// length, and expect them there.
 ///
 /// ```
-/// use std::io::{IoSlice, IoSliceMut, Read, Write};
+/// use std::fs::File;
+/// use std::io::{IoSlice, IoSliceMut, Write};
 /// use std::os::fd::AsFd;
 /// use reveille::net::UnixStream;
 ///
 /// # fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("reveille-doc-fds-{}", std::process::id()));
 /// reveille::block_on(async {
 ///     let (ours, theirs) = UnixStream::pair()?;
-///     let (mut log, end) = std::io::pipe()?;
 ///
-///     // One end of a pipe goes to the peer.
+///     // Who may write to the file passes it to who may not.
+///     let log = File::create(&path)?;
 ///     let request = b"log here";
-///     let n = ours.send_fds(&[IoSlice::new(request)], &[end.as_fd()]).await?;
+///     let n = ours.send_fds(&[IoSlice::new(request)], &[log.as_fd()]).await?;
 ///     ours.write_all(&request[n..]).await?; // The rest, if there is one, without the descriptor.
-///     drop(end);
 ///
 ///     let mut buf = [0; 64];
 ///     let received = theirs.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await?;
 ///     for fd in received.into_fds() {
-///         std::fs::File::from(fd).write_all(b"started")?;
+///         File::from(fd).write_all(b"started")?;
 ///     }
-///
-///     let mut text = String::new();
-///     log.read_to_string(&mut text)?;
-///     assert_eq!(text, "started");
+///     assert_eq!(std::fs::read(&path)?, b"started");
+///     # std::fs::remove_file(&path)?;
 ///     Ok(())
 /// })
 /// # }
@@ -295,20 +293,13 @@ fn sending<T: AsFd>(
     bufs: &[IoSlice<'_>],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<impl Attempt<Output = io::Result<usize>>> {
-    let (socket, most) = (stream.socket(), sys::offered(bufs));
-    if most == 0 && !fds.is_empty() {
+    if !fds.is_empty() && bufs.iter().all(|buf| buf.is_empty()) {
         let text = "on a stream descriptors go with a byte, and there is none";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let bufs = &bufs[sys::window(bufs)];
-    let send = move |n| {
-        if n == most {
-            sys::send_fds(socket, bufs, fds, None)
-        } else {
-            sys::send_fds(socket, &sys::first(bufs, n), fds, None)
-        }
-    };
-    Ok(operation::write(stream.io().registration(), most, send))
+    Ok(stream.write_by(bufs, |socket, bufs| {
+        sys::send_fds(socket, &bufs[sys::window(bufs)], fds, None)
+    }))
 }
 
 /// A read of bytes and of the descriptors that come with them.
@@ -318,26 +309,11 @@ fn reading<T: AsFd>(
     max_fds: usize,
     came: &mut Came,
 ) -> impl Attempt<Output = io::Result<usize>> {
-    let (socket, most) = (stream.socket(), sys::offered(bufs));
-    let window = sys::window(bufs);
-    let bufs = &mut bufs[window];
-    let receive = move |asked: &mut usize| {
+    stream.read_by(bufs, move |socket, bufs| {
+        let window = sys::window(bufs);
         let mut from = UnixAddr::EMPTY; // Of no interest: it is the peer.
-        *came = if *asked == most {
-            sys::recv_fds(socket, bufs, max_fds, &mut from)?
-        } else {
-            sys::recv_fds(
-                socket,
-                &mut sys::first_mut(bufs, *asked),
-                max_fds,
-                &mut from,
-            )?
-        };
+        *came = sys::recv_fds(socket, &mut bufs[window], max_fds, &mut from)?;
         Ok(came.len)
-    };
-    let registration = stream.io().registration();
-    operation::read(registration, most, receive, move || {
-        sys::holds_bytes(socket)
     })
 }
 

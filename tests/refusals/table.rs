@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
-use reveille::net::{self, TcpListener, TcpStream, UnixListener};
+use reveille::net::{self, TcpListener, TcpStream, UnixDatagram, UnixListener};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
@@ -35,8 +35,10 @@ enum Outcome {
     NoRuntime(&'static str),
     /// The runtime works, and the first function that needs the call gives such an error.
     Error(&'static str),
+    /// As [`Error`], or the errno as it is, where that has a meaning of its own.
+    ErrorOrErrno(&'static str),
 }
-use Outcome::{Error, NoRuntime, Works};
+use Outcome::{Error, ErrorOrErrno, NoRuntime, Works};
 
 /// A system call by its number; the name under which the sys files make it; the argument and its value
 /// by which it is told from those of the process around it.
@@ -180,6 +182,15 @@ const NET: [Row; 21] = [
     ),
 ];
 
+/// With addresses, and with descriptors, nothing else takes the place of these.
+const DATAGRAMS: [Row; 4] = [
+    // EPERM, EACCES and EINVAL may be about the address.
+    (libc::SYS_sendto, "sendto", None, ErrorOrErrno("sendto")),
+    (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
+    (libc::SYS_sendmsg, "sendmsg", None, Error("sendmsg")),
+    (libc::SYS_recvmsg, "recvmsg", None, Error("recvmsg")),
+];
+
 /// What is called in the sys files and is no row, with the reason.
 const NO_ROW: [(&str, &str); 6] = [
     ("syscall", "by number: the rows that begin with SYS_"),
@@ -212,8 +223,8 @@ fn text_of(folder: &str) -> String {
 fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
-        (text_of("runtime/sys"), &RUNTIME[..]),
-        (text_of("net/sys"), &NET[..]),
+        (text_of("runtime/sys"), RUNTIME.to_vec()),
+        (text_of("net/sys"), [&NET[..], &DATAGRAMS].concat()),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -231,7 +242,7 @@ fn every_call_of_the_sys_files_has_its_row() {
         let unknown: Vec<_> = calls.iter().filter(|name| !known(name)).collect();
         assert!(unknown.is_empty(), "no row for {unknown:?}");
         // Or it has one, and is called no more.
-        for row in rows {
+        for row in &rows {
             let called = calls.contains(row.1) || source.contains(row.1);
             assert!(called || row.1 == "local_addr", "{} is not called", row.1);
         }
@@ -257,6 +268,17 @@ fn what_a_sandbox_refuses_of_sockets_is_done_without_or_named() {
         "table::what_a_sandbox_refuses_of_sockets_is_done_without_or_named",
         || {
             judge(&NET, use_sockets);
+        },
+    );
+}
+
+/// Fault A34. Catches: the same, of datagrams and of descriptors that are passed.
+#[test]
+fn what_a_sandbox_refuses_of_datagrams_is_named() {
+    in_child(
+        "table::what_a_sandbox_refuses_of_datagrams_is_named",
+        || {
+            judge(&DATAGRAMS, use_datagrams);
         },
     );
 }
@@ -308,7 +330,8 @@ fn report(program: fn() -> io::Result<()>, expected: Outcome) -> i32 {
     };
     match (done, expected) {
         (Ok(()), Works) => 0,
-        (Err(error), Error(name)) => says(&error, name),
+        (Err(error), ErrorOrErrno(_)) if error.raw_os_error().is_some() => 0,
+        (Err(error), Error(name) | ErrorOrErrno(name)) => says(&error, name),
         (Ok(()), _) => 5,
         (Err(_), _) => 6,
     }
@@ -470,6 +493,26 @@ async fn use_unix_sockets() -> io::Result<()> {
         assert_eq!(&buf, b"hello");
     }
     one.set_passcred(true)
+}
+
+/// What goes to an address, and what goes with bytes.
+fn use_datagrams() -> io::Result<()> {
+    reveille::block_on(limited(async {
+        let server = UnixDatagram::bind("")?;
+        let there = server.local_addr()?;
+        let client = UnixDatagram::unbound()?;
+        client.send_to_addr(b"hello", &there).await?;
+        let mut buf = [0; 8];
+        let (n, from) = server.recv_from(&mut buf).await?;
+        assert_eq!((&buf[..n], from.is_unnamed()), (&b"hello"[..], true));
+        client.connect_addr(&there)?;
+        let fds = &[client.as_fd()];
+        client.send_fds(&[IoSlice::new(b"hello")], fds).await?;
+        let bufs = &mut [IoSliceMut::new(&mut buf)];
+        let received = server.recv_fds(bufs, 1).await?;
+        assert_eq!((received.len(), received.fds().len()), (5, 1));
+        Ok(())
+    }))
 }
 
 /// As getsockname(2) says, which may be refused: /proc/net/tcp knows, too, by the number of the inode.

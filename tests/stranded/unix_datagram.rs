@@ -1,9 +1,9 @@
 //! Unix datagrams: short and empty ones, with and without descriptors; peers that are full, and addresses that are, of
 //! which no event tells.
 
-use std::io::{IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, pipe};
+use std::io::{IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram, UnixStream as StdStream};
 use std::time::Duration;
 
 use reveille::Builder;
@@ -75,8 +75,8 @@ struct Peer {
     socket: StdDatagram,
     /// A letter for each datagram, in order.
     sent: Vec<u8>,
-    /// What is passed: the writing end. The reading end tells when all duplicates are closed.
-    pipe: (PipeReader, PipeWriter),
+    /// A stream, the second end of which is passed: the first one tells when all duplicates are closed.
+    traced: (StdStream, StdStream),
 }
 
 /// What stands for an empty datagram.
@@ -87,7 +87,7 @@ impl Peer {
         let letter = b'a' + (self.sent.len() % 26) as u8;
         let (n, sent) = match step {
             Step::SendDescriptor(n) => {
-                let (socket, passed) = (self.socket.as_raw_fd(), self.pipe.1.as_raw_fd());
+                let (socket, passed) = (self.socket.as_raw_fd(), self.traced.1.as_raw_fd());
                 (
                     n,
                     kernel::send_with_descriptor(socket, &vec![letter; n], passed),
@@ -223,7 +223,7 @@ fn no_schedule_of_datagrams_strands_a_unix_receiver() {
         let mut peer = Peer {
             socket,
             sent: Vec::new(),
-            pipe: pipe().unwrap(),
+            traced: StdStream::pair().unwrap(),
         };
         let reader = ours.as_raw_fd();
         let mut play = Play::new(&runtime);
@@ -243,8 +243,8 @@ fn no_schedule_of_datagrams_strands_a_unix_receiver() {
             play.rest(holds(reader));
         }
         assert!(play.read == peer.sent, "not what was sent");
-        let (mut traced, writer) = peer.pipe;
-        drop(writer);
+        let (mut traced, passed) = peer.traced;
+        drop(passed);
         assert_eq!(traced.read(&mut [0]).unwrap(), 0); // Or this hangs: a descriptor leaked.
     });
 }
