@@ -15,7 +15,27 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 53] = [
+const EXERCISED: [(&str, &str); 58] = [
+    (
+        "net/sys/datagram.rs send_to",
+        "a_datagram_is_sent_in_every_form",
+    ),
+    (
+        "net/sys/datagram.rs recv_from",
+        "a_datagram_says_who_sent_it",
+    ),
+    (
+        "net/sys/descriptors.rs send_fds",
+        "descriptors_arrive_in_order_with_their_bytes_and_are_not_inherited",
+    ),
+    (
+        "net/sys/descriptors.rs recv_fds",
+        "rooms_of_no_to_six_descriptors_are_exact_and_leak_none",
+    ),
+    (
+        "net/sys/uninit.rs recv_vec_from",
+        "a_datagram_is_appended_to_a_vec",
+    ),
     (
         "net/sys/uninit.rs recv_read_buf",
         "a_read_initialises_what_it_received_and_no_more",
