@@ -68,9 +68,7 @@ use crate::time::sleep;
 /// use reveille::net::UnixDatagram;
 ///
 /// # fn main() -> std::io::Result<()> {
-/// # let directory = std::env::temp_dir().join(format!("reveille-doc-datagram-{}", std::process::id()));
-/// # std::fs::create_dir_all(&directory)?;
-/// # let path = directory.join("server");
+/// # let path = std::env::temp_dir().join(format!("reveille-doc-datagram-{}", std::process::id()));
 /// reveille::block_on(async {
 ///     let server = UnixDatagram::bind(&path)?;
 ///     // The empty path: the kernel chooses an abstract name, so that the answer has somewhere to go.
@@ -81,9 +79,8 @@ use crate::time::sleep;
 ///     let (n, from) = server.recv_from(&mut buf).await?;
 ///     server.send_to_addr(&buf[..n], &from).await?;
 ///     assert_eq!(client.recv(&mut buf).await?, 5);
-///     Ok(())
+///     std::fs::remove_file(&path)
 /// })
-/// # ; std::fs::remove_dir_all(directory)
 /// # }
 /// ```
 pub struct UnixDatagram {
