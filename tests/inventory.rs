@@ -17,11 +17,11 @@ mod source;
 /// Which test runs the unsafe blocks of a function.
 const EXERCISED: [(&str, &str); 58] = [
     (
-        "net/sys/datagram.rs send_to",
+        "net/sys/datagram.rs send_to_unix",
         "a_datagram_is_sent_in_every_form",
     ),
     (
-        "net/sys/datagram.rs recv_from",
+        "net/sys/datagram.rs recv_from_unix",
         "a_datagram_says_who_sent_it",
     ),
     (
@@ -33,7 +33,7 @@ const EXERCISED: [(&str, &str); 58] = [
         "rooms_of_no_to_six_descriptors_are_exact_and_leak_none",
     ),
     (
-        "net/sys/uninit.rs recv_vec_from",
+        "net/sys/uninit.rs recv_vec_from_unix",
         "a_datagram_is_appended_to_a_vec",
     ),
     (

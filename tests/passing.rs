@@ -247,6 +247,49 @@ fn a_receive_that_is_dropped_takes_no_descriptor() {
     }
 }
 
+/// Fault A30: a sharer clears O_NONBLOCK. Catches: a call that blocks the thread, and the loop with it.
+#[test]
+fn a_socket_that_blocks_does_not_block_the_loop() {
+    let _limit = limit(30);
+    let (ours, theirs) = StdStream::pair().unwrap();
+    let streams = [ours, theirs].map(|end| UnixStream::from_std(end).unwrap());
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let make_blocking = |fd: BorrowedFd<'_>| {
+        let duplicate = StdStream::from(fd.try_clone_to_owned().unwrap());
+        duplicate.set_nonblocking(false).unwrap();
+    };
+    for fd in [
+        streams[0].as_fd(),
+        streams[1].as_fd(),
+        ours.as_fd(),
+        theirs.as_fd(),
+    ] {
+        make_blocking(fd);
+    }
+    let kind = |error: std::io::Error| error.kind();
+    let bytes = [7; 4096];
+    let bufs = [IoSlice::new(&bytes)];
+    let fds = [ours.as_fd()];
+    while streams[0].try_send_fds(&bufs, &fds).is_ok() {}
+    while ours.try_send_fds(&bufs, &fds).is_ok() {}
+    assert_eq!(
+        streams[0].try_send_fds(&bufs, &fds).map_err(kind),
+        Err(ErrorKind::WouldBlock)
+    );
+    assert_eq!(
+        ours.try_send_fds(&bufs, &fds).map_err(kind),
+        Err(ErrorKind::WouldBlock)
+    );
+    let mut buf = [0; 4096];
+    let bufs = &mut [IoSliceMut::new(&mut buf)];
+    while streams[1].try_recv_fds(bufs, 1).is_ok() {}
+    while theirs.try_recv_fds(bufs, 1).is_ok() {}
+    let nothing = streams[1].try_recv_fds(bufs, 1).map_err(kind);
+    assert_eq!(nothing.map(drop), Err(ErrorKind::WouldBlock));
+    let nothing = theirs.try_recv_fds(bufs, 1).map_err(kind);
+    assert_eq!(nothing.map(drop), Err(ErrorKind::WouldBlock));
+}
+
 /// Catches: descriptors that a short operation under chaos loses, or passes twice.
 #[test]
 fn under_chaos_each_descriptor_arrives_once_with_its_byte() {

@@ -1,6 +1,6 @@
-//! Datagrams with the address of the other end, of any family.
+//! Datagrams with the address of a Unix socket.
 //!
-//! Interface: [`send_to`], [`recv_from`]. Without an address they are bytes like those of a stream: `send`, `recv`.
+//! Interface: [`send_to_unix`], [`recv_from_unix`]. Without an address they are bytes like those of a stream: `send`, `recv`.
 //! Invariant: no transfer blocks, even if other code cleared O_NONBLOCK.
 //! Read before: `address`. Read next: `net::sys::descriptors`, `unix::datagram`.
 
@@ -9,14 +9,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_void;
 
-use super::{Address, checked_for, retry};
+use super::{UnixAddr, checked_for, retry};
 
 /// Sends `buf` as one datagram.
-pub(crate) fn send_to<const N: usize>(
-    fd: BorrowedFd<'_>,
-    buf: &[u8],
-    to: &Address<N>,
-) -> io::Result<usize> {
+pub(crate) fn send_to_unix(fd: BorrowedFd<'_>, buf: &[u8], to: &UnixAddr) -> io::Result<usize> {
     sending_to(Some(to), "sendto", || {
         let (start, len) = (buf.as_ptr().cast::<c_void>(), buf.len());
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -29,10 +25,10 @@ pub(crate) fn send_to<const N: usize>(
 
 /// Receives a datagram into `buf`; of one that is longer, what does not fit is lost. The address of the sender goes into
 /// `from`.
-pub(crate) fn recv_from<const N: usize>(
+pub(crate) fn recv_from_unix(
     fd: BorrowedFd<'_>,
     buf: &mut [u8],
-    from: &mut Address<N>,
+    from: &mut UnixAddr,
 ) -> io::Result<usize> {
     retry("recvfrom", || {
         let (start, room) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
@@ -46,8 +42,8 @@ pub(crate) fn recv_from<const N: usize>(
 }
 
 /// [`retry`] for a call that sends to this address, about which some errors may be.
-pub(super) fn sending_to<const N: usize>(
-    to: Option<&Address<N>>,
+pub(super) fn sending_to(
+    to: Option<&UnixAddr>,
     name: &'static str,
     mut call: impl FnMut() -> isize,
 ) -> io::Result<usize> {

@@ -11,9 +11,9 @@
 //!   [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
-//! - `datagram`, bytes with an address: [`send_to`], [`recv_from`].
+//! - `datagram`, bytes with the address of a Unix socket: [`send_to_unix`], [`recv_from_unix`].
 //! - `descriptors`, which go with the bytes of a Unix socket: [`send_fds`], [`recv_fds`].
-//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
+//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from_unix`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`], [`UnixAddr`], [`decode`] and [`decode_unix`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
@@ -52,7 +52,7 @@ pub(crate) use address::{Address, LONGEST_PATH, SockAddr, UnixAddr, decode, deco
 pub(crate) use control::{Control, space};
 #[cfg(test)]
 pub(crate) use control::{ControlMessage, messages};
-pub(crate) use datagram::{recv_from, send_to};
+pub(crate) use datagram::{recv_from_unix, send_to_unix};
 pub(crate) use descriptors::{Came, recv_fds, send_fds};
 pub(crate) use options::{
     Int, get, is_listening, linger, peer_credentials, peer_pidfd, quickack, set, set_quickack,
@@ -69,7 +69,7 @@ pub(crate) use stream::{
 pub(crate) use uninit::recv_cursor;
 #[cfg(feature = "tokio-io")]
 pub(crate) use uninit::recv_read_buf;
-pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from};
+pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from_unix};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.

@@ -1,7 +1,7 @@
 //! Bytes received into memory that nothing has written yet.
 //!
 //! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`, and two more, into the buffers of
-//! tokio's and hyper's traits; [`recv_vec_from`] says who sent it.
+//! tokio's and hyper's traits; [`recv_vec_from_unix`] says who sent it.
 //! Invariant: what is declared initialised is what recv(2) has just said that it wrote there, in this file: the number
 //! never comes from a trait or a closure, which could say more.
 //!
@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_void;
 
-use super::{Address, retry};
+use super::{UnixAddr, retry};
 
 /// Receives up to `buf.len()` bytes, and writes no other byte of `buf`; 0 means that the peer closed its write side (or
 /// that `buf` is empty).
@@ -44,12 +44,12 @@ pub(crate) fn recv_vec(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> io
     Ok(n)
 }
 
-/// Appends a datagram to `buf`, as far as its spare room goes, which is not enlarged. The address of the sender goes into
+/// Appends a datagram of a Unix socket to `buf`, as far as its spare room goes, which is not enlarged. The address of the sender goes into
 /// `from`.
-pub(crate) fn recv_vec_from<const N: usize>(
+pub(crate) fn recv_vec_from_unix(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
-    from: &mut Address<N>,
+    from: &mut UnixAddr,
 ) -> io::Result<usize> {
     let spare = buf.spare_capacity_mut();
     let n = retry("recvfrom", || {

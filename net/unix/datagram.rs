@@ -285,7 +285,7 @@ impl UnixDatagram {
     /// Safe: only the poll that returns `Ready` sends.
     pub async fn send_to_addr(&self, buf: &[u8], to: &SocketAddr) -> io::Result<usize> {
         let to = UnixAddr::encode(to);
-        self.sending_to(|socket| sys::send_to(socket, buf, &to))
+        self.sending_to(|socket| sys::send_to_unix(socket, buf, &to))
             .await
     }
 
@@ -295,7 +295,7 @@ impl UnixDatagram {
     /// As [`try_send_to`](UnixDatagram::try_send_to).
     pub fn try_send_to_addr(&self, buf: &[u8], to: &SocketAddr) -> io::Result<usize> {
         let to = UnixAddr::encode(to);
-        self.send_now(|socket| sys::send_to(socket, buf, &to))
+        self.send_now(|socket| sys::send_to_unix(socket, buf, &to))
     }
 
     /// As [`poll_send_to`](UnixDatagram::poll_send_to), to an address of std's.
@@ -309,7 +309,7 @@ impl UnixDatagram {
         to: &SocketAddr,
     ) -> Poll<io::Result<usize>> {
         let to = UnixAddr::encode(to);
-        self.poll_sending_to(cx, |socket| sys::send_to(socket, buf, &to))
+        self.poll_sending_to(cx, |socket| sys::send_to_unix(socket, buf, &to))
     }
 
     /// Receives a datagram, and returns its length, or that of `buf` if that is less: the rest of the datagram is lost then.
@@ -403,7 +403,7 @@ impl UnixDatagram {
         &self,
         buf: &mut [u8],
     ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
-        self.receiving(|socket| named(|from| sys::recv_from(socket, buf, from)))
+        self.receiving(|socket| named(|from| sys::recv_from_unix(socket, buf, from)))
     }
 
     /// As [`recv_from`](UnixDatagram::recv_from) if a datagram is there, without waiting.
@@ -411,7 +411,7 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv`](UnixDatagram::recv).
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.try_receiving(|socket| named(|from| sys::recv_from(socket, buf, from)))
+        self.try_receiving(|socket| named(|from| sys::recv_from_unix(socket, buf, from)))
     }
 
     /// Polls [`recv_from`](UnixDatagram::recv_from).
@@ -423,7 +423,9 @@ impl UnixDatagram {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.poll_receiving(cx, |socket| named(|from| sys::recv_from(socket, buf, from)))
+        self.poll_receiving(cx, |socket| {
+            named(|from| sys::recv_from_unix(socket, buf, from))
+        })
     }
 
     /// As [`recv_vec`](UnixDatagram::recv_vec), and returns the address of the sender, too.
@@ -437,7 +439,7 @@ impl UnixDatagram {
         &self,
         buf: &mut Vec<u8>,
     ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
-        self.receiving(|socket| named(|from| sys::recv_vec_from(socket, with_room(buf), from)))
+        self.receiving(|socket| named(|from| sys::recv_vec_from_unix(socket, with_room(buf), from)))
     }
 
     /// As [`recv_vec_from`](UnixDatagram::recv_vec_from) if a datagram is there, without waiting.
@@ -445,7 +447,9 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv_vec`](UnixDatagram::recv_vec).
     pub fn try_recv_vec_from(&self, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
-        self.try_receiving(|socket| named(|from| sys::recv_vec_from(socket, with_room(buf), from)))
+        self.try_receiving(|socket| {
+            named(|from| sys::recv_vec_from_unix(socket, with_room(buf), from))
+        })
     }
 
     /// Polls [`recv_vec_from`](UnixDatagram::recv_vec_from).
@@ -458,7 +462,7 @@ impl UnixDatagram {
         buf: &mut Vec<u8>,
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         self.poll_receiving(cx, |socket| {
-            named(|from| sys::recv_vec_from(socket, with_room(buf), from))
+            named(|from| sys::recv_vec_from_unix(socket, with_room(buf), from))
         })
     }
 

@@ -1,12 +1,13 @@
 //! Descriptors on streams: they belong to a byte.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker};
 
 use reveille::net::UnixStream;
 
 use super::step::inside;
-use super::{Tracer, borrow, letters, read};
+use super::{Tracer, borrow, child, letters, read};
 use crate::limit::limit;
 
 /// The kernel would take them and pass nothing. Catches: descriptors that are said to be sent.
@@ -124,6 +125,19 @@ fn a_receive_ends_behind_the_message_that_its_descriptors_came_with() {
             .map(|(text, fds)| (&text[..], &fds[..]))
             .collect();
         assert_eq!(came, [("onetwo", "a"), ("three", "bc"), ("four", "")]);
+    });
+}
+
+/// Fault C4. Catches: SIGPIPE, which ends a process that does not ignore it.
+#[test]
+fn a_dead_peer_is_an_error_and_not_a_signal() {
+    child::in_child("streams::a_dead_peer_is_an_error_and_not_a_signal", || {
+        // SAFETY: the default action is restored, and no handler runs.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let sent = ours.try_send_fds(&[IoSlice::new(b"x")], &[ours.as_fd()]);
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
     });
 }
 

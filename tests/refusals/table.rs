@@ -183,7 +183,7 @@ const NET: [Row; 21] = [
 ];
 
 /// With addresses, and with descriptors, nothing else takes the place of these.
-const DATAGRAMS: [Row; 4] = [
+const UNIX_DATAGRAMS: [Row; 4] = [
     // EPERM, EACCES and EINVAL may be about the address.
     (libc::SYS_sendto, "sendto", None, ErrorOrErrno("sendto")),
     (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
@@ -224,7 +224,7 @@ fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
         (text_of("runtime/sys"), RUNTIME.to_vec()),
-        (text_of("net/sys"), [&NET[..], &DATAGRAMS].concat()),
+        (text_of("net/sys"), [&NET[..], &UNIX_DATAGRAMS].concat()),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -272,13 +272,13 @@ fn what_a_sandbox_refuses_of_sockets_is_done_without_or_named() {
     );
 }
 
-/// Fault A34. Catches: the same, of datagrams and of descriptors that are passed.
+/// Fault A34. Catches: the same, of Unix datagrams and of descriptors that are passed.
 #[test]
-fn what_a_sandbox_refuses_of_datagrams_is_named() {
+fn what_a_sandbox_refuses_of_unix_datagrams_is_named() {
     in_child(
-        "table::what_a_sandbox_refuses_of_datagrams_is_named",
+        "table::what_a_sandbox_refuses_of_unix_datagrams_is_named",
         || {
-            judge(&DATAGRAMS, use_datagrams);
+            judge(&UNIX_DATAGRAMS, use_unix_datagrams);
         },
     );
 }
@@ -495,8 +495,8 @@ async fn use_unix_sockets() -> io::Result<()> {
     one.set_passcred(true)
 }
 
-/// What goes to an address, and what goes with bytes.
-fn use_datagrams() -> io::Result<()> {
+/// What goes to the address of a Unix socket, and what goes with bytes.
+fn use_unix_datagrams() -> io::Result<()> {
     reveille::block_on(limited(async {
         let server = UnixDatagram::bind("")?;
         let there = server.local_addr()?;

@@ -8,6 +8,7 @@ mod budget;
 mod chaos;
 mod control;
 mod decision;
+mod descriptors;
 #[cfg(not(reveille_loom))]
 mod executor;
 #[path = "../support/limit.rs"]

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::io::{ErrorKind, Result};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -115,6 +117,37 @@ fn a_datagram_is_appended_to_a_vec() {
         let (n, from) = theirs.recv_vec_from(&mut vec).await.unwrap();
         assert_eq!((n, &vec[..], vec.capacity()), (4, &b"say hell"[..], 8));
         assert!(from.is_unnamed());
+    });
+}
+
+/// Fault A30: a sharer clears O_NONBLOCK. Catches: a call that blocks the thread, and the loop with it.
+#[test]
+fn a_socket_that_blocks_does_not_block_the_loop() {
+    let _limit = limit(30);
+    reveille::block_on(async {
+        let (ours, theirs) = (
+            UnixDatagram::unbound().unwrap(),
+            UnixDatagram::bind("").unwrap(),
+        );
+        let there = theirs.local_addr().unwrap();
+        for socket in [&ours, &theirs] {
+            let duplicate = socket.as_fd().try_clone_to_owned().unwrap();
+            StdDatagram::from(duplicate).set_nonblocking(false).unwrap();
+        }
+        // Not by the runtime's memory that nothing is there: the system call is made.
+        for way in 0..WAYS {
+            if let Poll::Ready(outcome) = futures_lite::future::poll_once(receive(&theirs, way))
+                .await
+                .map_or(Poll::Pending, Poll::Ready)
+            {
+                assert_eq!(outcome.unwrap_err().kind(), ErrorKind::WouldBlock, "{way}");
+            }
+            ours.send_to_addr(b"x", &there).await.unwrap();
+            assert_eq!(receive(&theirs, 0).await.unwrap(), b"x");
+        }
+        super::fill(|bytes| ours.try_send_to_addr(bytes, &there));
+        ours.connect_addr(&there).unwrap();
+        super::fill(|bytes| ours.try_send(bytes));
     });
 }
 
