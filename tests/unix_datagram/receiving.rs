@@ -120,7 +120,7 @@ fn a_datagram_is_appended_to_a_vec() {
     });
 }
 
-/// Fault A30: a sharer clears O_NONBLOCK. Catches: a call that blocks the thread, and the loop with it.
+/// Fault C18: a sharer clears O_NONBLOCK. Catches: a call that blocks the thread, and the loop with it.
 #[test]
 fn a_socket_that_blocks_does_not_block_the_loop() {
     let _limit = limit(30);
