@@ -1,4 +1,4 @@
-//! Unix sockets: connections within one machine, by a path or by a name.
+//! Unix sockets: connections and datagrams within one machine, by a path or by a name.
 //!
 //! # Paths and names
 //! A path is a file: whoever may write to it may connect. `bind` gives it the permissions that the umask leaves, and the
@@ -54,6 +54,10 @@
 //! ```
 //! Two programs that start at once may both find the file stale, and the one removes the socket of the other. Where that
 //! can be, hold a lock (flock(2) on another file) while this runs, or use an abstract name.
+//!
+//! # Descriptors
+//! Streams and datagrams can carry descriptors to another process, an open file, a socket, a pipe: by
+//! [`send_fds`](UnixStream::send_fds), to be received by [`recv_fds`](UnixStream::recv_fds). A plain read closes them.
 //!
 //! # Coming from tokio
 //! - Addresses are the standard library's [`SocketAddr`], to be had here as well.
