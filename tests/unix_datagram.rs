@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,16 +46,24 @@ impl Drop for Place {
     }
 }
 
-/// Sends from a socket of std's until there is no room, and returns how many datagrams that were.
+/// Fills the queue of the socket at this address, by as many others as it takes: each has a buffer of its own, which may
+/// be full before the queue is.
 #[track_caller]
-fn fill(send: impl Fn(&[u8]) -> std::io::Result<usize>) -> usize {
-    for sent in 0..100_000 {
-        match send(&[b'x'; 100]) {
-            Ok(n) => assert_eq!(n, 100),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                return sent;
+fn fill(address: &SocketAddr) {
+    for _ in 0..100_000 {
+        let sender = StdDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let send = || sender.send_to_addr(&[b'x'; 100], address);
+        let mut sent = 0;
+        let error = loop {
+            match send() {
+                Ok(_) => sent += 1,
+                Err(error) => break error,
             }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        if sent == 0 {
+            return;
         }
     }
     panic!("there is always room");
@@ -63,9 +73,6 @@ fn fill(send: impl Fn(&[u8]) -> std::io::Result<usize>) -> usize {
 fn drain(socket: &UnixDatagram) -> usize {
     let mut buf = [0; 200];
     // Not by its own `try_recv`, which may remember that nothing was there.
-    let std = {
-        use std::os::fd::AsFd;
-        std::os::unix::net::UnixDatagram::from(socket.as_fd().try_clone_to_owned().unwrap())
-    };
+    let std = { StdDatagram::from(socket.as_fd().try_clone_to_owned().unwrap()) };
     std::iter::from_fn(|| std.recv(&mut buf).ok()).count()
 }

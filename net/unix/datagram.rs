@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::super::methods::{
     buffer_sizes, operations, readable, refuse_in_child, set_buffer_size, writable,
 };
-use super::super::sys::{self, Int, UnixAddr, decode_unix};
+use super::super::sys::{self, Connecting, Int, UnixAddr, decode_unix};
 use super::addr::address;
 use crate::io::{AsyncFd, Interest, Ready};
 use crate::runtime::Handle;
@@ -199,8 +199,10 @@ impl UnixDatagram {
     /// As [`connect`](UnixDatagram::connect).
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        // It does not wait: all that it needs is on this machine.
-        sys::connect(self.socket(), &UnixAddr::encode(address)).map(|_at_once| ())
+        let address = UnixAddr::encode(address);
+        // It does not wait for the other socket. If a signal interrupts it, in a file system, it does not go on alone.
+        while sys::connect(self.socket(), &address)? == Connecting::InProgress {}
+        Ok(())
     }
 
     /// Sends `buf` to the peer, as one datagram, and returns its length. It waits while there is no room, in the queue of

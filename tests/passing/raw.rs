@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_void};
 
-/// linux/socket.h: libc has no names for these yet.
+/// linux/socket.h; not every release of libc has names for these.
 pub(crate) const SO_PASSPIDFD: c_int = 76;
 pub(crate) const SCM_PIDFD: c_int = 4;
 

@@ -29,6 +29,11 @@ fn a_call_with_an_address_or_with_descriptors_is_made_again_after_a_signal() {
         }),
     ];
     let (socket, _peer) = UnixDatagram::pair().unwrap();
+    let datagram = crate::net::UnixDatagram::from_std(socket.try_clone().unwrap()).unwrap();
+    faults::inject("connect", libc::EINTR);
+    faults::inject("connect", libc::EXFULL);
+    let error = datagram.connect("/nowhere").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EXFULL), "connect");
     for (name, call) in calls {
         faults::inject(name, libc::EINTR);
         faults::inject(name, libc::EINTR);

@@ -16,12 +16,12 @@ use super::step::{Wakes, inside, poll};
 use super::{drain, fill};
 use crate::limit::limit;
 
-/// A socket that is full, and one that has filled it and is not connected to it.
+/// A socket that is full, after one that is not connected to it.
 fn full() -> (UnixDatagram, UnixDatagram, std::os::unix::net::SocketAddr) {
     let peer = UnixDatagram::bind("").unwrap();
     let there = peer.local_addr().unwrap();
     let ours = UnixDatagram::unbound().unwrap();
-    assert!(fill(|bytes| ours.try_send_to_addr(bytes, &there)) > 0);
+    fill(&there);
     (ours, peer, there)
 }
 
@@ -33,8 +33,10 @@ fn a_connected_sender_is_told_of_room_at_its_peer() {
         time::pause(); // No timer will help.
         let peer = UnixDatagram::bind("").unwrap();
         let ours = UnixDatagram::unbound().unwrap();
-        ours.connect_addr(&peer.local_addr().unwrap()).unwrap();
-        fill(|bytes| ours.try_send(bytes));
+        let there = peer.local_addr().unwrap();
+        ours.connect_addr(&there).unwrap();
+        fill(&there);
+        assert!(poll_once(ours.send(b"x")).await.is_none());
         let sender = reveille::spawn(async move {
             for _ in 0..100 {
                 ours.send(b"x").await.unwrap();
@@ -91,7 +93,7 @@ fn a_sender_to_a_full_address_does_not_spin() {
     let runtime = Runtime::new().unwrap();
     let (ours, peer, there) = full();
     runtime.block_on(async {
-        let polls = std::rc::Rc::new(std::cell::Cell::new(0));
+        let polls = std::rc::Rc::new(std::cell::Cell::new(0_u128));
         let count = std::rc::Rc::clone(&polls);
         let sender = reveille::spawn(async move {
             let mut send = pin!(ours.send_to_addr(b"x", &there));
@@ -105,7 +107,9 @@ fn a_sender_to_a_full_address_does_not_spin() {
         while begin.elapsed() < Duration::from_millis(200) {
             time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(polls.get() <= 20, "polled {} times", polls.get());
+        // Six within 63 ms, and one in 50 ms from then on.
+        let most = 8 + begin.elapsed().as_millis() / 50;
+        assert!(polls.get() <= most, "polled {} times", polls.get());
         drain(&peer);
         assert_eq!(sender.await.unwrap().unwrap(), 1);
     });
@@ -122,8 +126,9 @@ fn a_full_peer_does_not_keep_a_connected_socket_from_sending_elsewhere() {
         );
         let elsewhere = other.local_addr().unwrap();
         let ours = UnixDatagram::unbound().unwrap();
-        ours.connect_addr(&peer.local_addr().unwrap()).unwrap();
-        fill(|bytes| ours.try_send(bytes));
+        let there = peer.local_addr().unwrap();
+        ours.connect_addr(&there).unwrap();
+        fill(&there);
         // It is known now that there is no room at the peer.
         assert!(poll_once(ours.send(b"x")).await.is_none());
         assert_eq!(ours.send_to_addr(b"x", &elsewhere).await.unwrap(), 1);
@@ -131,7 +136,7 @@ fn a_full_peer_does_not_keep_a_connected_socket_from_sending_elsewhere() {
         let polled = poll_fn(|cx| Poll::Ready(ours.poll_send_to_addr(cx, b"x", &elsewhere))).await;
         assert!(matches!(polled, Poll::Ready(Ok(1))));
         // Both are full, and room comes at the other only.
-        fill(|bytes| ours.try_send_to_addr(bytes, &elsewhere));
+        fill(&elsewhere);
         let sender = reveille::spawn(async move { ours.send_to_addr(b"x", &elsewhere).await });
         yield_now().await;
         drain(&other);

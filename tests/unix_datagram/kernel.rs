@@ -60,12 +60,15 @@ fn epoll_tells_a_connected_sender_of_room_at_its_peer_and_of_its_end() {
     let place = Place::new();
     let (peer, ours) = (bound(&place), unbound());
     ours.connect(&place.0).unwrap();
-    assert!(fill(|bytes| ours.send(bytes)) > 0);
+    let there = peer.local_addr().unwrap();
+    fill(&there);
+    assert!(ours.send(b"x").is_err());
     let epoll = Epoll::new(&ours);
     assert!(!epoll.tells());
     peer.recv(&mut [0]).unwrap();
     assert!(epoll.tells());
-    fill(|bytes| ours.send(bytes));
+    fill(&there);
+    assert!(ours.send(b"x").is_err());
     assert!(!epoll.tells());
     drop(peer);
     assert!(epoll.tells());
@@ -80,7 +83,7 @@ fn epoll_says_nothing_of_room_at_an_address() {
     let _limit = limit(30);
     let (place, other) = (Place::new(), Place::new());
     let (peer, ours) = (bound(&place), unbound());
-    fill(|bytes| ours.send_to(bytes, &place.0));
+    fill(&peer.local_addr().unwrap());
     let epoll = Epoll::new(&ours);
     for _ in 0..3 {
         assert!(epoll.tells(), "there is room in the socket itself");
@@ -89,9 +92,10 @@ fn epoll_says_nothing_of_room_at_an_address() {
         assert!(ours.send_to(b"x", &place.0).is_err());
     }
     // And one that is connected to another, which is full, hears nothing at all.
-    let _elsewhere = bound(&other);
+    let elsewhere = bound(&other);
     ours.connect(&other.0).unwrap();
-    fill(|bytes| ours.send(bytes));
+    fill(&elsewhere.local_addr().unwrap());
+    assert!(ours.send(b"x").is_err());
     let epoll = Epoll::new(&ours);
     while peer.recv(&mut [0]).is_ok() {}
     assert!(!epoll.tells());

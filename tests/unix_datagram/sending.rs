@@ -78,8 +78,9 @@ fn a_sender_that_waits_is_told_that_its_peer_is_gone() {
         runtime.block_on(async {
             let server = UnixDatagram::bind("").unwrap();
             let ours = UnixDatagram::unbound().unwrap();
-            ours.connect_addr(&server.local_addr().unwrap()).unwrap();
-            super::fill(|bytes| ours.try_send(bytes));
+            let there = server.local_addr().unwrap();
+            ours.connect_addr(&there).unwrap();
+            super::fill(&there);
             let sender = reveille::spawn(async move { ours.send(b"x").await });
             reveille::task::yield_now().await;
             if shuts_down {
