@@ -488,7 +488,7 @@ impl UnixDatagram {
         self.poll_write_ready(cx)
     }
 
-    /// Shuts down reading, writing or both, at once: shutdown(2). Who sends to a socket that has shut down reading gets
+    /// Shuts down reading, writing or both, at once: shutdown(2). What sends to a socket that has shut down reading gets
     /// EPIPE, and so does this socket if it sends after it has shut down writing.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ impl ReceivedFds {
 /// reveille::block_on(async {
 ///     let (ours, theirs) = UnixStream::pair()?;
 ///
-///     // Who may write to the file passes it to who may not.
+///     // A process that may write to the file passes it to one that may not.
 ///     let log = File::create(&path)?;
 ///     let request = b"log here";
 ///     let n = ours.send_fds(&[IoSlice::new(request)], &[log.as_fd()]).await?;
