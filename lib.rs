@@ -1,6 +1,6 @@
 //! An async runtime for Linux, made from scratch on epoll, to be used and to be read.
 //!
-//! One thread, one run queue, one reactor; TCP, host names, timers, signals and blocking work on top. There are no macros: a
+//! One thread, one run queue, one reactor; TCP, Unix sockets, host names, timers, signals and blocking work on top. There are no macros: a
 //! program is a `main` that calls [`block_on`].
 //!
 //! ```no_run
@@ -33,14 +33,14 @@
 //!
 //! - [`task`]: [`spawn`], blocking work, and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
 //!   from another event loop, reaching it from other threads; and the design.
-//! - [`net`]: TCP, UDP and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
+//! - [`net`]: TCP, UDP, Unix sockets and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!
 //! # Features
 //!
-//! None is on by default. Each implements the traits of other crates for [`TcpStream`](net::TcpStream), `&TcpStream`
-//! and the halves of a stream:
+//! None is on by default. Each implements the traits of other crates for [`TcpStream`](net::TcpStream),
+//! [`UnixStream`](net::UnixStream), references to them, and the halves of a stream:
 //!
 //! - `futures-io`: `AsyncRead` and `AsyncWrite` of the futures crates, for smol's ecosystem. One crate more.
 //! - `tokio-io`: `AsyncRead` and `AsyncWrite` of tokio, without its runtime, for most other crates. One crate more.

@@ -9,13 +9,18 @@
 //! Every operation is tried at once. If it would block, the socket is registered, and the task
 //! waits. Every method takes `&self`, and any number of tasks may wait on one socket.
 //!
+//! [`TcpStream`] and [`TcpListener`] are for the internet; [`UnixStream`] and [`UnixListener`] connect processes of one
+//! machine, by a path or a name, and know who is at the other end: see [`unix`].
+//!
 //! Other crates' traits of reading and writing are implemented by the [features](crate#features).
 //!
 //! # Coming from tokio
 //! The methods of the I/O traits are inherent here and take `&self`: `stream.read(&mut buf)`
 //! needs no `AsyncReadExt` and no `mut`, so a stream can be shared by reference, without splitting.
 //! [`TcpStream::connect`] tries several addresses in a race, and not one after the other.
+//! [`UnixStream::connect`] waits while the listener's queue is full.
 
+mod accept;
 pub(crate) mod addr;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod compat;
@@ -29,9 +34,11 @@ pub(crate) mod sys;
 pub mod tcp;
 mod tried;
 pub mod udp;
+pub mod unix;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
 pub use tcp::{TcpInfo, TcpKeepalive, TcpListener, TcpSocket, TcpStream};
 pub use tried::AddressesError;
 pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixSocket, UnixStream};

@@ -20,7 +20,8 @@ use super::methods::{operations, peeking, readable, reading, writable, writing};
 use super::stream::{Attempt, Stream};
 use crate::io::{AsyncFd, Interest, Ready};
 
-/// A stream that can be split into halves: [`TcpStream`](super::TcpStream). No other crate's type can be one.
+/// A stream that can be split into halves: [`TcpStream`](super::TcpStream), [`UnixStream`](super::UnixStream). No other
+/// crate's type can be one.
 pub trait SplitStream: Split {
     /// The type of its addresses.
     type SocketAddr;

@@ -1,4 +1,5 @@
-//! The engine of byte streams: [`TcpStream`](super::TcpStream) is a thin layer over it.
+//! The engine of byte streams: [`TcpStream`](super::TcpStream) and [`UnixStream`](super::UnixStream) are thin layers
+//! over it.
 //!
 //! Interface: [`Stream`]. Its methods are those of the public type, which documents them. A read or write is
 //! written once and serves all three forms: the future, `try_` and `poll_`.
@@ -122,14 +123,23 @@ impl<T: AsFd> Stream<T> {
         &self,
         bufs: &mut [IoSliceMut<'_>],
     ) -> impl Attempt<Output = io::Result<usize>> {
+        self.read_by(bufs, sys::recv_vectored)
+    }
+
+    /// Reads into several buffers by a call of the caller's, which is given what of them it is to ask for.
+    pub(super) fn read_by(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        mut recv: impl FnMut(BorrowedFd<'_>, &mut [IoSliceMut<'_>]) -> io::Result<usize>,
+    ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         // Short means less than was offered to the kernel, which is not all if there are many buffers.
         let most = sys::offered(bufs);
         let read = move |asked: &mut usize| {
             let n = if *asked == most {
-                sys::recv_vectored(socket, bufs)?
+                recv(socket, bufs)?
             } else {
-                sys::recv_vectored(socket, &mut sys::first_mut(bufs, *asked))?
+                recv(socket, &mut sys::first_mut(bufs, *asked))?
             };
             // Where recvmsg(2) is refused, only the first buffer is read into. If it is full, the read is
             // not short.
@@ -208,13 +218,22 @@ impl<T: AsFd> Stream<T> {
         &self,
         bufs: &[IoSlice<'_>],
     ) -> impl Attempt<Output = io::Result<usize>> {
+        self.write_by(bufs, sys::send_vectored)
+    }
+
+    /// Writes from several buffers by a call of the caller's, which is given what of them it is to offer.
+    pub(super) fn write_by(
+        &self,
+        bufs: &[IoSlice<'_>],
+        mut send: impl FnMut(BorrowedFd<'_>, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> impl Attempt<Output = io::Result<usize>> {
         let (socket, registration) = (self.socket(), self.io.registration());
         let most = sys::offered(bufs);
         operation::write(registration, most, move |n| {
             if n == most {
-                sys::send_vectored(socket, bufs)
+                send(socket, bufs)
             } else {
-                sys::send_vectored(socket, &sys::first(bufs, n))
+                send(socket, &sys::first(bufs, n))
             }
         })
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The real clients of three servers of examples/: redis-cli and redis-benchmark of resp, curl of files, socat of udp_echo.
+# The real clients of four servers of examples/: redis-cli and redis-benchmark of resp, curl of files, socat of udp_echo and
+# unix_chat.
 #
 #     tests/clients.sh
 #
@@ -31,7 +32,7 @@ need curl curl
 need redis-cli redis-tools
 need redis-benchmark redis-tools
 need socat socat
-cargo build --locked --release --example resp --example files --example udp_echo
+cargo build --locked --release --example resp --example files --example udp_echo --example unix_chat
 programs=${CARGO_TARGET_DIR:-target}/release/examples
 
 # serve <example> <argument>...: starts a server, and sets $server and $port.
@@ -134,3 +135,45 @@ wait "$server" || status=$?
 expect "$status" 0
 server=
 echo "socat: the longest datagram, 50 clients at once"
+
+"$programs/unix_chat" "$work/chat" > "$work/said" &
+server=$!
+# said <text>: waits until the server has printed it.
+said() {
+    for _ in $(seq 100); do
+        if grep -qF "$1" "$work/said"; then return; fi
+        sleep 0.1
+    done
+    echo "unix_chat does not say: $1"
+    return 1
+}
+said 'listening on'
+mkfifo "$work/ann says" "$work/bob says"
+for name in ann bob; do
+    timeout 60 socat -t 5 - "UNIX-CONNECT:$work/chat" < "$work/$name says" > "$work/$name hears" &
+done
+exec 3> "$work/ann says" 4> "$work/bob says"
+echo ann >&3
+said '"ann" is a process'
+echo bob >&4
+said '"bob" is a process'
+# hears <name> <text>: waits for it.
+hears() {
+    for _ in $(seq 100); do
+        if [ "$(cat "$work/$1 hears")" = "$2" ]; then return; fi
+        sleep 0.1
+    done
+    expect "$(cat "$work/$1 hears")" "$2"
+}
+echo hello >&3
+hears bob 'ann: hello'
+echo 'hello, ann' >&4
+hears ann 'bob: hello, ann'
+exec 3>&- 4>&-
+kill "$server"
+status=0
+wait "$server" || status=$?
+expect "$status" 0
+server=
+[ ! -e "$work/chat" ]
+echo "socat: two clients of a chat"

@@ -12,8 +12,10 @@ use reveille::net::{TcpListener, TcpStream};
 mod limit;
 #[path = "support/seeds.rs"]
 mod seeds;
-#[path = "compat/streams.rs"]
-mod streams;
+#[path = "compat/tcp.rs"]
+mod tcp;
+#[path = "compat/unix.rs"]
+mod unix;
 
 use limit::limit;
 

@@ -22,8 +22,10 @@ use reveille::{Builder, block_on};
 mod limit;
 #[path = "support/seeds.rs"]
 mod seeds;
-#[path = "compat/streams.rs"]
-mod streams;
+#[path = "compat/tcp.rs"]
+mod tcp;
+#[path = "compat/unix.rs"]
+mod unix;
 
 use limit::limit;
 

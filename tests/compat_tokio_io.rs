@@ -15,8 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 mod limit;
 #[path = "support/seeds.rs"]
 mod seeds;
-#[path = "compat/streams.rs"]
-mod streams;
+#[path = "compat/tcp.rs"]
+mod tcp;
+#[path = "compat/unix.rs"]
+mod unix;
 
 use limit::limit;
 

@@ -2,7 +2,7 @@
 //!
 //! A header has a block that begins with the command and goes on with what that prints, up to an
 //! empty line or the end. An example that prints `listening on ...` is a server: it is given a free
-//! port, and ended by SIGTERM once it has said so.
+//! port, or a path, and ended by SIGTERM once it has said so.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{self, Child, Command, Output, Stdio};
 
 #[path = "support/limit.rs"]
 mod limit;
@@ -35,7 +35,7 @@ fn every_example_prints_what_its_header_says() {
         let printed = within(60, move || {
             let server = expected.first().filter(|line| line.starts_with(LISTENING));
             let printed = match server {
-                Some(line) => vec![first_line_of_server(&program, port(line))],
+                Some(line) => vec![first_line_of_server(&program, line)],
                 None => output(&program),
             };
             (printed, expected)
@@ -141,9 +141,12 @@ fn output(program: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What a server says first, with `port`, that of its header, in place of the real one.
-fn first_line_of_server(program: &Path, port_told: &str) -> String {
-    let mut child = start(program, Some("127.0.0.1:0"));
+/// What a server says first, with what `told`, the line of its header, has in place of the real port or path.
+fn first_line_of_server(program: &Path, told: &str) -> String {
+    let path = env::temp_dir().join(format!("reveille-example-{}", process::id()));
+    let path = path.to_str().unwrap();
+    let is_path = told[LISTENING.len()..].starts_with('/');
+    let mut child = start(program, Some(if is_path { path } else { "127.0.0.1:0" }));
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
@@ -157,9 +160,13 @@ fn first_line_of_server(program: &Path, port_told: &str) -> String {
     let ended = status.success() || status.signal() == Some(libc::SIGTERM);
     assert!(ended, "{program:?} did not end well: {status}");
     let line = line.trim_end();
+    if is_path {
+        assert!(!Path::new(path).exists(), "{program:?} leaves its file");
+        return line.replace(path, &told[LISTENING.len()..]);
+    }
     let real = port(line);
     assert_ne!(real.parse::<u16>().unwrap(), 0);
-    line.replace(&format!(":{real}"), &format!(":{port_told}"))
+    line.replace(&format!(":{real}"), &format!(":{}", port(told)))
 }
 
 /// What follows the last colon.

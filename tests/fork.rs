@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::future::{Future, pending, poll_fn};
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -25,7 +25,10 @@ use std::time::Duration;
 use futures_lite::future::poll_once;
 use reveille::io::{AsyncFd, Interest, is_forked_child};
 use reveille::net::udp::{Batch, Outgoing};
-use reveille::net::{TcpKeepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, lookup_host};
+use reveille::net::{
+    self, TcpKeepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener,
+    UnixSocket, lookup_host,
+};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
 use reveille::time::sleep;
@@ -384,6 +387,176 @@ fn no_operation_of_a_child_touches_its_parents_datagrams() {
             assert_eq!(runtime.block_on(theirs.recv(buf)).unwrap(), 14);
             let nothing = runtime.block_on(poll_once(theirs.recv(buf)));
             assert!(nothing.is_none(), "the child has sent");
+        },
+    );
+}
+
+/// Fault E5; promise 12. Catches: a child that changes its parent's Unix sockets, takes what is for the parent, or ends
+/// its writing.
+#[test]
+fn no_operation_of_a_child_touches_its_parents_unix_sockets() {
+    alone(
+        "no_operation_of_a_child_touches_its_parents_unix_sockets",
+        || {
+            block_on(async {
+                let listener = UnixListener::bind("").unwrap();
+                let at = listener.local_addr().unwrap();
+                let client = net::UnixStream::connect_addr(&at).await.unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                let _waits = net::UnixStream::connect_addr(&at).await.unwrap();
+                client.write_all(b"for the parent").await.unwrap();
+                let [made, to_listen, to_connect] =
+                    [(); 3].map(|()| Some(UnixSocket::new_stream().unwrap()));
+                to_listen.as_ref().unwrap().bind("").unwrap();
+                let mut sockets = (to_listen, to_connect);
+                let (split, far) = net::UnixStream::pair().unwrap();
+                let mut halves = Some(split.into_split());
+                let (plain, _other) = UnixStream::pair().unwrap();
+                let plain_listener = OwnedFd::from(plain.try_clone().unwrap());
+                in_a_child(|| {
+                    let refused = |what: &str, outcome: io::Result<()>| {
+                        let Err(error) = outcome else {
+                            panic!("{what} works in a child");
+                        };
+                        assert_says_exec_first(&error.to_string());
+                    };
+                    refused("try_read", server.try_read(&mut [0; 8]).map(drop));
+                    refused("try_write", server.try_write(b"x").map(drop));
+                    refused("shutdown", server.shutdown(Shutdown::Both));
+                    refused("set_passcred", server.set_passcred(true));
+                    refused("set_send_buffer_size", server.set_send_buffer_size(9));
+                    refused("set_recv_buffer_size", server.set_recv_buffer_size(9));
+                    refused("take_error", server.take_error().map(drop));
+                    refused("try_clone", server.try_clone().map(drop));
+                    refused("pair", net::UnixStream::pair().map(drop));
+                    let theirs = plain.try_clone().unwrap();
+                    refused("from_std", net::UnixStream::from_std(theirs).map(drop));
+                    refused("try_accept", listener.try_accept().map(drop));
+                    refused("take_error", listener.take_error().map(drop));
+                    let theirs = plain_listener.try_clone().unwrap().into();
+                    refused("from_std", UnixListener::from_std(theirs).map(drop));
+                    refused("bind", UnixListener::bind("").map(drop));
+                    let made = made.as_ref().unwrap();
+                    refused("bind", made.bind(""));
+                    refused("set_passcred", made.set_passcred(true));
+                    refused("set_send_buffer_size", made.set_send_buffer_size(9));
+                    let socket = sockets.0.take().unwrap();
+                    refused("listen", socket.listen(1).map(drop));
+                    let mut connect = pin!(sockets.1.take().unwrap().connect_addr(&at));
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    let Poll::Ready(connected) = connect.as_mut().poll(cx) else {
+                        panic!("connect waits in a child");
+                    };
+                    refused("connect", connected.map(drop));
+                    drop(halves.take());
+                });
+                // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+                let flags = unsafe { libc::fcntl(plain.as_raw_fd(), libc::F_GETFL) };
+                assert_eq!(
+                    flags & libc::O_NONBLOCK,
+                    0,
+                    "the child made it non-blocking"
+                );
+                let mut buf = [0; 64];
+                assert_eq!(server.read(&mut buf).await.unwrap(), 14);
+                server.write_all(b"x").await.unwrap();
+                assert_eq!(client.read(&mut buf).await.unwrap(), 1);
+                assert!(!server.passcred().unwrap());
+                listener.try_accept().unwrap();
+                // Neither bound, nor listening, nor connected.
+                made.unwrap().bind("").unwrap();
+                let probe = sockets.0.unwrap().as_fd().try_clone_to_owned().unwrap();
+                let probe = std::os::unix::net::UnixListener::from(probe)
+                    .local_addr()
+                    .unwrap();
+                let nobody = net::UnixStream::connect_addr(&probe).await.unwrap_err();
+                assert_eq!(nobody.kind(), io::ErrorKind::ConnectionRefused);
+                sockets.1.unwrap().connect_addr(&at).await.unwrap();
+                let (_reader, writer) = halves.unwrap();
+                writer.write_all(b"x").await.unwrap();
+                assert_eq!(far.read(&mut buf).await.unwrap(), 1);
+            });
+        },
+    );
+}
+
+/// Fault E5; promise 12. Catches: a child that sends or receives in the place of its parent, takes its descriptors,
+/// changes its socket, or makes a file that stays.
+#[test]
+fn no_operation_of_a_child_touches_its_parents_unix_datagrams() {
+    alone(
+        "no_operation_of_a_child_touches_its_parents_unix_datagrams",
+        || {
+            block_on(async {
+                let ours = UnixDatagram::bind("").unwrap();
+                let at = ours.local_addr().unwrap();
+                let (near, far) = UnixDatagram::pair().unwrap();
+                let (stream, other) = net::UnixStream::pair().unwrap();
+                let fds = &[stream.as_fd()];
+                let bytes = &[IoSlice::new(b"for the parent")];
+                far.send_fds(bytes, fds).await.unwrap();
+                other.send_fds(bytes, fds).await.unwrap();
+                let path = env::temp_dir().join(format!("reveille-fork-{}", std::process::id()));
+                let (plain, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+                let made = Cell::new(Some(UnixSocket::new_datagram().unwrap()));
+                in_a_child(|| {
+                    let refused = |what: &str, outcome: io::Result<()>| {
+                        let Err(error) = outcome else {
+                            panic!("{what} works in a child");
+                        };
+                        assert_says_exec_first(&error.to_string());
+                    };
+                    let (buf, vec) = (&mut [0; 8], &mut Vec::new());
+                    refused("try_recv", near.try_recv(buf).map(drop));
+                    refused("try_recv_from", near.try_recv_from(buf).map(drop));
+                    refused("try_recv_vec", near.try_recv_vec(vec).map(drop));
+                    refused("try_recv_vec_from", near.try_recv_vec_from(vec).map(drop));
+                    let bufs = &mut [IoSliceMut::new(buf)];
+                    refused("try_recv_fds", near.try_recv_fds(bufs, 1).map(drop));
+                    refused("try_recv_fds", stream.try_recv_fds(bufs, 1).map(drop));
+                    refused("try_send_fds", stream.try_send_fds(bytes, fds).map(drop));
+                    refused("try_send", near.try_send(b"x").map(drop));
+                    refused("try_send_fds", near.try_send_fds(bytes, fds).map(drop));
+                    refused("try_send_to", near.try_send_to_addr(b"x", &at).map(drop));
+                    let sent = near.try_send_fds_to_addr(bytes, fds, &at);
+                    refused("try_send_fds_to", sent.map(drop));
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    let Poll::Ready(sent) = near.poll_send_to_addr(cx, b"x", &at) else {
+                        panic!("poll_send_to waits in a child");
+                    };
+                    refused("poll_send_to", sent.map(drop));
+                    refused("connect", near.connect_addr(&at));
+                    refused("shutdown", near.shutdown(Shutdown::Both));
+                    refused("set_passcred", near.set_passcred(true));
+                    refused("set_send_buffer_size", near.set_send_buffer_size(9));
+                    refused("set_recv_buffer_size", near.set_recv_buffer_size(9));
+                    refused("take_error", near.take_error().map(drop));
+                    refused("bind", UnixDatagram::bind(&path).map(drop));
+                    refused("unbound", UnixDatagram::unbound().map(drop));
+                    refused("pair", UnixDatagram::pair().map(drop));
+                    refused("datagram", made.take().unwrap().datagram().map(drop));
+                    let theirs = plain.try_clone().unwrap();
+                    refused("from_std", UnixDatagram::from_std(theirs).map(drop));
+                });
+                assert!(!path.exists());
+                // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+                let flags = unsafe { libc::fcntl(plain.as_raw_fd(), libc::F_GETFL) };
+                assert_eq!(flags & libc::O_NONBLOCK, 0);
+                let mut buf = [0; 64];
+                let bufs = &mut [IoSliceMut::new(&mut buf)];
+                let received = near.try_recv_fds(bufs, 1).unwrap();
+                assert_eq!((received.len(), received.fds().len()), (14, 1));
+                let received = stream.try_recv_fds(bufs, 1).unwrap();
+                assert_eq!((received.len(), received.fds().len()), (14, 1));
+                for socket in [&ours, &far] {
+                    let nothing = socket.try_recv(&mut buf).unwrap_err();
+                    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+                }
+                assert!(near.peer_addr().unwrap().is_unnamed());
+                assert!(!near.passcred().unwrap());
+                near.send(b"x").await.unwrap();
+                assert_eq!(far.recv(&mut buf).await.unwrap(), 1);
+            });
         },
     );
 }

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 62] = [
+const EXERCISED: [(&str, &str); 67] = [
     (
         "net/sys/many.rs send_many",
         "each_datagram_is_sent_once_whatever_their_number",
@@ -53,6 +53,14 @@ const EXERCISED: [(&str, &str); 62] = [
         "a_vec_without_room_gets_enough_for_any_datagram",
     ),
     (
+        "net/sys/descriptors.rs send_fds",
+        "descriptors_arrive_in_order_with_their_bytes_and_are_not_inherited",
+    ),
+    (
+        "net/sys/descriptors.rs recv_fds",
+        "rooms_of_no_to_six_descriptors_are_exact_and_leak_none",
+    ),
+    (
         "net/sys/uninit.rs recv_read_buf",
         "a_read_initialises_what_it_received_and_no_more",
     ),
@@ -67,6 +75,18 @@ const EXERCISED: [(&str, &str); 62] = [
     (
         "net/sys/uninit.rs recv_vec",
         "a_read_into_a_vec_appends_to_its_spare_room",
+    ),
+    (
+        "net/sys/socket.rs unix_pair",
+        "what_was_written_before_a_close_arrives_and_then_the_end",
+    ),
+    (
+        "net/sys/options.rs peer_credentials",
+        "the_peer_of_a_pair_is_this_process",
+    ),
+    (
+        "net/sys/options.rs peer_pidfd",
+        "the_process_that_connected_is_known_and_its_end_is_seen",
     ),
     (
         "net/sys/socket.rs socket",
@@ -86,7 +106,7 @@ const EXERCISED: [(&str, &str); 62] = [
         "connecting_to_a_closed_port_is_refused",
     ),
     (
-        "net/sys/socket.rs accept",
+        "net/sys/socket.rs accept_from",
         "a_connection_reset_in_the_queue_is_accepted_with_its_address",
     ),
     ("net/sys/stream.rs recv", "peeked_bytes_stay_in_the_socket"),

@@ -16,7 +16,7 @@ use reveille::net::TcpListener;
 use reveille::runtime::Handle;
 
 /// In the order in which an echo comes to them, with what each is.
-const FILES: [(&str, &str); 33] = [
+const FILES: [(&str, &str); 34] = [
     ("runtime/run.rs", "`block_on`, and the loop"),
     (
         "runtime/core.rs",
@@ -51,7 +51,8 @@ const FILES: [(&str, &str); 33] = [
         "how a system call is made and its error named",
     ),
     ("net/sys/address.rs", "addresses as the kernel has them"),
-    ("net/tcp/listener.rs", "accept, and its errors"),
+    ("net/tcp/listener.rs", "bind; the rest is the engine's"),
+    ("net/accept.rs", "accept, and its errors, for any listener"),
     (
         "runtime/io/async_fd.rs",
         "`AsyncFd`, what users see of the reactor",

@@ -21,6 +21,8 @@ mod files;
 mod resp;
 #[path = "servers/udp_echo.rs"]
 mod udp_echo;
+#[path = "servers/unix_chat.rs"]
+mod unix_chat;
 
 /// Sends SIGTERM.
 #[track_caller]

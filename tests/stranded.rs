@@ -37,6 +37,10 @@ mod tcp;
 mod udp;
 #[path = "stranded/unix.rs"]
 mod unix;
+#[path = "stranded/unix_datagram.rs"]
+mod unix_datagram;
+#[path = "stranded/unix_stream.rs"]
+mod unix_stream;
 
 /// Runs 1000 schedules of a kind in a plain `cargo test`.
 #[track_caller]

@@ -9,7 +9,10 @@ use std::rc::Rc;
 
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
 use reveille::net::udp::{Batch, Outgoing, Received, RecvMeta, Sent};
-use reveille::net::{TcpStream, UdpSocket};
+use reveille::net::unix::{ReceivedFds, UCred};
+use reveille::net::{
+    self, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixSocket,
+};
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
 use reveille::task::{self, AbortHandle, Id, JoinError, JoinHandle, JoinSet};
@@ -49,6 +52,33 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<Ready>();
     send_sync::<MissedTickBehavior>();
     send_sync::<UnhandledPanic>();
+}
+
+/// R3. Catches: a socket, or a future of one, that has to stay where it was made.
+#[test]
+fn sockets_and_their_futures_can_be_sent() {
+    send_sync::<(TcpListener, TcpStream)>();
+    send_sync::<(UnixListener, net::UnixStream, UnixSocket, UCred)>();
+    send_sync::<(UnixDatagram, ReceivedFds)>();
+    /// Makes the futures, and polls none.
+    fn futures(tcp: &TcpListener, unix: &UnixListener, socket: UnixSocket) {
+        send(&tcp.accept());
+        send(&unix.accept());
+        send(&net::UnixStream::connect("path"));
+        send(&socket.connect("path"));
+    }
+    let _made: fn(&TcpListener, &UnixListener, UnixSocket) = futures;
+    fn of_messages(stream: &net::UnixStream, datagram: &UnixDatagram) {
+        let fds = &[std::os::fd::AsFd::as_fd(stream)];
+        send(&stream.send_fds(&[IoSlice::new(b"x")], fds));
+        send(&stream.recv_fds(&mut [IoSliceMut::new(&mut [0])], 1));
+        send(&datagram.send(b"x"));
+        send(&datagram.send_to(b"x", "path"));
+        send(&datagram.send_fds_to(&[], fds, "path"));
+        send(&datagram.recv_from(&mut [0]));
+        send(&datagram.recv_fds(&mut [], 1));
+    }
+    let _made: fn(&net::UnixStream, &UnixDatagram) = of_messages;
 }
 
 /// Catches: a runtime that cannot be borrowed by what is caught.
@@ -193,4 +223,6 @@ fn everything_public_is_debug() {
         TryIoError,
     )>();
     debug::<(Interest, Ready, Signal, SignalKind)>();
+    debug::<(UnixListener, net::UnixStream, UnixSocket, UCred)>();
+    debug::<(UnixDatagram, ReceivedFds)>();
 }

@@ -58,7 +58,7 @@ use std::os::fd::AsFd;
 
 use super::split::{Reader, Split, SplitStream, Writer};
 use super::stream::Stream;
-use super::tcp::TcpStream;
+use super::{TcpStream, UnixStream};
 
 /// A type whose bytes are those of a stream.
 trait Bytes {
@@ -71,17 +71,24 @@ trait Bytes {
     fn end_writing(&self) -> io::Result<()>;
 }
 
-impl Bytes for TcpStream {
-    type Socket = <TcpStream as Split>::Socket;
+macro_rules! bytes {
+    ($type:ty) => {
+        impl Bytes for $type {
+            type Socket = <$type as Split>::Socket;
 
-    fn engine(&self) -> &Stream<Self::Socket> {
-        Split::engine(self)
-    }
+            fn engine(&self) -> &Stream<Self::Socket> {
+                Split::engine(self)
+            }
 
-    fn end_writing(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
+            fn end_writing(&self) -> io::Result<()> {
+                self.shutdown(Shutdown::Write)
+            }
+        }
+    };
 }
+
+bytes!(TcpStream);
+bytes!(UnixStream);
 
 impl<T: Bytes> Bytes for &T {
     type Socket = T::Socket;

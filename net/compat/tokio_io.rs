@@ -3,18 +3,20 @@
 //! Read before: `net::compat`.
 
 use std::io::{self, IoSlice};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::split::{Reader, SplitStream, Writer};
 use super::super::stream::Attempt;
-use super::super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
+use super::super::{TcpStream, UnixStream};
 use super::Bytes;
 
 macro_rules! read {
-    ($type:ty) => {
-        impl AsyncRead for $type {
+    ($type:ty $(, $parameter:ident: $bound:path)?) => {
+        impl$(<$parameter: $bound>)? AsyncRead for $type {
             #[inline]
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -29,8 +31,8 @@ macro_rules! read {
 }
 
 macro_rules! write {
-    ($type:ty) => {
-        impl AsyncWrite for $type {
+    ($type:ty $(, $parameter:ident: $bound:path)?) => {
+        impl$(<$parameter: $bound>)? AsyncWrite for $type {
             super::write_methods!(poll_shutdown);
 
             fn is_write_vectored(&self) -> bool {
@@ -42,9 +44,11 @@ macro_rules! write {
 
 read!(TcpStream);
 read!(&TcpStream);
-read!(ReadHalf<'_>);
-read!(OwnedReadHalf);
+read!(UnixStream);
+read!(&UnixStream);
+read!(Reader<S>, S: Deref<Target: SplitStream>);
 write!(TcpStream);
 write!(&TcpStream);
-write!(WriteHalf<'_>);
-write!(OwnedWriteHalf);
+write!(UnixStream);
+write!(&UnixStream);
+write!(Writer<S>, S: Deref<Target: SplitStream>);

@@ -7,12 +7,11 @@
 
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{c_int, c_void, socklen_t};
+use libc::{c_int, c_void};
 
-use super::{Control, SockAddr, address, decode, retry, space};
+use super::{Address, Control, SockAddr, checked_for, retry, space};
 
 /// udp(7), ip(7), ipv6(7): a number of bytes to cut at, a TOS byte of each family, and a source address of the longer.
 const CONTROL_SENT: usize = space(2) + 2 * space(4) + space(20);
@@ -81,7 +80,7 @@ impl Inbound {
         let mut header = empty_header(iovec);
         let (name, _) = self.from.as_out_parameters();
         header.msg_name = name.cast::<c_void>();
-        header.msg_namelen = address::ROOM as socklen_t;
+        header.msg_namelen = SockAddr::EMPTY.len();
         let (start, room) = self.control.as_room(CONTROL_RECEIVED);
         header.msg_control = start;
         header.msg_controllen = room as _;
@@ -101,29 +100,31 @@ impl Inbound {
     }
 }
 
-/// Sends `buf` as one message.
-pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], to: &SocketAddr) -> io::Result<usize> {
-    let to = SockAddr::encode(to);
-    retry("sendto", || {
+/// Sends `buf` as one message to an address.
+pub(crate) fn send_to<const ROOM: usize>(
+    fd: BorrowedFd<'_>,
+    buf: &[u8],
+    to: &Address<ROOM>,
+) -> io::Result<usize> {
+    sending_to(Some(to), "sendto", || {
         let (start, len) = (buf.as_ptr().cast::<c_void>(), buf.len());
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: `start` is good for reads of `len` bytes, because both are those of `buf`, and the address for reads
-        // of `to.len()` bytes, because `encode` made it (see `SockAddr::as_ptr`); both outlive the call, and sendto(2)
+        // of `to.len()` bytes, because `encode` made it (see `Address::as_ptr`); both outlive the call, and sendto(2)
         // only reads and keeps no pointer.
         unsafe { libc::sendto(fd.as_raw_fd(), start, len, flags, to.as_ptr(), to.len()) }
     })
-    .map(isize::unsigned_abs)
 }
 
-/// Receives one message into `buf`; of one that is longer, what does not fit is lost. With MSG_PEEK among the `flags` it
-/// stays in the socket.
-pub(crate) fn recv_from(
+/// Receives one message into `buf`; of one that is longer, what does not fit is lost. The address of the sender goes into
+/// `from`. With MSG_PEEK among the `flags` the message stays in the socket.
+pub(crate) fn recv_from<const ROOM: usize>(
     fd: BorrowedFd<'_>,
     buf: &mut [u8],
     flags: c_int,
-) -> io::Result<(usize, SocketAddr)> {
-    let mut from = SockAddr::EMPTY;
-    let n = retry("recvfrom", || {
+    from: &mut Address<ROOM>,
+) -> io::Result<usize> {
+    retry("recvfrom", || {
         let (start, room) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
         let (name, len) = from.as_out_parameters();
         let flags = flags | libc::MSG_DONTWAIT;
@@ -132,8 +133,24 @@ pub(crate) fn recv_from(
         // mutably for the whole call, and recvfrom(2) writes no more than there is room for and keeps no pointer.
         unsafe { libc::recvfrom(fd.as_raw_fd(), start, room, flags, name, len) }
     })
-    .map(isize::unsigned_abs)?;
-    Ok((n, decode(from.written())?))
+    .map(isize::unsigned_abs)
+}
+
+/// [`retry`] for a call that sends to this address, about which some errors may be.
+pub(super) fn sending_to<const ROOM: usize>(
+    to: Option<&Address<ROOM>>,
+    name: &'static str,
+    mut call: impl FnMut() -> isize,
+) -> io::Result<usize> {
+    let Some(to) = to else {
+        return retry(name, call).map(isize::unsigned_abs);
+    };
+    loop {
+        match checked_for(to, name, &mut call) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent.map(isize::unsigned_abs),
+        }
+    }
 }
 
 /// Sends one message, and returns how many bytes that were.

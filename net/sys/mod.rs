@@ -6,16 +6,18 @@
 //! accept4.
 //!
 //! Interface, file by file:
-//! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`bind`], [`listen`],
-//!   [`connect`], [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`socket`](socket()),
+//!   [`unix_pair`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`], [`accept_unix`],
+//!   [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
 //! - `many`, several of them a call: [`send_many`], [`recv_many`].
+//! - `descriptors`, which go with the bytes of a Unix socket: [`send_fds`], [`recv_fds`].
 //! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
 //! - `options`: [`get`] and [`set`], for an [`Int`], [`get_bytes`] and [`set_bytes`], for [`Bytes`], [`count`];
 //!   [`take_error`], [`is_listening`], and others.
-//! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
+//! - `address`: [`SockAddr`], [`UnixAddr`], [`decode`] and [`decode_unix`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
 //!
 //! This file has what all of them call: [`retry`] or [`checked_for`], which turn -1 into an error, and
@@ -31,10 +33,11 @@
 //!   either.
 //!
 //! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`,
-//! `message`.
+//! `message`, `net::sys::descriptors`.
 
 mod address;
 mod control;
+mod descriptors;
 mod many;
 mod message;
 mod options;
@@ -43,28 +46,28 @@ mod stream;
 mod uninit;
 
 use std::io;
-use std::net::SocketAddr;
 
 use libc::c_int;
 
 use crate::io::explained;
 
-pub(crate) use address::{SockAddr, decode};
+pub(crate) use address::{Address, LONGEST_PATH, SockAddr, UnixAddr, decode, decode_unix};
 #[cfg(test)]
 pub(crate) use control::messages;
 pub(crate) use control::{Control, ControlMessage, space};
+pub(crate) use descriptors::{Came, recv_fds, send_fds};
 pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
 pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
-    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, set, set_bytes,
-    set_reuse_address, set_zero_linger, take_error,
+    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, peer_credentials, peer_pidfd,
+    set, set_bytes, set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use socket::{
-    Connecting, accept, bind, connect, datagram_socket, finish_connect, holds_bytes, is_readable,
-    keep_nonblocking, listen, shutdown, stream_socket,
+    Connecting, accept, accept_unix, bind, connect, datagram_socket, finish_connect, holds_bytes,
+    is_readable, keep_nonblocking, listen, shutdown, socket, stream_socket, unix_pair,
 };
 pub(crate) use stream::{
-    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
+    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored, window,
 };
 #[cfg(feature = "hyper")]
 pub(crate) use uninit::recv_cursor;
@@ -122,26 +125,15 @@ fn checked<T: PartialEq + From<i8>>(
 }
 
 /// Makes a system call once. Some of its errors may be about `address`, and are not taken for a refusal.
-fn checked_for<T: PartialEq + From<i8>>(
-    address: &SocketAddr,
+fn checked_for<T: PartialEq + From<i8>, const N: usize>(
+    address: &Address<N>,
     name: &'static str,
     call: impl FnOnce() -> T,
 ) -> io::Result<T> {
-    // ipv6(7): a link-local or multicast address that does not say which link.
-    let lacks_scope = match address {
-        SocketAddr::V4(_) => false,
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => false,
-        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() || v6.ip().is_multicast(),
-    };
     if let Some(fault) = faults::take(name) {
         return Err(fault);
     }
-    checked(name, call(), |errno| match errno {
-        // ip(7): these ports need a privilege.
-        libc::EACCES => name == "bind" && (1..1024).contains(&address.port()),
-        libc::EINVAL => lacks_scope,
-        _ => false,
-    })
+    checked(name, call(), |errno| address.explains(name, errno))
 }
 
 /// True of an error by which a sandbox may have refused the call.

@@ -2,7 +2,7 @@
 //!
 //! Interface: [`get`] and [`set`], for any option that is an [`Int`], [`get_bytes`] and [`set_bytes`], for those that are
 //! [`Bytes`], and [`count`], for what the kernel counts; on them [`take_error`], [`is_listening`], [`linger`],
-//! [`set_reuse_address`] and [`set_zero_linger`].
+//! [`set_reuse_address`] and [`set_zero_linger`]; [`peer_credentials`], [`peer_pidfd`].
 //! Invariants:
 //! - An option's value has the type and the length that the kernel expects.
 //! - A length that the kernel returns is believed only as far as the room that it was given.
@@ -10,7 +10,7 @@
 //! Read next: `net::options`; socket(7), ip(7), ipv6(7), tcp(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_ulong, c_void, socklen_t};
 
@@ -46,6 +46,35 @@ pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     })?;
     // To the kernel a value that does not fit into an int is a large number, not a negative one.
     Ok((linger.l_onoff != 0).then_some(linger.l_linger as u32))
+}
+
+/// Who is at the other end of a Unix socket: SO_PEERCRED, unix(7).
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    // What the kernel says where there is no peer.
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut len = size_of::<libc::ucred>() as socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    retry("getsockopt", || {
+        let value = (&raw mut peer).cast::<c_void>();
+        let len = &raw mut len;
+        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a `ucred` and `*len` is its size;
+        // getsockopt(2) writes at most that, and to `len` itself.
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
+    })?;
+    Ok(peer)
+}
+
+/// A descriptor for the process at the other end of a Unix socket: SO_PEERPIDFD. A pidfd is close-on-exec by itself:
+/// pidfd_open(2).
+pub(crate) fn peer_pidfd(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let pidfd = get(fd, Int::PEER_PIDFD)?;
+    // SAFETY: `pidfd` is open and nothing else owns it, because getsockopt(2) succeeded, and for this option that means
+    // that it has just made the descriptor it wrote (sk_getsockopt in net/core/sock.c).
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd) })
 }
 
 /// An option that is an int, by its level and its name.
@@ -115,6 +144,10 @@ impl Int {
     pub(crate) const MULTICAST_IF_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF);
     /// How many routers multicast passes.
     pub(crate) const MULTICAST_HOPS_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
+    /// Whether what arrives carries the credentials of its sender: unix(7).
+    pub(crate) const PASSCRED: Int = Int(libc::SOL_SOCKET, libc::SO_PASSCRED);
+    /// A descriptor of the process at the other end: a new one, each time it is asked for (linux/socket.h).
+    pub(crate) const PEER_PIDFD: Int = Int(libc::SOL_SOCKET, libc::SO_PEERPIDFD);
 }
 
 /// The value of an option.

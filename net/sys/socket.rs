@@ -1,7 +1,8 @@
 //! Sockets from their making to their shutdown: all calls on them but those for bytes and options.
 //!
-//! Interface: [`stream_socket`] or [`datagram_socket`], then either [`bind`], [`listen`] and [`accept`], or [`connect`] and
-//! [`finish_connect`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask what is there;
+//! Interface: [`socket`], [`stream_socket`] or [`datagram_socket`], then either [`bind`], [`listen`] and [`accept`] or
+//! [`accept_unix`], or [`connect`] and [`finish_connect`]; [`unix_pair`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask
+//! what is there;
 //! [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
 //! Invariants:
 //! - A socket is close-on-exec and non-blocking from the call that makes it, and is owned at once, by
@@ -13,10 +14,13 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::SocketAddr as StdUnixAddr;
 
 use libc::{c_int, c_short};
 
-use super::{SockAddr, checked_for, decode, is_refusal, retry, take_error};
+use super::{
+    Address, SockAddr, UnixAddr, checked_for, decode, decode_unix, is_refusal, retry, take_error,
+};
 
 /// How far a connection is, if it has not failed.
 #[must_use]
@@ -29,21 +33,29 @@ pub(crate) enum Connecting {
 
 /// Makes a TCP socket of the address's family, unbound and unconnected.
 pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    socket(address, libc::SOCK_STREAM)
+    internet_socket(address, libc::SOCK_STREAM)
 }
 
 /// Makes a UDP socket of the address's family, unbound and unconnected.
 pub(crate) fn datagram_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    socket(address, libc::SOCK_DGRAM)
+    internet_socket(address, libc::SOCK_DGRAM)
 }
 
-fn socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
+fn internet_socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     let domain = match address {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
     };
-    // socket(2): CLOEXEC and NONBLOCK in the call that makes the fd: no race with a fork in another thread.
-    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    socket(domain, kind)
+}
+
+/// socket(2), socketpair(2), accept4(2): CLOEXEC and NONBLOCK in the call that makes the fd: no race with a fork in
+/// another thread.
+const BORN: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+
+/// Makes a socket, unbound and unconnected: of AF_UNIX, say, and SOCK_STREAM.
+pub(crate) fn socket(domain: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    let kind = kind | BORN;
     own("socket", || {
         // SAFETY: sound with any arguments, because socket(2) takes three integers by value and
         // touches no memory of ours.
@@ -51,23 +63,38 @@ fn socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     })
 }
 
+/// Makes two Unix sockets that are connected with each other; SOCK_STREAM, say, is the kind.
+pub(crate) fn unix_pair(kind: c_int) -> io::Result<[OwnedFd; 2]> {
+    let (kind, mut fds) = (kind | BORN, [-1; 2]);
+    retry("socketpair", || {
+        let fds = fds.as_mut_ptr();
+        // SAFETY: `fds` is good for writes of two ints, because it points to an array of two, which outlives the call;
+        // socketpair(2) writes no more.
+        unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds) }
+    })?;
+    Ok(fds.map(|fd| {
+        // SAFETY: `fd` is open and nothing else owns it, because socketpair(2) has just made both, and `retry` turned a
+        // -1 into the error returned above.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    }))
+}
+
 /// [`retry`] for a call that makes a descriptor, and for no other: hence private to this file.
 fn own(name: &'static str, call: impl FnMut() -> c_int) -> io::Result<OwnedFd> {
     let fd = retry(name, call)?;
-    // SAFETY: `fd` is open and nothing else owns it, because both callers, `socket` and `accept`,
+    // SAFETY: `fd` is open and nothing else owns it, because both callers, `socket` and `accept_from`,
     // make a call that has just made it, socket(2) or accept4(2), and `retry` turned a -1 into the error
     // returned above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Binds the socket to a local address; port 0 lets the kernel choose.
-pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
-    let name = SockAddr::encode(address);
+/// Binds the socket to a local address; port 0, or a Unix address without a name, lets the kernel choose.
+pub(crate) fn bind<const N: usize>(fd: BorrowedFd<'_>, address: &Address<N>) -> io::Result<()> {
     loop {
         let bound = checked_for(address, "bind", || {
-            // SAFETY: the pointer is good for reads of `name.len()` bytes, because `encode` made `name`
-            // (see `SockAddr::as_ptr`) and it outlives the call; bind(2) only reads.
-            unsafe { libc::bind(fd.as_raw_fd(), name.as_ptr(), name.len()) }
+            // SAFETY: the pointer is good for reads of `address.len()` bytes, because `encode` made
+            // `address` (see `Address::as_ptr`) and it outlives the call; bind(2) only reads.
+            unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr(), address.len()) }
         });
         match bound {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,13 +120,16 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever connect(2) reports, except EINPROGRESS and EINTR. EAGAIN is an error like any other here: for
-/// TCP it means a shortage in the kernel, and no event will ever report the end of that.
-pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connecting> {
-    let name = SockAddr::encode(address);
+/// TCP it means a shortage in the kernel, for a Unix socket that the listener's queue is full, and no event will ever
+/// report the end of either.
+pub(crate) fn connect<const N: usize>(
+    fd: BorrowedFd<'_>,
+    address: &Address<N>,
+) -> io::Result<Connecting> {
     let outcome = checked_for(address, "connect", || {
-        // SAFETY: the pointer is good for reads of `name.len()` bytes, because `encode` made `name`
-        // (see `SockAddr::as_ptr`) and it outlives the call; connect(2) only reads.
-        unsafe { libc::connect(fd.as_raw_fd(), name.as_ptr(), name.len()) }
+        // SAFETY: the pointer is good for reads of `address.len()` bytes, because `encode` made `address`
+        // (see `Address::as_ptr`) and it outlives the call; connect(2) only reads.
+        unsafe { libc::connect(fd.as_raw_fd(), address.as_ptr(), address.len()) }
     });
     match outcome {
         Ok(_) => Ok(Connecting::Connected),
@@ -151,17 +181,29 @@ pub(crate) fn finish_connect(fd: BorrowedFd<'_>) -> io::Result<Connecting> {
 /// Whatever accept(2) reports, except EINTR; `InvalidData` if the peer has no IP address.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut peer = SockAddr::EMPTY;
-    // accept(2): on Linux the new fd inherits no status flags from the listener. CLOEXEC and NONBLOCK in
-    // the call that makes the fd: no race with a fork in another thread.
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let accepted = own("accept4", || {
+    let accepted = accept_from(fd, &mut peer)?;
+    Ok((accepted, decode(peer.written())?))
+}
+
+/// As [`accept`], from a listener of Unix sockets.
+///
+/// # Errors
+/// Whatever accept(2) reports, except EINTR; `InvalidData` if the listener is of another kind.
+pub(crate) fn accept_unix(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, StdUnixAddr)> {
+    let mut peer = UnixAddr::EMPTY;
+    let accepted = accept_from(fd, &mut peer)?;
+    Ok((accepted, decode_unix(peer.written())?))
+}
+
+fn accept_from<const N: usize>(fd: BorrowedFd<'_>, peer: &mut Address<N>) -> io::Result<OwnedFd> {
+    own("accept4", || {
         let (name, len) = peer.as_out_parameters();
         // SAFETY: `name` is good for writes of `*len` bytes and `len` for a read and a write,
         // because both come from `peer`, which is borrowed mutably for the whole call;
         // accept4(2) writes no more than `*len` bytes there, whatever the length it reports.
-        unsafe { libc::accept4(fd.as_raw_fd(), name, len, flags) }
-    })?;
-    Ok((accepted, decode(peer.written())?))
+        // On Linux the new fd inherits no status flags from the listener.
+        unsafe { libc::accept4(fd.as_raw_fd(), name, len, BORN) }
+    })
 }
 
 /// Puts the fd back into non-blocking mode if a sharer has cleared O_NONBLOCK.

@@ -134,7 +134,7 @@ pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec
 
 /// Which buffers go to the kernel in one call: at most [`MOST_IOVECS`], from the first that is not
 /// empty. If 1024 empty ones went first, a read would return 0, which means the end of the stream.
-fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
+pub(crate) fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
     let start = bufs
         .iter()
         .position(|buf| !buf.is_empty())
@@ -143,7 +143,7 @@ fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
 }
 
 /// A msghdr of these buffers, without address and control data.
-fn message(iovecs: *mut libc::iovec, count: usize) -> libc::msghdr {
+pub(super) fn message(iovecs: *mut libc::iovec, count: usize) -> libc::msghdr {
     // Not a literal, because the msghdr of some C libraries has private padding.
     // SAFETY: all bytes zero are a value of msghdr, because it consists of integers and raw
     // pointers only (recv(2)).

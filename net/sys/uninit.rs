@@ -9,12 +9,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_void;
 
-use super::{SockAddr, decode, retry};
+use super::{Address, retry};
 
 /// Receives up to `buf.len()` bytes, and writes no other byte of `buf`; 0 means that the peer closed its write side (or
 /// that `buf` is empty).
@@ -45,29 +44,30 @@ pub(crate) fn recv_vec(fd: BorrowedFd<'_>, buf: &mut Vec<u8>, most: usize) -> io
     Ok(n)
 }
 
-/// As [`recv_vec`], as far as the room goes, with the address of the sender.
-pub(crate) fn recv_vec_from(
+/// Appends a datagram to `buf`, as far as its spare room goes, which is not enlarged. The address of the sender goes
+/// into `from`.
+pub(crate) fn recv_vec_from<const ROOM: usize>(
     fd: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
-) -> io::Result<(usize, SocketAddr)> {
-    let mut from = SockAddr::EMPTY;
-    let rest = buf.spare_capacity_mut();
+    from: &mut Address<ROOM>,
+) -> io::Result<usize> {
+    let spare = buf.spare_capacity_mut();
     let n = retry("recvfrom", || {
-        let (start, room) = (rest.as_mut_ptr().cast::<c_void>(), rest.len());
+        let (start, room) = (spare.as_mut_ptr().cast::<c_void>(), spare.len());
         let (name, len) = from.as_out_parameters();
-        // SAFETY: `start` is good for writes of `room` bytes, because both are those of `rest`, which is borrowed
-        // mutably for the whole call; `name` is good for writes of `*len` bytes and `len` for a read and a write,
-        // because both come from `from`, which is borrowed, too; recvfrom(2) reads none of the bytes, writes no more
-        // than there is room for, and keeps no pointer.
+        // SAFETY: `start` is good for writes of `room` bytes, because both are those of `spare`; `name` is good for
+        // writes of `*len` bytes and `len` for a read and a write, because both come from `from`; both are borrowed
+        // mutably for the whole call, and recvfrom(2) reads none of the bytes, writes no more than there is room for, and
+        // keeps no pointer.
         unsafe { libc::recvfrom(fd.as_raw_fd(), start, room, libc::MSG_DONTWAIT, name, len) }
     })
     .map(isize::unsigned_abs)?;
-    let end = buf.len() + n;
-    // SAFETY: `end` is within the capacity, because recvfrom(2) without MSG_TRUNC returns at most the length it was
+    let len = buf.len() + n;
+    // SAFETY: `len` is within the capacity, because recvfrom(2) without MSG_TRUNC returns at most the length it was
     // given, which is that of the spare room; the bytes up to the former length are initialised, and so are the `n`
     // behind them, which recvfrom(2) has just written.
-    unsafe { buf.set_len(end) };
-    Ok((n, decode(from.written())?))
+    unsafe { buf.set_len(len) };
+    Ok(n)
 }
 
 /// Fills up to `most` bytes of the buffer of tokio's `AsyncRead`.

@@ -1,31 +1,21 @@
-//! A TCP listener: it accepts in spite of broken connections and of the descriptor limit.
+//! A TCP listener.
 //!
 //! Interface: [`TcpListener::bind`], [`accept`](TcpListener::accept).
-//! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit no event
-//! announces that a descriptor was freed, so `accept` tries again on a timer.
-//! Read before: `socket`. Read next: `tcp::stream`.
+//! Read before: `accept`. Read next: `tcp::stream`.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
-use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use tracing::warn;
-
+use super::super::accept::{Acceptor, BACKLOG, Connection};
 use super::super::addr::ToSocketAddrs;
 use super::super::methods::refuse_in_child;
-use super::super::sys;
+use super::super::sys::{self, SockAddr};
 use super::super::tried::in_turn;
 use super::stream::TcpStream;
-use crate::io::{AsyncFd, Interest};
-use crate::runtime::Handle;
-use crate::time::sleep;
 
 /// Accepts TCP connections.
 ///
@@ -60,22 +50,8 @@ use crate::time::sleep;
 /// accepted from such a listener prove nothing: a read that drains it costs a recv(2) and a poll(2)
 /// more.
 pub struct TcpListener {
-    io: AsyncFd<std::net::TcpListener>,
-    /// False once other code may hold the socket.
-    ours_alone: AtomicBool,
-    /// When the descriptor limit was last logged.
-    logged: Mutex<Option<Instant>>,
+    acceptor: Acceptor<TcpStream>,
 }
-
-/// How many connections may wait for `accept`, if net.core.somaxconn allows so many (its default is
-/// 4096): listen(2).
-const BACKLOG: u32 = 1024;
-
-/// How long `accept` pauses at the descriptor limit: the first pause, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
-
-/// The limit is logged at most this often.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl TcpListener {
     /// Listens at the first of the addresses that works, tried in order; port 0 takes a free one.
@@ -97,7 +73,7 @@ impl TcpListener {
         in_turn(target, |address| {
             let socket = sys::stream_socket(&address)?;
             sys::set_reuse_address(socket.as_fd(), true)?;
-            sys::bind(socket.as_fd(), &address)?;
+            sys::bind(socket.as_fd(), &SockAddr::encode(&address))?;
             sys::listen(socket.as_fd(), BACKLOG)?;
             TcpListener::new(std::net::TcpListener::from(socket), true)
         })
@@ -108,12 +84,8 @@ impl TcpListener {
         listener: std::net::TcpListener,
         ours_alone: bool,
     ) -> io::Result<TcpListener> {
-        let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
-        Ok(TcpListener {
-            io,
-            ours_alone: AtomicBool::new(ours_alone),
-            logged: Mutex::new(None),
-        })
+        let acceptor = Acceptor::new(listener, ours_alone)?;
+        Ok(TcpListener { acceptor })
     }
 
     /// Makes a `TcpListener` of std's listener, which is put into non-blocking mode.
@@ -131,7 +103,7 @@ impl TcpListener {
     /// # Errors
     /// None today.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        Ok(self.io.into_inner())
+        Ok(self.acceptor.into_inner())
     }
 
     /// Accepts the next connection, and returns it with the address of its peer.
@@ -143,29 +115,13 @@ impl TcpListener {
     ///
     /// # Errors
     /// What else accept(2) reports: EINVAL if the socket does not listen, EOPNOTSUPP if it is one of
-    /// datagrams; those of waiting, see [`AsyncFd::readable`]; outside a runtime, where `accept` cannot
-    /// pause, also those of the limit.
+    /// datagrams; those of waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable); outside a
+    /// runtime, where `accept` cannot pause, also those of the limit.
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns a connection takes it from the backlog.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (mut back_off, longest) = BACK_OFF;
-        loop {
-            let accepted = self
-                .io
-                .async_io(Interest::READABLE, |_| self.accept_now())
-                .await;
-            match accepted {
-                // Outside a runtime nothing could end the pause.
-                Err(error) if is_limit(&error) && Handle::try_current().is_ok() => {
-                    self.log(&error);
-                    // No edge comes when a descriptor is freed. Readiness stays as it is.
-                    sleep(back_off).await;
-                    back_off = longest.min(back_off * 2);
-                }
-                accepted => return accepted,
-            }
-        }
+    pub fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> {
+        self.acceptor.accept()
     }
 
     /// Polls for the next connection. At the limit of descriptors or memory it returns the error,
@@ -174,8 +130,7 @@ impl TcpListener {
     /// # Errors
     /// As [`accept`](TcpListener::accept), and EMFILE, ENFILE, ENOBUFS, ENOMEM.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.io
-            .poll_io(cx, Interest::READABLE, |_| self.accept_now())
+        self.acceptor.poll_accept(cx)
     }
 
     /// Accepts a connection if one is waiting.
@@ -185,69 +140,7 @@ impl TcpListener {
     /// in the backlog, and no event will announce it again: try again later. Else as
     /// [`accept`](TcpListener::accept).
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.io.try_io(Interest::READABLE, |_| self.accept_now())
-    }
-
-    /// Accepts one connection, and skips those that broke before they were accepted.
-    fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let listener = self.socket();
-        // Before a connection is taken: in a child it would be taken from the parent.
-        refuse_in_child(listener)?;
-        let ours_alone = self.ours_alone.load(Ordering::Relaxed);
-        let mut broken = 0;
-        loop {
-            if !ours_alone {
-                // Where a sandbox refuses this, the accept blocks if a sharer cleared the flag and took
-                // the connection.
-                let _kept = sys::keep_nonblocking(listener);
-                // A socket that does not listen goes on to accept4(2), which says so.
-                if !sys::is_readable(listener) && sys::is_listening(listener).unwrap_or(true) {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-            }
-            match sys::accept(listener) {
-                Ok((socket, peer)) => return Ok((TcpStream::of(socket, ours_alone)?, peer)),
-                // More than BACKLOG errors in a row cannot be about single connections: the socket does
-                // not listen (EOPNOTSUPP), or accepting is forbidden (EPERM).
-                Err(error) if concerns_one_connection(&error) && broken < BACKLOG => broken += 1,
-                // At the limit accept4(2) fails even if no connection waits. Then no pause is needed:
-                // the next connection brings an event.
-                Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                // On a socket that listens, each of these errors is a refusal, by a sandbox or a
-                // firewall.
-                Err(error) if is_refusal(&error) && sys::is_listening(listener).unwrap_or(true) => {
-                    return Err(sys::refused("accept4", error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn log(&self, error: &io::Error) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let due = logged.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
-        if due {
-            *logged = Some(now);
-        }
-        // The subscriber is user code, and the lock is not held while it runs (R5).
-        drop(logged);
-        if due {
-            let told = catch_unwind(AssertUnwindSafe(|| {
-                warn!(
-                    target: "reveille::net",
-                    %error,
-                    "cannot accept: connections wait until there is room"
-                );
-            }));
-            // The subscriber may panic, and so may the drop of the payload of that panic.
-            if let Err(payload) = told {
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-                dropped.unwrap_or_else(mem::forget);
-            }
-        }
+        self.acceptor.try_accept()
     }
 
     /// The address at which it listens.
@@ -255,55 +148,32 @@ impl TcpListener {
     /// # Errors
     /// As getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        self.acceptor.get_ref().local_addr()
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which the listener may be shared.
-        self.io.get_ref().as_fd()
+        self.acceptor.get_ref().as_fd()
     }
 }
 
-/// Errors that accept(2) passes on from the connection it would have returned: "treat them like EAGAIN
-/// by retrying". EPERM comes from a firewall.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::EOPNOTSUPP
-                | libc::ENETUNREACH
-                | libc::EPERM
-        )
-    )
-}
+impl Connection for TcpStream {
+    type Listener = std::net::TcpListener;
+    type Peer = SocketAddr;
 
-/// Errors of accept(2) that a listening socket does not give, or not again and again.
-fn is_refusal(error: &io::Error) -> bool {
-    let errno = error.raw_os_error();
-    matches!(errno, Some(libc::EPERM | libc::EINVAL | libc::EOPNOTSUPP))
-}
+    fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+        sys::accept(listener)
+    }
 
-/// Errors that pass when something is freed: descriptors of the process or of the system, memory.
-fn is_limit(error: &io::Error) -> bool {
-    let errno = error.raw_os_error();
-    matches!(
-        errno,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    fn accepted(socket: OwnedFd, ours_alone: bool) -> io::Result<TcpStream> {
+        TcpStream::of(socket, ours_alone)
+    }
 }
 
 impl AsFd for TcpListener {
     /// Hands out the socket. From then on it may be shared; see [Sharing](TcpListener#sharing).
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ours_alone.store(false, Ordering::Relaxed);
-        self.io.as_fd()
+        self.acceptor.lend()
     }
 }
 
@@ -323,6 +193,6 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.get_ref().fmt(f)
+        self.acceptor.get_ref().fmt(f)
     }
 }

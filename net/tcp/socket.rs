@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::methods::refuse_in_child;
 use super::super::options::invalid;
-use super::super::sys;
+use super::super::sys::{self, SockAddr};
 use super::listener::TcpListener;
 use super::stream::TcpStream;
 use crate::task::coop::consume_budget;
@@ -125,7 +125,7 @@ impl TcpSocket {
         refuse_in_child(self.socket())?;
         self.refuse_other_family(&address)?;
         self.refuse_if_bound()?;
-        sys::bind(self.socket(), &address)
+        sys::bind(self.socket(), &SockAddr::encode(&address))
     }
 
     /// Connects the socket to an address. If it is not bound, the kernel chooses where it connects from.

@@ -22,7 +22,7 @@ use super::super::methods::{
 use super::super::race::race;
 use super::super::split::{self, Split, SplitStream};
 use super::super::stream::{Attempt, Stream};
-use super::super::sys::{self, Connecting};
+use super::super::sys::{self, Connecting, SockAddr};
 use super::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::{AsyncFd, Interest, Ready};
 use crate::task::coop::consume_budget;
@@ -156,7 +156,7 @@ impl TcpStream {
         ours_alone: bool,
         address: SocketAddr,
     ) -> io::Result<TcpStream> {
-        let connecting = sys::connect(socket.as_fd(), &address)?;
+        let connecting = sys::connect(socket.as_fd(), &SockAddr::encode(&address))?;
         let stream = TcpStream::of(socket, ours_alone)?;
         if connecting == Connecting::InProgress {
             stream.connected().await?;

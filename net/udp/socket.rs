@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use super::super::addr::{Target, ToSocketAddrs};
 use super::super::lookup;
 use super::super::methods::{operations, readable, refuse_in_child, writable};
-use super::super::sys::{self, Int};
+use super::super::sys::{self, Int, SockAddr, decode};
 use super::super::tried::in_turn;
 use super::segmentation::Segmentation;
 use crate::io::{AsyncFd, Interest, Ready};
@@ -71,7 +71,7 @@ impl UdpSocket {
     pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         in_turn(addresses.target()?, |address| {
             let socket = sys::datagram_socket(&address)?;
-            sys::bind(socket.as_fd(), &address)?;
+            sys::bind(socket.as_fd(), &SockAddr::encode(&address))?;
             UdpSocket::new(std::net::UdpSocket::from(socket), false)
         })
         .await
@@ -121,7 +121,7 @@ impl UdpSocket {
     pub async fn connect(&self, addresses: impl ToSocketAddrs) -> io::Result<()> {
         in_turn(addresses.target()?, |address| {
             refuse_in_child(self.socket())?;
-            sys::connect(self.socket(), &address).map(|_connected_at_once| ())
+            sys::connect(self.socket(), &SockAddr::encode(&address)).map(|_connected_at_once| ())
         })
         .await
     }
@@ -175,6 +175,7 @@ impl UdpSocket {
                 })?
             }
         };
+        let to = SockAddr::encode(&to);
         self.sending(|socket| sys::send_to(socket, buf, &to)).await
     }
 
@@ -183,6 +184,7 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send_to`](UdpSocket::send_to).
     pub fn try_send_to(&self, buf: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let to = SockAddr::encode(&to);
         self.try_sending(|socket| sys::send_to(socket, buf, &to))
     }
 
@@ -196,6 +198,7 @@ impl UdpSocket {
         buf: &[u8],
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
+        let to = SockAddr::encode(&to);
         self.poll_sending(cx, |socket| sys::send_to(socket, buf, &to))
     }
 
@@ -288,7 +291,7 @@ impl UdpSocket {
         &self,
         buf: &mut [u8],
     ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
-        self.receiving(|socket| sys::recv_from(socket, buf, 0))
+        self.receiving(|socket| recv_from(socket, buf, 0))
     }
 
     /// As [`recv_from`](UdpSocket::recv_from) if a datagram is there, without waiting.
@@ -296,7 +299,7 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv`](UdpSocket::recv).
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.try_receiving(|socket| sys::recv_from(socket, buf, 0))
+        self.try_receiving(|socket| recv_from(socket, buf, 0))
     }
 
     /// Polls [`recv_from`](UdpSocket::recv_from).
@@ -308,7 +311,7 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.poll_receiving(cx, |socket| sys::recv_from(socket, buf, 0))
+        self.poll_receiving(cx, |socket| recv_from(socket, buf, 0))
     }
 
     /// As [`recv_vec`](UdpSocket::recv_vec), and returns the sender, too.
@@ -322,7 +325,7 @@ impl UdpSocket {
         &self,
         buf: &mut Vec<u8>,
     ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
-        self.receiving(|socket| sys::recv_vec_from(socket, with_room(buf)))
+        self.receiving(|socket| recv_vec_from(socket, with_room(buf)))
     }
 
     /// As [`recv_vec_from`](UdpSocket::recv_vec_from) if a datagram is there, without waiting.
@@ -330,7 +333,7 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv_vec`](UdpSocket::recv_vec).
     pub fn try_recv_vec_from(&self, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
-        self.try_receiving(|socket| sys::recv_vec_from(socket, with_room(buf)))
+        self.try_receiving(|socket| recv_vec_from(socket, with_room(buf)))
     }
 
     /// Polls [`recv_vec_from`](UdpSocket::recv_vec_from).
@@ -342,7 +345,7 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         buf: &mut Vec<u8>,
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        self.poll_receiving(cx, |socket| sys::recv_vec_from(socket, with_room(buf)))
+        self.poll_receiving(cx, |socket| recv_vec_from(socket, with_room(buf)))
     }
 
     /// As [`recv`](UdpSocket::recv), but leaves the datagram in the socket.
@@ -386,7 +389,7 @@ impl UdpSocket {
         &self,
         buf: &mut [u8],
     ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
-        self.receiving(|socket| peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK)))
+        self.receiving(|socket| peek(socket, || recv_from(socket, buf, libc::MSG_PEEK)))
     }
 
     /// As [`peek_from`](UdpSocket::peek_from) if a datagram is there, without waiting.
@@ -394,7 +397,7 @@ impl UdpSocket {
     /// # Errors
     /// `WouldBlock` if none is; else as [`peek`](UdpSocket::peek).
     pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.try_receiving(|socket| peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK)))
+        self.try_receiving(|socket| peek(socket, || recv_from(socket, buf, libc::MSG_PEEK)))
     }
 
     /// Polls [`peek_from`](UdpSocket::peek_from).
@@ -407,7 +410,7 @@ impl UdpSocket {
         buf: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         self.poll_receiving(cx, |socket| {
-            peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK))
+            peek(socket, || recv_from(socket, buf, libc::MSG_PEEK))
         })
     }
 
@@ -560,6 +563,24 @@ impl UdpSocket {
 
     /// Other code may receive, too: nothing to do, because no receive proves anything here anyway.
     fn lend(&self) {}
+}
+
+/// Receives a datagram, and says who sent it.
+fn recv_from(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<(usize, SocketAddr)> {
+    let mut from = SockAddr::EMPTY;
+    let n = sys::recv_from(socket, buf, flags, &mut from)?;
+    Ok((n, decode(from.written())?))
+}
+
+/// As [`recv_from`], into the spare room of a `Vec`.
+fn recv_vec_from(socket: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
+    let mut from = SockAddr::EMPTY;
+    let n = sys::recv_vec_from(socket, buf, &mut from)?;
+    Ok((n, decode(from.written())?))
 }
 
 fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {

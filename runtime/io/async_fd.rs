@@ -40,7 +40,8 @@ use crate::runtime::sys;
 /// A Unix datagram socket that is not connected is writable if its own buffer has room, whatever room
 /// its peers have: unix(7). Each try that finds the peer's queue full returns `WouldBlock` *and* brings a
 /// new event. So waiting for room there is a busy loop: other tasks run, but the CPU is busy until the
-/// peer reads; then the datagram is sent. Connect the socket, or put a pause between the tries.
+/// peer reads; then the datagram is sent. Connect the socket, or put a pause between the tries, as
+/// [`UnixDatagram`](crate::net::UnixDatagram#room) does.
 ///
 /// # Registration
 /// The descriptor is registered when a task first has to wait for it, with the runtime of that task.

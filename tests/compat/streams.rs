@@ -1,28 +1,22 @@
-//! What a family of traits promises for every type it is implemented for. `family` has the traits, and their methods as
-//! functions of one name for all families.
+//! What a family of traits promises for every type it is implemented for: for the streams that `pair` of the module
+//! around this one makes, and their halves. `family` has the traits, and their methods as functions of one name for all
+//! families.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use reveille::net::{TcpListener, TcpStream};
 use reveille::{Builder, block_on, spawn};
 
-use super::family::{AsyncRead, AsyncWrite};
-use super::family::{close, flush, lines, poll_write_vectored, read_some, read_to_end, write_all};
-use super::limit::limit;
-use super::seeds::under_seeds;
+use super::{pair, reset};
+use crate::family::{self, AsyncRead, AsyncWrite};
+use crate::family::{close, flush, lines, poll_write_vectored, read_some, read_to_end, write_all};
+use crate::limit::limit;
+use crate::seeds::under_seeds;
 
 /// So many seeds of chaos; `REVEILLE_CHAOS` says how many others.
 const SEEDS: u64 = 60;
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = TcpStream::connect(listener.local_addr().unwrap()).await;
-    let (there, _) = listener.accept().await.unwrap();
-    (here.unwrap(), there)
-}
 
 fn counted(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i % 251) as u8).collect()
@@ -193,7 +187,7 @@ fn what_is_canceled_at_any_poll_loses_nothing_and_sends_nothing() {
                 let mut at = 0;
                 while at < sent.len() {
                     let end = sent.len().min(at + 1 + (at * 31) % 7000);
-                    let write = super::family::write_some(&mut there, &sent[at..end]);
+                    let write = family::write_some(&mut there, &sent[at..end]);
                     if let Some(n) = futures_lite::future::poll_once(write).await {
                         at += n.unwrap();
                     } else {
@@ -224,8 +218,7 @@ fn a_reset_is_an_error() {
     let _limit = limit(30);
     block_on(async {
         let (mut here, there) = pair().await;
-        there.set_zero_linger().unwrap();
-        drop(there);
+        reset(&here, there).await;
         let error = read_to_end(&mut here).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     });

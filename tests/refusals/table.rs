@@ -18,7 +18,9 @@ use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
 use reveille::net::udp::{Batch, Ecn, Outgoing};
-use reveille::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use reveille::net::{
+    self, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener,
+};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
@@ -36,8 +38,10 @@ enum Outcome {
     NoRuntime(&'static str),
     /// The runtime works, and the first function that needs the call gives such an error.
     Error(&'static str),
+    /// As [`Error`], or the errno as it is, where that has a meaning of its own.
+    ErrorOrErrno(&'static str),
 }
-use Outcome::{Error, NoRuntime, Works};
+use Outcome::{Error, ErrorOrErrno, NoRuntime, Works};
 
 /// A system call by its number; the name under which the sys files make it; the argument and its value
 /// by which it is told from those of the process around it.
@@ -120,7 +124,7 @@ const RUNTIME: [Row; 18] = [
     ),
 ];
 
-const NET: [Row; 24] = [
+const NET: [Row; 26] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -134,6 +138,19 @@ const NET: [Row; 24] = [
         "local_addr",
         Some((1, libc::EPOLL_CTL_MOD as u32)),
         Error("epoll_ctl"),
+    ),
+    (
+        libc::SYS_socketpair,
+        "socketpair",
+        None,
+        Error("socketpair"),
+    ),
+    // Asked for by `set_passcred` only.
+    (
+        libc::SYS_setsockopt,
+        "setsockopt",
+        Some((2, libc::SO_PASSCRED as u32)),
+        Error("setsockopt"),
     ),
     (libc::SYS_recvmsg, "recvmsg", None, Works),
     (libc::SYS_sendmsg, "sendmsg", None, Works),
@@ -218,6 +235,15 @@ const DATAGRAMS: [Row; 9] = [
     (libc::SYS_getsockopt, "getsockopt", None, Works),
 ];
 
+/// With addresses, and with descriptors, nothing else takes the place of these.
+const UNIX_DATAGRAMS: [Row; 4] = [
+    // EPERM, EACCES and EINVAL may be about the address.
+    (libc::SYS_sendto, "sendto", None, ErrorOrErrno("sendto")),
+    (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
+    (libc::SYS_sendmsg, "sendmsg", None, Error("sendmsg")),
+    (libc::SYS_recvmsg, "recvmsg", None, Error("recvmsg")),
+];
+
 /// What is called in the sys files and is no row, with the reason.
 const NO_ROW: [(&str, &str); 6] = [
     ("syscall", "by number: the rows that begin with SYS_"),
@@ -251,7 +277,10 @@ fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
         (text_of("runtime/sys"), RUNTIME.to_vec()),
-        (text_of("net/sys"), [&NET[..], &DATAGRAMS].concat()),
+        (
+            text_of("net/sys"),
+            [&NET[..], &DATAGRAMS, &UNIX_DATAGRAMS].concat(),
+        ),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -269,7 +298,7 @@ fn every_call_of_the_sys_files_has_its_row() {
         let unknown: Vec<_> = calls.iter().filter(|name| !known(name)).collect();
         assert!(unknown.is_empty(), "no row for {unknown:?}");
         // Or it has one, and is called no more.
-        for row in rows {
+        for row in &rows {
             let called = calls.contains(row.1) || source.contains(row.1);
             assert!(called || row.1 == "local_addr", "{} is not called", row.1);
         }
@@ -306,6 +335,17 @@ fn what_a_sandbox_refuses_of_datagrams_is_done_without_or_named() {
         "table::what_a_sandbox_refuses_of_datagrams_is_done_without_or_named",
         || {
             judge(&DATAGRAMS, use_datagrams);
+        },
+    );
+}
+
+/// Fault A34. Catches: the same, of Unix datagrams and of descriptors that are passed.
+#[test]
+fn what_a_sandbox_refuses_of_unix_datagrams_is_named() {
+    in_child(
+        "table::what_a_sandbox_refuses_of_unix_datagrams_is_named",
+        || {
+            judge(&UNIX_DATAGRAMS, use_unix_datagrams);
         },
     );
 }
@@ -357,7 +397,8 @@ fn report(program: fn() -> io::Result<()>, expected: Outcome) -> i32 {
     };
     match (done, expected) {
         (Ok(()), Works) => 0,
-        (Err(error), Error(name)) => says(&error, name),
+        (Err(error), ErrorOrErrno(_)) if error.raw_os_error().is_some() => 0,
+        (Err(error), Error(name) | ErrorOrErrno(name)) => says(&error, name),
         (Ok(()), _) => 5,
         (Err(_), _) => 6,
     }
@@ -503,6 +544,8 @@ fn use_sockets() -> io::Result<()> {
         stream.tcp_info()?;
         assert_eq!(stream.unread_bytes()?, 0);
         assert_eq!(stream.unacked_bytes()?, 0);
+        // Unix sockets.
+        use_unix_sockets().await?;
         // A connection that is refused says so.
         drop((listener, shared));
         TcpStream::connect(at).await.expect_err("nobody listens");
@@ -552,6 +595,42 @@ fn use_datagrams() -> io::Result<()> {
             received.extend(batch.iter().map(|datagram| datagram.bytes().to_vec()));
         }
         assert_eq!(received, [&b"one"[..], b"two", b"end", b"more", b"one"]);
+        Ok(())
+    }))
+}
+
+/// What is made, bound and set in ways of its own.
+async fn use_unix_sockets() -> io::Result<()> {
+    let name = format!("\0reveille-refusals-{}", std::process::id());
+    let listener = UnixListener::bind(&name)?;
+    let client = net::UnixStream::connect(&name).await?;
+    let (server, _) = listener.accept().await?;
+    let (one, other) = net::UnixStream::pair()?;
+    for (writer, reader) in [(&client, &server), (&one, &other)] {
+        writer.write_all(b"hello").await?;
+        let mut buf = [0; 5];
+        reader.read_exact(&mut buf).await?;
+        assert_eq!(&buf, b"hello");
+    }
+    one.set_passcred(true)
+}
+
+/// What goes to the address of a Unix socket, and what goes with bytes.
+fn use_unix_datagrams() -> io::Result<()> {
+    reveille::block_on(limited(async {
+        let server = UnixDatagram::bind("")?;
+        let there = server.local_addr()?;
+        let client = UnixDatagram::unbound()?;
+        client.send_to_addr(b"hello", &there).await?;
+        let mut buf = [0; 8];
+        let (n, from) = server.recv_from(&mut buf).await?;
+        assert_eq!((&buf[..n], from.is_unnamed()), (&b"hello"[..], true));
+        client.connect_addr(&there)?;
+        let fds = &[client.as_fd()];
+        client.send_fds(&[IoSlice::new(b"hello")], fds).await?;
+        let bufs = &mut [IoSliceMut::new(&mut buf)];
+        let received = server.recv_fds(bufs, 1).await?;
+        assert_eq!((received.len(), received.fds().len()), (5, 1));
         Ok(())
     }))
 }

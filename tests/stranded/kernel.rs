@@ -210,21 +210,39 @@ pub(crate) fn send_with_descriptor(
     bytes: &[u8],
     passed: RawFd,
 ) -> io::Result<usize> {
-    /// Header and one int, padded: cmsg(3), CMSG_SPACE(sizeof(int)) on 64 bits.
-    const SPACE: usize = 24;
-    /// CMSG_LEN(sizeof(int)).
-    const LEN: usize = 20;
-    // Header and payload as cmsg(3) lays them out: length, level, type, the descriptor, padding.
-    let mut control = [0u64; SPACE / 8];
-    let words = [libc::SOL_SOCKET, libc::SCM_RIGHTS].map(|word| u64::from(word.unsigned_abs()));
-    control[0] = LEN as u64;
-    control[1] = if cfg!(target_endian = "little") {
-        words[0] | words[1] << 32
-    } else {
-        words[0] << 32 | words[1]
-    };
-    let number = passed.to_ne_bytes();
-    control[2] = u64::from_ne_bytes([number[0], number[1], number[2], number[3], 0, 0, 0, 0]);
+    send_with(socket, bytes, libc::SCM_RIGHTS, &[passed])
+}
+
+/// Sends `bytes` as those of a user of this number, which takes a privilege: unix(7), SCM_CREDENTIALS.
+pub(crate) fn send_as(socket: RawFd, bytes: &[u8], user: u16) -> io::Result<usize> {
+    // A struct ucred: process, user, group.
+    let process = i32::try_from(std::process::id()).unwrap();
+    send_with(
+        socket,
+        bytes,
+        libc::SCM_CREDENTIALS,
+        &[process, user.into(), 0],
+    )
+}
+
+/// Sends `bytes` and, with the first of them, a control message of up to four ints: cmsg(3).
+fn send_with(socket: RawFd, bytes: &[u8], kind: libc::c_int, data: &[i32]) -> io::Result<usize> {
+    // Header and payload as cmsg(3) lays them out: length, level, kind, the data, padding.
+    let len = 16 + size_of_val(data);
+    let mut control = Vec::new();
+    control.extend_from_slice(&len.to_ne_bytes());
+    control.extend_from_slice(&libc::SOL_SOCKET.to_ne_bytes());
+    control.extend_from_slice(&kind.to_ne_bytes());
+    for int in data {
+        control.extend_from_slice(&int.to_ne_bytes());
+    }
+    // Aligned as a cmsghdr.
+    let mut aligned = [0u64; 4];
+    for (to, from) in aligned.iter_mut().zip(control.chunks(8)) {
+        let mut word = [0; 8];
+        word[..from.len()].copy_from_slice(from);
+        *to = u64::from_ne_bytes(word);
+    }
     let mut iovec = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
@@ -233,10 +251,11 @@ pub(crate) fn send_with_descriptor(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut iovec;
     message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = SPACE;
+    message.msg_control = aligned.as_mut_ptr().cast();
+    message.msg_controllen = len.next_multiple_of(8);
+    let flags = libc::MSG_NOSIGNAL;
     // SAFETY: `message` points to one iovec, of `bytes`, and to control data of the length it says;
     // sendmsg(2) only reads them, and all outlive the call.
-    let sent = unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) };
+    let sent = unsafe { libc::sendmsg(socket, &raw const message, flags) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

@@ -8,6 +8,7 @@ mod budget;
 mod chaos;
 mod control;
 mod decision;
+mod descriptors;
 #[cfg(not(reveille_loom))]
 mod executor;
 #[path = "../support/limit.rs"]
@@ -38,6 +39,8 @@ mod tcp_info;
 mod timers;
 #[cfg(not(reveille_loom))]
 mod udp;
+#[cfg(not(reveille_loom))]
+mod unix;
 #[cfg(not(reveille_loom))]
 #[path = "../support/foreign.rs"]
 mod user_code;

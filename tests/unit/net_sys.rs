@@ -48,7 +48,7 @@ fn loopback(port: u16) -> SocketAddr {
 /// A listener of ours, and where it listens.
 fn listener(at: SocketAddr, backlog: u32) -> (TcpListener, SocketAddr) {
     let fd = sys::stream_socket(&at).unwrap();
-    sys::bind(fd.as_fd(), &at).unwrap();
+    sys::bind(fd.as_fd(), &SockAddr::encode(&at)).unwrap();
     sys::listen(fd.as_fd(), backlog).unwrap();
     let listener = TcpListener::from(fd);
     let at = listener.local_addr().unwrap();
@@ -145,7 +145,7 @@ fn the_kernel_and_std_agree_with_the_encoding() {
         assert_ne!(at.port(), 0);
 
         let client = sys::stream_socket(&at).unwrap();
-        let _ = sys::connect(client.as_fd(), &at).unwrap();
+        let _ = sys::connect(client.as_fd(), &SockAddr::encode(&at)).unwrap();
         assert_eq!(finished(client.as_fd()).unwrap(), Connecting::Connected);
         let (_server, peer) = eventually(|| sys::accept(listener.as_fd())).unwrap();
 
@@ -180,6 +180,10 @@ fn sockets_are_born_close_on_exec_and_nonblocking() {
 
     let (_theirs, accepted) = pair();
     assert_born_right(accepted.as_fd());
+
+    for socket in sys::unix_pair(libc::SOCK_STREAM).unwrap() {
+        assert_born_right(socket.as_fd());
+    }
 }
 
 /// Catches: a backlog that turns negative by a cast, or is refused.
@@ -199,7 +203,7 @@ fn a_port_in_time_wait_can_be_reused() {
     let _limit = limit(30);
     let listening = sys::stream_socket(&loopback(0)).unwrap();
     sys::set_reuse_address(listening.as_fd(), true).unwrap(); // Linux wants it of both.
-    sys::bind(listening.as_fd(), &loopback(0)).unwrap();
+    sys::bind(listening.as_fd(), &SockAddr::encode(&loopback(0))).unwrap();
     sys::listen(listening.as_fd(), 1).unwrap();
     let listening = TcpListener::from(listening);
     let at = listening.local_addr().unwrap();
@@ -210,11 +214,11 @@ fn a_port_in_time_wait_can_be_reused() {
     drop((client, listening));
 
     let again = sys::stream_socket(&at).unwrap();
-    let refused = sys::bind(again.as_fd(), &at).unwrap_err();
+    let refused = sys::bind(again.as_fd(), &SockAddr::encode(&at)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AddrInUse);
 
     sys::set_reuse_address(again.as_fd(), true).unwrap();
-    sys::bind(again.as_fd(), &at).unwrap();
+    sys::bind(again.as_fd(), &SockAddr::encode(&at)).unwrap();
 }
 
 /// Fault C1. Catches: a refusal that is not read from SO_ERROR, and is reported as success.
@@ -223,12 +227,13 @@ fn connecting_to_a_closed_port_is_refused() {
     let _limit = limit(30);
     // Bound and not listening: refused, and nobody else can take the port meanwhile.
     let closed = sys::stream_socket(&loopback(0)).unwrap();
-    sys::bind(closed.as_fd(), &loopback(0)).unwrap();
+    sys::bind(closed.as_fd(), &SockAddr::encode(&loopback(0))).unwrap();
     let closed = TcpListener::from(closed); // std's type, to learn the port; it does not listen.
     let at = closed.local_addr().unwrap();
 
     let client = sys::stream_socket(&at).unwrap();
-    let refused = sys::connect(client.as_fd(), &at).and_then(|_| finished(client.as_fd()));
+    let refused =
+        sys::connect(client.as_fd(), &SockAddr::encode(&at)).and_then(|_| finished(client.as_fd()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 
     // R10: with the reason taken, here or by a duplicate, it must still end, and not in success.
@@ -247,7 +252,7 @@ fn a_connection_that_is_not_answered_stays_in_progress() {
     let second = sys::stream_socket(&at).unwrap();
 
     assert_eq!(
-        sys::connect(second.as_fd(), &at).unwrap(),
+        sys::connect(second.as_fd(), &SockAddr::encode(&at)).unwrap(),
         Connecting::InProgress
     );
     assert_eq!(
@@ -267,7 +272,7 @@ fn an_interrupted_connect_goes_on() {
     faults::inject("connect", libc::EALREADY); // what a second call would get
 
     assert_eq!(
-        sys::connect(client.as_fd(), &at).unwrap(),
+        sys::connect(client.as_fd(), &SockAddr::encode(&at)).unwrap(),
         Connecting::InProgress
     );
 }
@@ -285,7 +290,7 @@ fn connect_reports_what_it_cannot_wait_for() {
         libc::EACCES,
     ] {
         faults::inject("connect", errno);
-        let error = sys::connect(client.as_fd(), &loopback(9)).unwrap_err();
+        let error = sys::connect(client.as_fd(), &SockAddr::encode(&loopback(9))).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(errno));
     }
 }
@@ -298,7 +303,7 @@ fn every_call_but_connect_is_retried_on_eintr() {
     type Call = (&'static str, fn(BorrowedFd<'_>) -> Result<()>);
     let calls: [Call; 17] = [
         ("socket", |_| sys::stream_socket(&loopback(0)).map(drop)),
-        ("bind", |fd| sys::bind(fd, &loopback(0))),
+        ("bind", |fd| sys::bind(fd, &SockAddr::encode(&loopback(0)))),
         ("listen", |fd| sys::listen(fd, 1)),
         ("accept4", |fd| sys::accept(fd).map(drop)),
         ("recv", |fd| sys::recv(fd, &mut [0], 0).map(drop)),

@@ -1,0 +1,516 @@
+//! Descriptors that are passed between processes.
+//!
+//! Interface: [`ReceivedFds`]; `send_fds` and `recv_fds` of [`UnixStream`], its halves and [`UnixDatagram`], which also has
+//! [`send_fds_to`](UnixDatagram::send_fds_to).
+//! Invariant: a descriptor that came is in the [`ReceivedFds`], or closed: only the poll that returns one takes anything
+//! from the socket.
+//!
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, for streams and for datagrams.
+//! Read before: `net::sys::descriptors`, `unix::stream`, `unix::datagram`.
+
+use std::future::Future;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::task::{Context, Poll, ready};
+
+use super::super::split::{Reader, Writer};
+use super::super::stream::{Attempt, Stream};
+use super::super::sys::{self, Came, UnixAddr};
+use super::addr::address;
+use super::datagram::{UnixDatagram, named};
+use super::stream::UnixStream;
+use crate::io::Interest;
+
+/// What `recv_fds` received: some bytes, and the descriptors that came with them.
+///
+/// The descriptors are duplicates, which this process now owns: they are close-on-exec, and dropping this closes them.
+/// What they are is the sender's choice, and O_NONBLOCK is a flag of what both share: look before you trust them.
+#[derive(Debug)]
+#[must_use = "dropping it closes the descriptors that came"]
+pub struct ReceivedFds {
+    came: Came,
+    from: Option<SocketAddr>,
+}
+
+impl ReceivedFds {
+    /// How many bytes were received. On a stream, 0 means that the peer closed its write side, or that there was no room
+    /// for a byte.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an empty datagram is one like any other"
+    )]
+    pub fn len(&self) -> usize {
+        self.came.len
+    }
+
+    /// The descriptors, in the order in which they were sent.
+    pub fn fds(&self) -> &[OwnedFd] {
+        &self.came.fds
+    }
+
+    /// The descriptors, for the caller to keep.
+    pub fn into_fds(self) -> Vec<OwnedFd> {
+        self.came.fds
+    }
+
+    /// True if the datagram was longer than the room for it; the rest is lost. Never on a stream.
+    pub fn is_data_truncated(&self) -> bool {
+        self.came.data_truncated
+    }
+
+    /// True if descriptors came that are lost, and closed. Either there were more than `max_fds`, or this process has
+    /// reached its limit of descriptors (EMFILE is not reported otherwise), or a security module (SELinux, say) did not let
+    /// them pass. It is also true if there was no room for something else that the socket is set to receive: a security label
+    /// of more than 256 bytes.
+    pub fn are_fds_truncated(&self) -> bool {
+        self.came.fds_truncated
+    }
+
+    /// The sender of the datagram; `None` on a stream.
+    pub fn from(&self) -> Option<&SocketAddr> {
+        self.from.as_ref()
+    }
+}
+
+/// Descriptors, which go with the bytes of a stream.
+///
+/// A descriptor that is passed is another one, of the receiver's, to the same open file, socket or pipe. Descriptors belong
+/// to the first byte of a message. If the bytes of a message are its length and what is in it, say, pass them with the
+/// length, and expect them there.
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::{IoSlice, IoSliceMut, Write};
+/// use std::os::fd::AsFd;
+/// use reveille::net::UnixStream;
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("reveille-doc-fds-{}", std::process::id()));
+/// reveille::block_on(async {
+///     let (ours, theirs) = UnixStream::pair()?;
+///
+///     // A process that may write to the file passes it to one that may not.
+///     let log = File::create(&path)?;
+///     let request = b"log here";
+///     let n = ours.send_fds(&[IoSlice::new(request)], &[log.as_fd()]).await?;
+///     ours.write_all(&request[n..]).await?; // The rest, if there is one, without the descriptor.
+///
+///     let mut buf = [0; 64];
+///     let received = theirs.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await?;
+///     for fd in received.into_fds() {
+///         File::from(fd).write_all(b"started")?;
+///     }
+///     assert_eq!(std::fs::read(&path)?, b"started");
+///     # std::fs::remove_file(&path)?;
+///     Ok(())
+/// })
+/// # }
+/// ```
+impl UnixStream {
+    /// Writes some bytes of `bufs`, one after the other, and passes `fds` to the peer with the first of them. Returns how
+    /// many bytes were written, which may be fewer than all: the descriptors have gone then, so send the rest without them.
+    /// At most 1024 of the buffers are used (IOV_MAX), beginning with the first that is not empty.
+    ///
+    /// The peer has to receive them by [`recv_fds`](UnixStream::recv_fds), or recvmsg(2): a plain read closes them. The
+    /// descriptors given here stay open.
+    ///
+    /// # Errors
+    /// `InvalidInput` for descriptors without a byte, with which the kernel would pass nothing, and for more than 253
+    /// (unix(7), SCM_MAX_FD); ETOOMANYREFS if more are under way than the limit of descriptors (RLIMIT_NOFILE); else as
+    /// [`write`](UnixStream::write).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub async fn send_fds(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        sending(self.engine(), bufs, fds)?.await
+    }
+
+    /// As [`send_fds`](UnixStream::send_fds) what there is room for, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`send_fds`](UnixStream::send_fds).
+    pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        sending(self.engine(), bufs, fds)?.try_now()
+    }
+
+    /// Polls [`send_fds`](UnixStream::send_fds).
+    ///
+    /// # Errors
+    /// As [`send_fds`](UnixStream::send_fds).
+    pub fn poll_send_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        sending(self.engine(), bufs, fds)?.poll_once(cx)
+    }
+
+    /// Reads into `bufs`, one after the other, and receives the descriptors that came with these bytes, `max_fds` of them at
+    /// most. If more came, those are closed, and [it says so](ReceivedFds::are_fds_truncated).
+    ///
+    /// A read does not go beyond a message with descriptors: they are of the last message that it has bytes of. They come
+    /// with the first byte of that, even if there is no room for the rest. So **whatever reads that byte has to be this**:
+    /// a plain read closes them, and nothing says so. A peek leaves them.
+    ///
+    /// # Errors
+    /// As [`read`](UnixStream::read).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` takes bytes and descriptors from the socket.
+    pub async fn recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> io::Result<ReceivedFds> {
+        let mut came = Came::NOTHING;
+        reading(self.engine(), bufs, max_fds, &mut came).await?;
+        Ok(ReceivedFds { came, from: None })
+    }
+
+    /// As [`recv_fds`](UnixStream::recv_fds) what is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is; else as [`read`](UnixStream::read).
+    pub fn try_recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> io::Result<ReceivedFds> {
+        let mut came = Came::NOTHING;
+        reading(self.engine(), bufs, max_fds, &mut came).try_now()?;
+        Ok(ReceivedFds { came, from: None })
+    }
+
+    /// Polls [`recv_fds`](UnixStream::recv_fds).
+    ///
+    /// # Errors
+    /// As [`read`](UnixStream::read).
+    pub fn poll_recv_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> Poll<io::Result<ReceivedFds>> {
+        let mut came = Came::NOTHING;
+        ready!(reading(self.engine(), bufs, max_fds, &mut came).poll_once(cx))?;
+        Poll::Ready(Ok(ReceivedFds { came, from: None }))
+    }
+}
+
+/// Descriptors, which come with the bytes of the stream.
+impl<S: Deref<Target = UnixStream>> Reader<S> {
+    /// See [`UnixStream::recv_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Safe, as there.
+    pub fn recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> impl Future<Output = io::Result<ReceivedFds>> {
+        self.as_ref().recv_fds(bufs, max_fds)
+    }
+
+    /// See [`UnixStream::try_recv_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> io::Result<ReceivedFds> {
+        self.as_ref().try_recv_fds(bufs, max_fds)
+    }
+
+    /// See [`UnixStream::poll_recv_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_recv_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> Poll<io::Result<ReceivedFds>> {
+        self.as_ref().poll_recv_fds(cx, bufs, max_fds)
+    }
+}
+
+/// Descriptors, which go with the bytes of the stream.
+impl<S: Deref<Target = UnixStream>> Writer<S> {
+    /// See [`UnixStream::send_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// Safe, as there.
+    pub fn send_fds(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        self.as_ref().send_fds(bufs, fds)
+    }
+
+    /// See [`UnixStream::try_send_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.as_ref().try_send_fds(bufs, fds)
+    }
+
+    /// See [`UnixStream::poll_send_fds`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn poll_send_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.as_ref().poll_send_fds(cx, bufs, fds)
+    }
+}
+
+/// A write with descriptors.
+fn sending<T: AsFd>(
+    stream: &Stream<T>,
+    bufs: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<impl Attempt<Output = io::Result<usize>>> {
+    if !fds.is_empty() && bufs.iter().all(|buf| buf.is_empty()) {
+        let text = "on a stream descriptors go with a byte, and there is none";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(stream.write_by(bufs, |socket, bufs| {
+        sys::send_fds(socket, &bufs[sys::window(bufs)], fds, None)
+    }))
+}
+
+/// A read of bytes and of the descriptors that come with them.
+fn reading<T: AsFd>(
+    stream: &Stream<T>,
+    bufs: &mut [IoSliceMut<'_>],
+    max_fds: usize,
+    came: &mut Came,
+) -> impl Attempt<Output = io::Result<usize>> {
+    stream.read_by(bufs, move |socket, bufs| {
+        let window = sys::window(bufs);
+        let mut from = UnixAddr::EMPTY; // Of no interest: it is the peer.
+        *came = sys::recv_fds(socket, &mut bufs[window], max_fds, &mut from)?;
+        Ok(came.len)
+    })
+}
+
+/// Descriptors, which go with a datagram.
+impl UnixDatagram {
+    /// Sends `bufs`, one after the other, as one datagram to the peer, and passes `fds` with it. The datagram may be empty.
+    /// Returns its length.
+    ///
+    /// The receiver has to take it by [`recv_fds`](UnixDatagram::recv_fds), or recvmsg(2): a plain receive closes the
+    /// descriptors. Those given here stay open.
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than 253 descriptors (unix(7), SCM_MAX_FD); ETOOMANYREFS if more are under way than the limit
+    /// of descriptors (RLIMIT_NOFILE); EMSGSIZE for more than 1024 buffers (IOV_MAX); else as [`send`](UnixDatagram::send).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub fn send_fds(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        self.io().async_io(Interest::WRITABLE, move |socket| {
+            sys::send_fds(socket.as_fd(), bufs, fds, None)
+        })
+    }
+
+    /// As [`send_fds`](UnixDatagram::send_fds) if there is room, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`send_fds`](UnixDatagram::send_fds).
+    pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        self.io().try_io(Interest::WRITABLE, |socket| {
+            sys::send_fds(socket.as_fd(), bufs, fds, None)
+        })
+    }
+
+    /// Polls [`send_fds`](UnixDatagram::send_fds).
+    ///
+    /// # Errors
+    /// As [`send_fds`](UnixDatagram::send_fds).
+    pub fn poll_send_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io().poll_io(cx, Interest::WRITABLE, |socket| {
+            sys::send_fds(socket.as_fd(), bufs, fds, None)
+        })
+    }
+
+    /// As [`send_fds`](UnixDatagram::send_fds), to the socket at a path, or at an abstract name. While there is no room, it
+    /// [tries again](UnixDatagram#room), from time to time.
+    ///
+    /// # Errors
+    /// As [`send_fds`](UnixDatagram::send_fds) and [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub async fn send_fds_to(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        path: impl AsRef<Path>,
+    ) -> io::Result<usize> {
+        let to = address(path.as_ref())?;
+        self.send_fds_to_addr(bufs, fds, &to).await
+    }
+
+    /// As [`send_fds_to`](UnixDatagram::send_fds_to) if there is room, without waiting; see
+    /// [`try_send_to`](UnixDatagram::try_send_to).
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`send_fds_to`](UnixDatagram::send_fds_to).
+    pub fn try_send_fds_to(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        path: impl AsRef<Path>,
+    ) -> io::Result<usize> {
+        self.try_send_fds_to_addr(bufs, fds, &address(path.as_ref())?)
+    }
+
+    /// Polls [`send_fds_to`](UnixDatagram::send_fds_to), as [`poll_send_to`](UnixDatagram::poll_send_to) does.
+    ///
+    /// # Errors
+    /// As [`send_fds_to`](UnixDatagram::send_fds_to).
+    pub fn poll_send_fds_to(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        path: impl AsRef<Path>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send_fds_to_addr(cx, bufs, fds, &address(path.as_ref())?)
+    }
+
+    /// As [`send_fds_to`](UnixDatagram::send_fds_to), to an address of std's.
+    ///
+    /// # Errors
+    /// As [`send_fds_to`](UnixDatagram::send_fds_to).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub async fn send_fds_to_addr(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: &SocketAddr,
+    ) -> io::Result<usize> {
+        let to = UnixAddr::encode(to);
+        self.sending_to(|socket| sys::send_fds(socket, bufs, fds, Some(&to)))
+            .await
+    }
+
+    /// As [`try_send_fds_to`](UnixDatagram::try_send_fds_to), to an address of std's.
+    ///
+    /// # Errors
+    /// As [`try_send_fds_to`](UnixDatagram::try_send_fds_to).
+    pub fn try_send_fds_to_addr(
+        &self,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: &SocketAddr,
+    ) -> io::Result<usize> {
+        let to = UnixAddr::encode(to);
+        self.send_now(|socket| sys::send_fds(socket, bufs, fds, Some(&to)))
+    }
+
+    /// As [`poll_send_fds_to`](UnixDatagram::poll_send_fds_to), to an address of std's.
+    ///
+    /// # Errors
+    /// As [`send_fds_to`](UnixDatagram::send_fds_to).
+    pub fn poll_send_fds_to_addr(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: &SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let to = UnixAddr::encode(to);
+        self.poll_sending_to(cx, |socket| sys::send_fds(socket, bufs, fds, Some(&to)))
+    }
+
+    /// Receives a datagram into `bufs`, one after the other, and the descriptors that came with it, `max_fds` of them at
+    /// most. If more came, those are closed, and [it says so](ReceivedFds::are_fds_truncated); also if the datagram
+    /// [was cut](ReceivedFds::is_data_truncated).
+    ///
+    /// # Errors
+    /// EMSGSIZE for more than 1024 buffers (IOV_MAX); else as [`recv`](UnixDatagram::recv).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns a datagram takes it, with its descriptors, from the socket.
+    pub fn recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> impl Future<Output = io::Result<ReceivedFds>> {
+        self.receiving(move |socket| receive(socket, bufs, max_fds))
+    }
+
+    /// As [`recv_fds`](UnixDatagram::recv_fds) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`recv_fds`](UnixDatagram::recv_fds).
+    pub fn try_recv_fds(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> io::Result<ReceivedFds> {
+        self.try_receiving(|socket| receive(socket, bufs, max_fds))
+    }
+
+    /// Polls [`recv_fds`](UnixDatagram::recv_fds).
+    ///
+    /// # Errors
+    /// As [`recv_fds`](UnixDatagram::recv_fds).
+    pub fn poll_recv_fds(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        max_fds: usize,
+    ) -> Poll<io::Result<ReceivedFds>> {
+        self.poll_receiving(cx, |socket| receive(socket, bufs, max_fds))
+    }
+}
+
+/// Receives a datagram and what came with it.
+fn receive(
+    socket: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    max_fds: usize,
+) -> io::Result<ReceivedFds> {
+    let (came, from) = named(|from| sys::recv_fds(socket, bufs, max_fds, from))?;
+    Ok(ReceivedFds {
+        came,
+        from: Some(from),
+    })
+}

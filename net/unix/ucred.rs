@@ -1,0 +1,46 @@
+//! Who is at the other end, as the kernel vouches for it.
+//!
+//! Interface: [`UCred`], which [`UnixStream::peer_cred`](super::UnixStream::peer_cred) returns.
+//! Read before: `unix::stream`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::super::sys;
+
+/// The user, the group and the process at the other end of a socket, as they were when it was connected: no process can
+/// make them up, but one that holds both can pass its end on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UCred {
+    uid: u32,
+    gid: u32,
+    pid: Option<i32>,
+}
+
+impl UCred {
+    /// The effective user.
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The effective group.
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// The process; `None` if it has no number here, because it is in another namespace of processes. When the process has
+    /// ended, another may get its number: [`peer_pidfd`](super::UnixStream::peer_pidfd) is not fooled by that.
+    pub const fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// Of the peer of a socket.
+    pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<UCred> {
+        let peer = sys::peer_credentials(socket)?;
+        Ok(UCred {
+            uid: peer.uid,
+            gid: peer.gid,
+            pid: (peer.pid > 0).then_some(peer.pid),
+        })
+    }
+}
