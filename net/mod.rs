@@ -1,4 +1,4 @@
-//! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
+//! Sockets and pipes. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
 //! three things that are not public: `stream` makes its operations by
 //! [`operation`](crate::runtime::io::operation), `lookup` asks the resolver on the pool, by
@@ -20,6 +20,7 @@ pub(crate) mod addr;
 mod compat;
 pub(crate) mod lookup;
 mod methods;
+pub mod pipe;
 pub(crate) mod race;
 mod split;
 mod stream;

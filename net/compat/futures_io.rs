@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::super::pipe::{Receiver, Sender};
 use super::super::stream::Attempt;
 use super::super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
 use super::Bytes;
@@ -47,7 +48,9 @@ read!(TcpStream);
 read!(&TcpStream);
 read!(ReadHalf<'_>);
 read!(OwnedReadHalf);
+read!(Receiver);
 write!(TcpStream);
 write!(&TcpStream);
 write!(WriteHalf<'_>);
 write!(OwnedWriteHalf);
+write!(Sender);

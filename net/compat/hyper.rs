@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::super::pipe::{Receiver, Sender};
 use super::super::stream::Attempt;
 use super::super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
 use super::Bytes;
@@ -44,7 +45,9 @@ read!(TcpStream);
 read!(&TcpStream);
 read!(ReadHalf<'_>);
 read!(OwnedReadHalf);
+read!(Receiver);
 write!(TcpStream);
 write!(&TcpStream);
 write!(WriteHalf<'_>);
 write!(OwnedWriteHalf);
+write!(Sender);

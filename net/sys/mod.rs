@@ -8,8 +8,9 @@
 //! Interface, file by file:
 //! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
 //!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
-//! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
-//!   of several buffers these hand to the kernel.
+//! - `stream`, the bytes of a [`Medium`], which is a socket or a pipe: [`recv`], [`send`], [`recv_vectored`],
+//!   [`send_vectored`], and what of several buffers these hand to the kernel.
+//! - `pipe`: [`PipeFd`], what a pipe has that a socket does not.
 //! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
@@ -21,18 +22,20 @@
 //!
 //! Invariants:
 //! - Every fd is close-on-exec and non-blocking from the call that makes it, and is owned at once.
-//! - Bytes move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
-//!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE.
+//! - Bytes of a socket move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
+//!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE. What a pipe has instead is
+//!   in `pipe`.
 //! - EINTR is retried in [`retry`], and in [`bind`], which needs [`checked_for`]. connect(2) is not
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `uninit`, `net::sys::options`, `address`, `control`.
 
 mod address;
 #[cfg(test)]
 mod control;
 mod options;
+mod pipe;
 mod socket;
 mod stream;
 mod uninit;
@@ -51,12 +54,14 @@ pub(crate) use options::{
     Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
     set_zero_linger, take_error,
 };
+pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{
     Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
     listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
-    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
+    Medium, first, first_len, first_mut, offered, peek, recv, recv_vectored, send, send_vectored,
+    uncut,
 };
 #[cfg(feature = "hyper")]
 pub(crate) use uninit::recv_cursor;
