@@ -99,7 +99,7 @@ impl<T: ByteStream> Stream<T> {
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
-        let holds_bytes = move || sys::holds_bytes(medium);
+        let holds_bytes = move || medium.into().holds_bytes();
         operation::read(registration, buf.len(), recv(medium, buf), holds_bytes)
     }
 
@@ -109,7 +109,7 @@ impl<T: ByteStream> Stream<T> {
         buf: &mut [MaybeUninit<u8>],
     ) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
-        let (len, holds_bytes) = (buf.len(), move || sys::holds_bytes(medium));
+        let (len, holds_bytes) = (buf.len(), move || medium.into().holds_bytes());
         let recv = move |asked: &mut usize| sys::recv_uninit(medium, &mut buf[..*asked]);
         operation::read(registration, len, recv, holds_bytes)
     }
@@ -120,7 +120,9 @@ impl<T: ByteStream> Stream<T> {
             buf.reserve(LEAST_ROOM);
         }
         let (medium, registration) = (self.handle(), self.io.registration());
-        let (room, holds_bytes) = (buf.capacity() - buf.len(), move || sys::holds_bytes(medium));
+        let (room, holds_bytes) = (buf.capacity() - buf.len(), move || {
+            medium.into().holds_bytes()
+        });
         let recv = move |asked: &mut usize| sys::recv_vec(medium, buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
@@ -132,7 +134,7 @@ impl<T: ByteStream> Stream<T> {
         buf: &mut ::tokio::io::ReadBuf<'_>,
     ) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
-        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(medium));
+        let (room, holds_bytes) = (buf.remaining(), move || medium.into().holds_bytes());
         let recv = move |asked: &mut usize| sys::recv_read_buf(medium, buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
@@ -144,7 +146,7 @@ impl<T: ByteStream> Stream<T> {
         mut buf: ::hyper::rt::ReadBufCursor<'_>,
     ) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
-        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(medium));
+        let (room, holds_bytes) = (buf.remaining(), move || medium.into().holds_bytes());
         let recv = move |asked: &mut usize| sys::recv_cursor(medium, &mut buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
@@ -158,9 +160,11 @@ impl<T: ByteStream> Stream<T> {
         let most = sys::offered(bufs);
         let read = move |asked: &mut usize| {
             let n = if *asked == most {
-                sys::recv_vectored(medium, bufs)?
+                medium.into().recv_vectored(bufs)?
             } else {
-                sys::recv_vectored(medium, &mut sys::first_mut(bufs, *asked))?
+                medium
+                    .into()
+                    .recv_vectored(&mut sys::first_mut(bufs, *asked))?
             };
             // Where recvmsg(2) is refused, only the first buffer is read into. If it is full, the read is
             // not short.
@@ -169,7 +173,9 @@ impl<T: ByteStream> Stream<T> {
             }
             Ok(n)
         };
-        operation::read(registration, most, read, move || sys::holds_bytes(medium))
+        operation::read(registration, most, read, move || {
+            medium.into().holds_bytes()
+        })
     }
 
     pub(super) fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
@@ -178,7 +184,7 @@ impl<T: ByteStream> Stream<T> {
         Wait::new(self.io.registration()).until_ready(move |wait, cx| {
             while filled < buf.len() {
                 let rest = &mut buf[filled..];
-                let holds_bytes = || sys::holds_bytes(medium);
+                let holds_bytes = || medium.into().holds_bytes();
                 match ready!(wait.poll_read(cx, rest.len(), recv(medium, rest), holds_bytes))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                     n => filled += n,
@@ -242,11 +248,12 @@ impl<T: ByteStream> Stream<T> {
         let (medium, registration) = (self.handle(), self.io.registration());
         let most = sys::offered(bufs);
         operation::write(registration, most, move |n| {
-            let n = sys::uncut(medium, most, n);
+            let medium = medium.into();
+            let n = medium.uncut(most, n);
             if n == most {
-                sys::send_vectored(medium, bufs)
+                medium.send_vectored(bufs)
             } else {
-                sys::send_vectored(medium, &sys::first(bufs, n))
+                medium.send_vectored(&sys::first(bufs, n))
             }
         })
     }
@@ -272,7 +279,7 @@ impl<T: ByteStream> Stream<T> {
         const TRIES: usize = 3;
         let offered = self.io.registration().offer(buf.len());
         for _ in 0..TRIES {
-            match sys::peek(self.socket(), &mut buf[..offered]) {
+            match sys::recv(self.socket(), &mut buf[..offered], libc::MSG_PEEK) {
                 Ok(n) => {
                     self.io.registration().unprove_short_reads();
                     return Ok(Peeked::Bytes(n));
@@ -294,7 +301,7 @@ fn recv<'a>(
     medium: impl Into<Medium<'a>> + Copy,
     buf: &mut [u8],
 ) -> impl FnMut(&mut usize) -> io::Result<usize> {
-    move |asked| sys::recv(medium, &mut buf[..*asked])
+    move |asked| medium.into().recv(&mut buf[..*asked])
 }
 
 /// The call of a write, of as much of `buf` as it is to offer.
@@ -302,7 +309,7 @@ fn send<'a>(
     medium: impl Into<Medium<'a>> + Copy,
     buf: &[u8],
 ) -> impl FnMut(usize) -> io::Result<usize> {
-    move |offered| sys::send(medium, &buf[..sys::uncut(medium, buf.len(), offered)])
+    move |offered| medium.into().send(buf, offered)
 }
 
 /// The outcome of a peek.

@@ -8,9 +8,10 @@
 //! Interface, file by file:
 //! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
 //!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
-//! - `stream`, the bytes of a [`Medium`], which is a socket or a pipe: [`recv`], [`send`], [`recv_vectored`],
-//!   [`send_vectored`], and what of several buffers these hand to the kernel.
-//! - `pipe`: [`PipeFd`], what a pipe has that a socket does not.
+//! - `stream`, the bytes of a socket: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
+//!   of several buffers these hand to the kernel.
+//! - `pipe`: [`PipeFd`], the end of a pipe, and its bytes.
+//! - `medium`: a [`Medium`] is one of both.
 //! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
@@ -29,11 +30,12 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `medium`, `uninit`, `net::sys::options`, `address`, `control`.
 
 mod address;
 #[cfg(test)]
 mod control;
+mod medium;
 mod options;
 mod pipe;
 mod socket;
@@ -50,6 +52,7 @@ use crate::io::explained;
 pub(crate) use address::{SockAddr, decode};
 #[cfg(test)]
 pub(crate) use control::{Control, ControlMessage, messages, space};
+pub(crate) use medium::Medium;
 pub(crate) use options::{
     Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
     set_zero_linger, take_error,
@@ -60,8 +63,7 @@ pub(crate) use socket::{
     listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
-    Medium, first, first_len, first_mut, offered, peek, recv, recv_vectored, send, send_vectored,
-    uncut,
+    first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
 };
 #[cfg(feature = "hyper")]
 pub(crate) use uninit::recv_cursor;

@@ -19,7 +19,7 @@
 //!   other code may have cleared it, it is set again before each transfer.
 //! - A read of 0 bytes into room is the end: poll(2) has said so, too.
 //!
-//! Read before: `net::sys::stream`. Read next: `uninit`, `pipe`; pipe(7), fifo(7), preadv2(2).
+//! Read before: `net::sys::stream`. Read next: `medium`, `net::pipe`; pipe(7), fifo(7), preadv2(2).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use libc::{c_int, c_void};
 
 use super::socket::poll_now;
+use super::stream::window;
 use super::{checked, is_refusal, keep_nonblocking, retry};
 
 /// pwritev2(2): EPIPE without the signal. The crate libc does not have it yet: include/uapi/linux/fs.h.
@@ -140,9 +141,11 @@ impl PipeFd {
         self.fd
     }
 
-    /// Reads into several buffers in turn; 0 means the end (or that there is no room).
+    /// Reads into several buffers in turn, into no more of them than [`offered`](super::offered) counts; 0 means the end (or that there is no room).
     pub(super) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let fd = self.fd.as_raw_fd();
+        let window = window(bufs);
+        let bufs = &mut bufs[window];
         loop {
             let way = self.way_to_read();
             let read = match way {
@@ -172,6 +175,7 @@ impl PipeFd {
     /// Writes from several buffers in turn, and says how many bytes the kernel took.
     pub(super) fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let fd = self.fd.as_raw_fd();
+        let bufs = &bufs[window(bufs)];
         loop {
             let way = self.way(&Way::TO_WRITE);
             let written = match way {
@@ -282,7 +286,7 @@ impl AsFd for PipeFd {
     }
 }
 
-/// The number of buffers, which is 1024 at most: the callers see to that.
+/// The number of buffers, which is 1024 at most.
 fn count<T>(bufs: &[T]) -> c_int {
     c_int::try_from(bufs.len()).unwrap_or(c_int::MAX)
 }

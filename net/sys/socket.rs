@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_short};
 
-use super::{Medium, SockAddr, checked_for, decode, is_refusal, retry, take_error};
+use super::{SockAddr, checked_for, decode, is_refusal, retry, take_error};
 
 /// How far a connection is, if it has not failed.
 #[must_use]
@@ -206,16 +206,9 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
 ///
 /// recv(2) may return EAGAIN although bytes are there: where an urgent byte stood, it checks for a pending
 /// signal before it goes on to the bytes behind (tcp_recvmsg_locked in net/ipv4/tcp.c). Not
-/// [`is_readable`], because an entry in the error queue is POLLERR until it is taken from there. Never of a pipe, which
-/// tells the truth with EAGAIN.
-#[inline]
-pub(crate) fn holds_bytes<'a>(medium: impl Into<Medium<'a>>) -> bool {
-    match medium.into() {
-        Medium::Socket(fd) => {
-            poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
-        }
-        Medium::Pipe(_) => false,
-    }
+/// [`is_readable`], because an entry in the error queue is POLLERR until it is taken from there.
+pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
 }
 
 fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {

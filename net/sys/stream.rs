@@ -1,18 +1,13 @@
 //! The bytes of a stream: sent from one buffer or several, and received into them.
 //!
-//! Idea: a stream is a socket or a pipe, which [`Medium`] tells. Which of the two it is, is known where these functions
-//! are compiled for it, so that a socket does not pay for pipes.
-//!
-//! Interface: [`recv`], [`peek`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some go to
-//! the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] are about these; [`uncut`] says of
-//! a write whether chaos may make it short.
+//! Interface: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`]. Of many buffers only some go to
+//! the kernel in one call: [`offered`], [`first_len`], [`first`] and [`first_mut`] are about these.
 //! Invariants:
-//! - No transfer of a socket blocks, even if other code cleared O_NONBLOCK, and none raises SIGPIPE; of a pipe, see
-//!   `net::sys::pipe`.
+//! - No transfer blocks, even if other code cleared O_NONBLOCK, and none raises SIGPIPE.
 //! - A read of 0 bytes into buffers with room means the end of the stream, even if some of them are
 //!   empty.
 //!
-//! Read next: `net::sys::pipe`, and `net::stream`, which judges by these numbers whether a read was short.
+//! Read next: `net::stream`, which judges by these numbers whether a read was short.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
@@ -21,7 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void};
 
-use super::{PipeFd, is_refusal, retry};
+use super::{is_refusal, retry};
 
 /// The most iovecs one call takes. readv(2): IOV_MAX, on Linux UIO_MAXIOV = 1024; one more is
 /// EINVAL.
@@ -30,44 +25,9 @@ const MOST_IOVECS: usize = 1024;
 /// send(2): EPIPE without the signal, EAGAIN without waiting; see the invariants above.
 const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
-/// What the bytes of a stream move through.
-#[derive(Clone, Copy, Debug)]
-pub enum Medium<'a> {
-    /// Any socket of connected streams.
-    Socket(BorrowedFd<'a>),
-    /// One end of a pipe.
-    Pipe(&'a PipeFd),
-}
-
-impl<'a> From<BorrowedFd<'a>> for Medium<'a> {
-    #[inline(always)]
-    fn from(socket: BorrowedFd<'a>) -> Medium<'a> {
-        Medium::Socket(socket)
-    }
-}
-
-impl<'a> From<&'a PipeFd> for Medium<'a> {
-    #[inline(always)]
-    fn from(pipe: &'a PipeFd) -> Medium<'a> {
-        Medium::Pipe(pipe)
-    }
-}
-
-/// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty).
-#[inline]
-pub(crate) fn recv<'a>(from: impl Into<Medium<'a>>, buf: &mut [u8]) -> io::Result<usize> {
-    match from.into() {
-        Medium::Socket(fd) => recv_flags(fd, buf, 0),
-        Medium::Pipe(pipe) => pipe.read_vectored(&mut [IoSliceMut::new(buf)]),
-    }
-}
-
-/// As [`recv`], but the bytes stay in the socket.
-pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    recv_flags(fd, buf, libc::MSG_PEEK)
-}
-
-fn recv_flags(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+/// Receives up to `buf.len()` bytes; 0 means the peer closed its write side (or `buf` is empty). With
+/// MSG_PEEK among the `flags` the bytes stay in the socket.
+pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
     retry("recv", || {
         let (start, len) = (buf.as_mut_ptr().cast::<c_void>(), buf.len());
         // SAFETY: `start` is good for writes of `len` bytes, because both are those of `buf`,
@@ -79,12 +39,7 @@ fn recv_flags(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<us
 }
 
 /// Sends up to `buf.len()` bytes and says how many the kernel took.
-#[inline]
-pub(crate) fn send<'a>(to: impl Into<Medium<'a>>, buf: &[u8]) -> io::Result<usize> {
-    let fd = match to.into() {
-        Medium::Socket(fd) => fd,
-        Medium::Pipe(pipe) => return pipe.write_vectored(&[IoSlice::new(buf)]),
-    };
+pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     retry("send", || {
         let (start, len) = (buf.as_ptr().cast::<c_void>(), buf.len());
         // SAFETY: `start` is good for reads of `len` bytes, because both are those of `buf`,
@@ -95,16 +50,9 @@ pub(crate) fn send<'a>(to: impl Into<Medium<'a>>, buf: &[u8]) -> io::Result<usiz
 }
 
 /// As [`recv`], into several buffers in turn; into no more of them than [`offered`] counts.
-pub(crate) fn recv_vectored<'a>(
-    from: impl Into<Medium<'a>>,
-    bufs: &mut [IoSliceMut<'_>],
-) -> io::Result<usize> {
+pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let window = window(bufs);
     let bufs = &mut bufs[window];
-    let fd = match from.into() {
-        Medium::Socket(fd) => fd,
-        Medium::Pipe(pipe) => return pipe.read_vectored(bufs),
-    };
     let received = retry("recvmsg", || {
         let mut message = message(bufs.as_mut_ptr().cast::<libc::iovec>(), bufs.len());
         // SAFETY: `message` points to `bufs.len()` iovecs, because std guarantees that `IoSliceMut`
@@ -116,21 +64,14 @@ pub(crate) fn recv_vectored<'a>(
     .map(isize::unsigned_abs);
     match (received, bufs.first_mut()) {
         // To receive into the first buffer is right, too, only slower; but see `first_len`.
-        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first),
+        (Err(error), Some(first)) if is_refusal(&error) => recv(fd, first, 0),
         (received, _) => received,
     }
 }
 
 /// As [`send`], from several buffers in turn.
-pub(crate) fn send_vectored<'a>(
-    to: impl Into<Medium<'a>>,
-    bufs: &[IoSlice<'_>],
-) -> io::Result<usize> {
+pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let bufs = &bufs[window(bufs)];
-    let fd = match to.into() {
-        Medium::Socket(fd) => fd,
-        Medium::Pipe(pipe) => return pipe.write_vectored(bufs),
-    };
     // sendmsg(2) takes a const msghdr and only reads the iovecs; `msg_iov` is not const because
     // recvmsg(2) shares the struct.
     let iovecs = bufs.as_ptr().cast::<libc::iovec>().cast_mut();
@@ -164,16 +105,6 @@ pub(crate) fn offered<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
     total.min(MOST_BYTES_A_CALL)
 }
 
-/// How many of `len` bytes to offer in one write, if chaos asks for `offered`: all, where the kernel never takes a part.
-/// pipe(7), PIPE_BUF: of a non-blocking write of at most that many bytes either all are written, or none.
-#[inline]
-pub(crate) fn uncut<'a>(to: impl Into<Medium<'a>>, len: usize, offered: usize) -> usize {
-    match to.into() {
-        Medium::Pipe(_) if len <= libc::PIPE_BUF => len,
-        _ => offered,
-    }
-}
-
 /// The length of the first buffer that [`recv_vectored`] offers to the kernel. Where recvmsg(2) is
 /// refused, only this buffer is read into; a read of exactly its length then proves nothing.
 pub(crate) fn first_len<B: Deref<Target = [u8]>>(bufs: &[B]) -> usize {
@@ -203,7 +134,7 @@ pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], mut n: usize) -> Vec
 
 /// Which buffers go to the kernel in one call: at most [`MOST_IOVECS`], from the first that is not
 /// empty. If 1024 empty ones went first, a read would return 0, which means the end of the stream.
-fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
+pub(super) fn window<B: Deref<Target = [u8]>>(bufs: &[B]) -> Range<usize> {
     let start = bufs
         .iter()
         .position(|buf| !buf.is_empty())

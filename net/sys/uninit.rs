@@ -5,7 +5,7 @@
 //! Invariant: what is declared initialised is what a system call has just said that it wrote there, in this file: the
 //! number never comes from a trait or a closure, which could say more.
 //!
-//! Read before: `net::sys::stream`, `net::sys::pipe`. Read next: `net::stream`.
+//! Read before: `net::sys::stream`, `medium`. Read next: `net::stream`.
 
 use std::io;
 use std::mem::MaybeUninit;
