@@ -130,8 +130,8 @@ macro_rules! both_ends {
         /// at least, and this returns which number that is.
         ///
         /// # Errors
-        /// As fcntl(2), F_SETPIPE_SZ: EPERM if it is more than /proc/sys/fs/pipe-max-size (1 MiB, usually) and the
-        /// process is not privileged; EBUSY if the pipe holds more bytes than that; ENOMEM; EBADF if the descriptor is not
+        /// As fcntl(2), F_SETPIPE_SZ: `PermissionDenied` if it is more than /proc/sys/fs/pipe-max-size (1 MiB, usually) and
+        /// the process is not privileged; EBUSY if the pipe holds more bytes than that; ENOMEM; EBADF if the descriptor is not
         /// one of a pipe. `InvalidInput` above 2,147,483,647 bytes. In the child of a process that had a runtime before
         /// it forked, because the pipe is the parent's, too.
         pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {

@@ -30,6 +30,7 @@ use libc::{c_int, c_void};
 use super::socket::poll_now;
 use super::stream::window;
 use super::{checked, is_refusal, keep_nonblocking, retry};
+use crate::io::explained;
 
 /// pwritev2(2): EPIPE without the signal. The crate libc does not have it yet: include/uapi/linux/fs.h.
 const RWF_NOSIGNAL: c_int = 0x100;
@@ -263,10 +264,17 @@ impl PipeFd {
     /// Sets how many bytes the pipe holds at least, and returns how many it does.
     pub(crate) fn set_capacity(&self, bytes: c_int) -> io::Result<usize> {
         // SAFETY: F_SETPIPE_SZ takes an integer and touches no memory of ours.
-        let outcome = unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
-        // fcntl(2): EPERM says that a privilege is needed for so many.
-        let set = checked("fcntl", outcome, |errno| errno == libc::EPERM)?;
-        Ok(set.unsigned_abs() as usize)
+        let set = unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
+        match checked("fcntl", set, |errno| errno == libc::EPERM) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                let text = format!(
+                    "fcntl(2): {error}; more than /proc/sys/fs/pipe-max-size needs a privilege, and a sandbox \
+                     may refuse the call"
+                );
+                Err(explained(error, text))
+            }
+            set => set.map(|bytes| bytes.unsigned_abs() as usize),
+        }
     }
 
     /// How many bytes wait to be read.

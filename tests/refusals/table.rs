@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
+use std::ffi::CString;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
+use reveille::net::pipe::{self, OpenOptions, Sender};
 use reveille::net::{TcpListener, TcpStream};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
@@ -167,6 +170,57 @@ const NET: [Row; 19] = [
     ),
 ];
 
+/// A number of bytes that nothing around asks for.
+const BYTES: u32 = 777;
+
+const PIPES: [Row; 12] = [
+    (libc::SYS_pipe2, "pipe2", None, Error("pipe2")),
+    (libc::SYS_preadv2, "preadv2", None, Works),
+    (libc::SYS_pwritev2, "pwritev2", None, Works),
+    // As Linux before 6.18 does, and before 6.4.
+    (
+        libc::SYS_pwritev2,
+        "pwritev2",
+        Some((5, 0x100 | libc::RWF_NOWAIT as u32)),
+        Works,
+    ),
+    (
+        libc::SYS_preadv2,
+        "preadv2",
+        Some((5, libc::RWF_NOWAIT as u32)),
+        Works,
+    ),
+    // Not called where the others are not refused.
+    (libc::SYS_read, "read", Some((2, BYTES)), Works),
+    (libc::SYS_write, "write", Some((2, BYTES)), Works),
+    (libc::SYS_poll, "poll", None, Works),
+    // A descriptor of other code's is asked what it is.
+    (
+        libc::SYS_fcntl,
+        "fcntl",
+        Some((1, libc::F_GETFL as u32)),
+        Error("fcntl"),
+    ),
+    (
+        libc::SYS_fcntl,
+        "fcntl",
+        Some((1, libc::F_SETFL as u32)),
+        Error("fcntl"),
+    ),
+    (
+        libc::SYS_fcntl,
+        "fcntl",
+        Some((1, libc::F_SETPIPE_SZ as u32)),
+        Error("fcntl"),
+    ),
+    (
+        libc::SYS_ioctl,
+        "ioctl",
+        Some((1, libc::FIONREAD as u32)),
+        Error("ioctl"),
+    ),
+];
+
 /// What is called in the sys files and is no row, with the reason.
 const NO_ROW: [(&str, &str); 6] = [
     ("syscall", "by number: the rows that begin with SYS_"),
@@ -199,8 +253,8 @@ fn text_of(folder: &str) -> String {
 fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
-        (text_of("runtime/sys"), &RUNTIME[..]),
-        (text_of("net/sys"), &NET[..]),
+        (text_of("runtime/sys"), RUNTIME.to_vec()),
+        (text_of("net/sys"), [&NET[..], &PIPES].concat()),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -218,7 +272,7 @@ fn every_call_of_the_sys_files_has_its_row() {
         let unknown: Vec<_> = calls.iter().filter(|name| !known(name)).collect();
         assert!(unknown.is_empty(), "no row for {unknown:?}");
         // Or it has one, and is called no more.
-        for row in rows {
+        for row in &rows {
             let called = calls.contains(row.1) || source.contains(row.1);
             assert!(called || row.1 == "local_addr", "{} is not called", row.1);
         }
@@ -244,6 +298,18 @@ fn what_a_sandbox_refuses_of_sockets_is_done_without_or_named() {
         "table::what_a_sandbox_refuses_of_sockets_is_done_without_or_named",
         || {
             judge(&NET, use_sockets);
+        },
+    );
+}
+
+/// Fault A34. Catches: a pipe that does not work where the kernel is older than what is asked of it first, or a sandbox
+/// refuses that.
+#[test]
+fn what_a_sandbox_refuses_of_pipes_is_done_without_or_named() {
+    in_child(
+        "table::what_a_sandbox_refuses_of_pipes_is_done_without_or_named",
+        || {
+            judge(&PIPES, use_pipes);
         },
     );
 }
@@ -438,6 +504,55 @@ fn use_sockets() -> io::Result<()> {
         TcpStream::connect(at).await.expect_err("nobody listens");
         server.set_zero_linger()?;
         client.shutdown(Shutdown::Write)
+    }))
+}
+
+/// Everything that pipes do for a program.
+fn use_pipes() -> io::Result<()> {
+    reveille::block_on(limited(async {
+        let fifo = env::temp_dir().join(format!("reveille-refused-{}", std::process::id()));
+        let name = CString::new(fifo.as_os_str().as_bytes())?;
+        // SAFETY: mkfifo(3) reads the string, which ends with a zero byte and outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let named = OpenOptions::new().open_receiver(&fifo);
+        let named = named.and_then(|named| Ok((OpenOptions::new().open_sender(&fifo)?, named)));
+        fs::remove_file(&fifo)?;
+        let (theirs, ours) = pipe::pipe()?;
+        for (sender, receiver) in [pipe::pipe()?, named?, (theirs, ours)] {
+            let mut buf = [0; BYTES as usize];
+            // The reader waits, then the writer does.
+            let mut sending = Some(&sender);
+            let read = poll_fn(|cx| {
+                let polled = receiver.poll_read(cx, &mut buf);
+                if let Some(sender) = sending.take() {
+                    assert!(polled.is_pending());
+                    assert_eq!(sender.try_write(&[7; BYTES as usize]).unwrap(), 777);
+                    return Poll::Pending;
+                }
+                polled
+            });
+            assert_eq!(read.await?, 777);
+            let writer = reveille::spawn(async move {
+                sender.write_all(&vec![7; 500_000]).await?;
+                let bufs = [IoSlice::new(b"he"), IoSlice::new(b"llo")];
+                let n = sender.write_vectored(&bufs).await?;
+                sender.write_all(&b"hello"[n..]).await
+            });
+            let mut got = Vec::with_capacity(BYTES as usize);
+            let (one, other) = buf.split_at_mut(2);
+            let bufs = &mut [IoSliceMut::new(one), IoSliceMut::new(other)];
+            let mut n = receiver.read_vectored(bufs).await?;
+            while receiver.read_vec(&mut got).await? > 0 {
+                n += got.len();
+                got.clear();
+            }
+            assert_eq!(n, 500_005);
+            writer.await.expect("no panic")?;
+        }
+        let (sender, receiver) = pipe::pipe()?;
+        let sender = Sender::from_owned_fd(sender.into_blocking_fd()?)?;
+        sender.set_capacity(receiver.capacity()?)?;
+        sender.unread().map(drop)
     }))
 }
 
