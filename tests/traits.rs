@@ -8,7 +8,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
-use reveille::net::TcpStream;
+use reveille::net::{TcpStream, pipe};
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
 use reveille::task::{self, AbortHandle, Id, JoinError, JoinHandle, JoinSet};
@@ -35,6 +35,8 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<Interval>();
     send_sync::<AsyncFd<UnixStream>>();
     send_sync::<AsyncFdReadyGuard<'_, UnixStream>>();
+    send_sync::<pipe::Sender>();
+    send_sync::<pipe::Receiver>();
     send_sync::<Signal>();
     send_sync::<SignalKind>();
     send_sync::<Builder>();
@@ -80,6 +82,8 @@ fn whatever_is_awaited_by_reference_is_unpin() {
     unpin::<Sleep>();
     unpin::<Interval>();
     unpin::<AsyncFd<UnixStream>>();
+    unpin::<pipe::Sender>();
+    unpin::<pipe::Receiver>();
     unpin::<Signal>();
     unpin::<Runtime>();
     unpin::<Timeout<Sleep>>();
