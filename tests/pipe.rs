@@ -129,5 +129,6 @@ fn is_nonblocking(fd: &impl AsRawFd) -> bool {
 fn clear_nonblocking(fd: RawFd) {
     let flags = status_flags(fd) & !libc::O_NONBLOCK;
     // SAFETY: F_SETFL takes an int and no pointer.
-    assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }, 0);
+    let set = unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    assert_eq!(set, 0);
 }

@@ -92,6 +92,7 @@ fn let_sigpipe_kill() {
 /// Fault C4. Catches: a write that raises SIGPIPE where the kernel (6.18) can do without: the whole process ends.
 #[test]
 fn where_the_kernel_can_no_write_to_a_pipe_raises_sigpipe() {
+    let _limit = limit(200);
     if !takes_flag_to_write(&descriptors()[1], RWF_NOSIGNAL) {
         return; // Then the next test says what happens.
     }

@@ -65,50 +65,46 @@ impl World {
         }
     }
 
-    fn receiver() -> impl Fn(Kind) -> (World, Receiver) {
-        |kind| {
-            let mut world = World::new(kind);
-            let (ours, peer) = match (kind, &world.path) {
-                (Kind::Made, _) => {
-                    let (sender, receiver) = pipe().unwrap();
-                    (receiver, sender.into_nonblocking_fd().unwrap().into())
-                }
-                (Kind::Named, Some(path)) => {
-                    let receiver = OpenOptions::new().open_receiver(path).unwrap();
-                    (receiver, open(path, true))
-                }
-                _ => {
-                    let (reading, writing) = world.files();
-                    world.sharer = Some(reading.try_clone().unwrap().into());
-                    (Receiver::from_file(reading).unwrap(), writing)
-                }
-            };
-            world.peer = RefCell::new(Some(peer));
-            (world, ours)
-        }
+    fn receiver(kind: Kind) -> (World, Receiver) {
+        let mut world = World::new(kind);
+        let (ours, peer) = match (kind, &world.path) {
+            (Kind::Made, _) => {
+                let (sender, receiver) = pipe().unwrap();
+                (receiver, sender.into_nonblocking_fd().unwrap().into())
+            }
+            (Kind::Named, Some(path)) => {
+                let receiver = OpenOptions::new().open_receiver(path).unwrap();
+                (receiver, open(path, true))
+            }
+            _ => {
+                let (reading, writing) = world.files();
+                world.sharer = Some(reading.try_clone().unwrap().into());
+                (Receiver::from_file(reading).unwrap(), writing)
+            }
+        };
+        world.peer = RefCell::new(Some(peer));
+        (world, ours)
     }
 
-    fn sender() -> impl Fn(Kind) -> (World, Sender) {
-        |kind| {
-            let mut world = World::new(kind);
-            let (ours, peer) = match (kind, &world.path) {
-                (Kind::Made, _) => {
-                    let (sender, receiver) = pipe().unwrap();
-                    (sender, receiver.into_nonblocking_fd().unwrap().into())
-                }
-                (Kind::Named, Some(path)) => {
-                    let reading = open(path, false);
-                    (OpenOptions::new().open_sender(path).unwrap(), reading)
-                }
-                _ => {
-                    let (reading, writing) = world.files();
-                    world.sharer = Some(writing.try_clone().unwrap().into());
-                    (Sender::from_file(writing).unwrap(), reading)
-                }
-            };
-            world.peer = RefCell::new(Some(peer));
-            (world, ours)
-        }
+    fn sender(kind: Kind) -> (World, Sender) {
+        let mut world = World::new(kind);
+        let (ours, peer) = match (kind, &world.path) {
+            (Kind::Made, _) => {
+                let (sender, receiver) = pipe().unwrap();
+                (sender, receiver.into_nonblocking_fd().unwrap().into())
+            }
+            (Kind::Named, Some(path)) => {
+                let reading = open(path, false);
+                (OpenOptions::new().open_sender(path).unwrap(), reading)
+            }
+            _ => {
+                let (reading, writing) = world.files();
+                world.sharer = Some(writing.try_clone().unwrap().into());
+                (Sender::from_file(writing).unwrap(), reading)
+            }
+        };
+        world.peer = RefCell::new(Some(peer));
+        (world, ours)
     }
 
     /// Opens the other end again, if it has a name and is closed.
@@ -123,10 +119,8 @@ impl World {
     fn clear_nonblocking(&self) {
         if let Some(sharer) = &self.sharer {
             // SAFETY: F_SETFL takes an int and no pointer.
-            assert_eq!(
-                unsafe { libc::fcntl(sharer.as_raw_fd(), libc::F_SETFL, 0) },
-                0
-            );
+            let set = unsafe { libc::fcntl(sharer.as_raw_fd(), libc::F_SETFL, 0) };
+            assert_eq!(set, 0);
         }
     }
 }
@@ -274,10 +268,9 @@ fn read_step<'a>(
 /// end, or an end that is taken for nothing; a reader that blocks the thread.
 #[test]
 fn no_schedule_strands_the_reader_of_a_pipe_of_ours() {
-    let make = World::receiver();
-    schedules(move |random| {
+    schedules(|random| {
         let runtime = runtime(random);
-        let (world, ours) = make(random.pick(&KINDS));
+        let (world, ours) = World::receiver(random.pick(&KINDS));
         if random.below(2) == 0 && world.path.is_some() {
             // As if our end had been opened first.
             world.peer.borrow_mut().take();
@@ -351,10 +344,9 @@ fn write_step<'a>(
 /// that are counted and not written, or written and not counted.
 #[test]
 fn no_schedule_strands_the_writer_of_a_pipe_of_ours() {
-    let make = World::sender();
-    schedules(move |random| {
+    schedules(|random| {
         let runtime = runtime(random);
-        let (world, ours) = make(random.pick(&KINDS));
+        let (world, ours) = World::sender(random.pick(&KINDS));
         kernel::shrink_pipe(number(&ours));
         let mut play = Play::new(&runtime);
         let mut taken = 0;
