@@ -15,7 +15,43 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 50] = [
+const EXERCISED: [(&str, &str); 59] = [
+    (
+        "net/sys/pipe.rs pipe",
+        "both_ends_are_born_close_on_exec_and_nonblocking",
+    ),
+    (
+        "net/sys/pipe.rs status_flags",
+        "the_end_to_write_to_is_not_read_from_nor_the_other_way_round",
+    ),
+    (
+        "net/sys/pipe.rs set_blocking",
+        "into_blocking_fd_really_blocks",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::read_vectored",
+        "bytes_arrive_in_order_in_every_form",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::write_vectored",
+        "bytes_arrive_in_order_in_every_form",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::capacity",
+        "a_pipe_says_and_sets_what_it_holds",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::set_capacity",
+        "a_pipe_says_and_sets_what_it_holds",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::unread",
+        "a_pipe_says_and_sets_what_it_holds",
+    ),
+    (
+        "net/sys/uninit.rs read_uninit",
+        "a_read_of_a_pipe_into_memory_without_values_writes_what_came_and_no_more",
+    ),
     (
         "net/sys/uninit.rs recv_read_buf",
         "a_read_initialises_what_it_received_and_no_more",

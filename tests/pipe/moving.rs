@@ -1,7 +1,9 @@
 //! Bytes through a pipe, in all forms.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 use futures_lite::future::poll_once;
@@ -10,8 +12,10 @@ use reveille::net::pipe::{Receiver, pipe};
 use reveille::{Builder, spawn};
 
 use super::seeds::under_seeds;
+use super::within::within;
 use super::{descriptors, fill, running};
 use crate::limit::limit;
+use crate::seccomp::refuse;
 
 fn counted(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i % 251) as u8).collect()
@@ -259,4 +263,36 @@ fn what_was_written_before_an_end_was_taken_is_read() {
         let receiver = Receiver::from_owned_fd(reading).unwrap();
         assert_eq!(receiver.read(&mut [0; 8]).await.unwrap(), 3);
     });
+}
+
+/// Fault C14. Catches: a number that is not the system call's; bytes behind it that are written; where a sandbox refuses
+/// preadv2(2), a read by another call that does either.
+#[test]
+fn a_read_of_a_pipe_into_memory_without_values_writes_what_came_and_no_more() {
+    let _limit = limit(60);
+    for refused in [false, true] {
+        within(30, move || {
+            if refused {
+                refuse(libc::SYS_preadv2, None, libc::EPERM);
+            }
+            reveille::block_on(async {
+                let (sender, receiver) = pipe().unwrap();
+                sender.write_all(b"abc").await.unwrap();
+                let mut room = [MaybeUninit::new(0xee); 8];
+                let n = poll_fn(|cx| receiver.poll_read_uninit(cx, &mut room)).await;
+                // SAFETY: all bytes were written when the array was made.
+                let room = room.map(|byte| unsafe { byte.assume_init() });
+                assert_eq!((n.unwrap(), &room), (3, b"abc\xee\xee\xee\xee\xee"));
+                sender.write_all(b"defgh").await.unwrap();
+                let mut vec = Vec::with_capacity(6);
+                vec.push(b'c');
+                assert_eq!(receiver.read_vec(&mut vec).await.unwrap(), 5);
+                assert_eq!(vec, b"cdefgh");
+                sender.write_all(b"ij").await.unwrap();
+                // Without room it gets some.
+                assert_eq!(receiver.read_vec(&mut vec).await.unwrap(), 2);
+                assert_eq!(vec, b"cdefghij");
+            });
+        });
+    }
 }
