@@ -120,9 +120,8 @@ impl<T: ByteStream> Stream<T> {
             buf.reserve(LEAST_ROOM);
         }
         let (medium, registration) = (self.handle(), self.io.registration());
-        let (room, holds_bytes) = (buf.capacity() - buf.len(), move || {
-            medium.into().holds_bytes()
-        });
+        let room = buf.capacity() - buf.len();
+        let holds_bytes = move || medium.into().holds_bytes();
         let recv = move |asked: &mut usize| sys::recv_vec(medium, buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
@@ -173,9 +172,8 @@ impl<T: ByteStream> Stream<T> {
             }
             Ok(n)
         };
-        operation::read(registration, most, read, move || {
-            medium.into().holds_bytes()
-        })
+        let holds_bytes = move || medium.into().holds_bytes();
+        operation::read(registration, most, read, holds_bytes)
     }
 
     pub(super) fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
