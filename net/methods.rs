@@ -363,7 +363,8 @@ macro_rules! operations {
             Ok(self.io().ready(interest).await?.ready())
         }
 
-        /// Tries an operation of the caller's on the descriptor, without waiting; see [`AsyncFd::try_io`](crate::io::AsyncFd::try_io).
+        /// Tries an operation of the caller's on the descriptor, without waiting; see
+        /// [`AsyncFd::try_io`](crate::io::AsyncFd::try_io).
         ///
         /// # Errors
         /// What `op` returns; `WouldBlock` if it is known that `op` would block.

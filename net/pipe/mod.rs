@@ -44,35 +44,38 @@
 //! ```
 //!
 //! # The end
-//! A read returns 0 when nothing is left and nothing holds the pipe open for writing any more. A named pipe which nothing has
-//! opened for writing yet has not ended: a read waits for the first writer. After the end each read returns 0 at once, until
-//! there is a writer again; to wait for the next one, open the pipe again, or with
+//! A read returns 0 when nothing is left and nothing holds the pipe open for writing any more. A named pipe which nothing
+//! has opened for writing yet has not ended: a read waits for the first writer. After the end each read returns 0 at once,
+//! until there is a writer again; to wait for the next one, open the pipe again, or with
 //! [`read_write`](OpenOptions::read_write), which never ends.
 //!
 //! # SIGPIPE
 //! A write to a pipe that nothing holds open for reading is the error EPIPE. Before Linux 6.18, and in a sandbox that
 //! refuses pwritev2(2), the kernel also sends SIGPIPE to the process, which ends it unless the signal is ignored or
-//! handled. A Rust `main` ignores it; a program in C that uses a Rust library, or one with `-Zon-broken-pipe`, may not, and
-//! has to call `signal(SIGPIPE, SIG_IGN)`. (Sockets never raise it.) A program that this one starts gets the default
-//! action from [`std::process::Command`].
+//! handled. A Rust `main` ignores it; a program in C that uses a Rust library may not, and has to call
+//! `signal(SIGPIPE, SIG_IGN)`. (The sockets here never raise it.) A program that this one starts gets the default action
+//! from [`std::process::Command`].
 //!
 //! # Sharing
 //! O_NONBLOCK is a flag of what all holders of an end share: its duplicates, and the processes that have inherited it.
-//! A holder that clears it does not stop this runtime: on anonymous pipes, from Linux 6.4 on, each transfer says by itself
-//! that it does not wait (RWF_NOWAIT). The kernel offers that neither for named pipes nor before 6.4. There, if other
-//! code may hold the descriptor (it was not made here, or it was handed out through [`as_fd`](std::os::fd::AsFd::as_fd)
-//! or the like), the flag is set again before each transfer, which costs a system call more. Only if the other code clears
-//! it between these two calls, the thread waits until the pipe has bytes or room. A named pipe that is opened by its path has
-//! the flag for itself. (Opening /proc/self/fd/N would give an inherited one a flag of its own, but needs that
-//! file system and the permission of the pipe's owner, and fails on the writing end when no reader is there.)
+//! A holder that clears it does not stop this runtime: on anonymous pipes, from Linux 6.4 on, each transfer says by
+//! itself that it does not wait (RWF_NOWAIT). The kernel offers that neither for named pipes nor before 6.4. There, if
+//! other code may hold the descriptor (it was not made here, or it was handed out through
+//! [`as_fd`](std::os::fd::AsFd::as_fd) or the like), the flag is set again before each transfer, which costs a system call
+//! more. Only if the other code clears it between these two calls, the thread waits until the pipe has bytes or room. A
+//! named pipe that is opened by its path has the flag for itself. (Opening /proc/self/fd/N would give an inherited one a
+//! flag of its own, but needs that file system and the right to open the file, and fails for the end to write to while
+//! there is no reader.)
 //!
 //! In the other direction, taking a descriptor sets the flag for its other holders, too: a shell's input, for example.
 //! [`into_blocking_fd`](Receiver::into_blocking_fd) clears it.
 //!
 //! # Writes that stay together
-//! Of several writers to one pipe the bytes of a write of at most [4096 bytes](https://man7.org/linux/man-pages/man7/pipe.7.html)
-//! (PIPE_BUF) stay together, and such a write is done whole or not at all. A longer one may be done in part, and another
-//! writer's bytes may come in between.
+//! Of several writers to one pipe the bytes of a write of at most 4096 bytes (PIPE_BUF, pipe(7)) stay together, and such a
+//! write is done whole or not at all. A longer one may be done in part, and another writer's bytes may come in between.
+//!
+//! If other code writes packets (pipe2(2), O_DIRECT), each read takes one of them. What a read has no room for is lost, and
+//! so it is if [chaos](crate::Builder::chaos) makes the read short.
 //!
 //! # Coming from tokio
 //! `try_io` is told what it waits for, as on the other types here. There are the forms `read_vec` for `read_buf`, and

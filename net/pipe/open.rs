@@ -53,8 +53,8 @@ impl OpenOptions {
         OpenOptions::default()
     }
 
-    /// Opens the pipe for reading and writing, whichever end it is for. Then a [`Receiver`] never ends, and a [`Sender`] can be
-    /// opened, and written to, without a reader. Linux allows this for named pipes, POSIX does not say: fifo(7).
+    /// Opens the pipe for reading and writing, whichever end it is for. Then a [`Receiver`] never ends, and a [`Sender`] can
+    /// be opened, and written to, without a reader. Linux allows this for named pipes, POSIX does not say: fifo(7).
     pub fn read_write(&mut self, value: bool) -> &mut OpenOptions {
         self.read_write = value;
         self
@@ -78,8 +78,8 @@ impl OpenOptions {
     /// Opens the end to write to, at once.
     ///
     /// # Errors
-    /// ENXIO if nothing holds the pipe open for reading: try again later, or use [`read_write`](OpenOptions::read_write). Else
-    /// as [`open_receiver`](OpenOptions::open_receiver).
+    /// ENXIO if nothing holds the pipe open for reading: try again later, or use [`read_write`](OpenOptions::read_write).
+    /// Else as [`open_receiver`](OpenOptions::open_receiver).
     pub fn open_sender(&self, path: impl AsRef<Path>) -> io::Result<Sender> {
         Sender::new(self.open(path.as_ref(), (self.read_write, true))?)
     }

@@ -80,8 +80,8 @@ impl Sender {
         Sender::from_owned_fd_unchecked(file.into())
     }
 
-    /// Takes a descriptor as it is: of a pipe, a terminal, or what else epoll(7) can watch and write(2) can write to. It should
-    /// be in non-blocking mode; if it is not, the first transfer that needs that puts it there.
+    /// Takes a descriptor as it is: of a pipe, a terminal, or what else epoll(7) can watch and write(2) can write to. It
+    /// should be in non-blocking mode; if it is not, the first transfer that needs that puts it there.
     ///
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of a file that does not fit come from

@@ -142,7 +142,8 @@ impl PipeFd {
         self.fd
     }
 
-    /// Reads into several buffers in turn, into no more of them than [`offered`](super::offered) counts; 0 means the end (or that there is no room).
+    /// Reads into several buffers in turn, into no more of them than [`offered`](super::offered) counts; 0 means the end
+    /// (or that there is no room).
     pub(super) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let fd = self.fd.as_raw_fd();
         let window = window(bufs);
