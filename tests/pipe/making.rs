@@ -82,6 +82,22 @@ fn the_end_to_write_to_is_not_read_from_nor_the_other_way_round() {
     Sender::from_file(both).unwrap();
 }
 
+/// Catches: an operation of the caller's own (`try_io`) that blocks the thread; a mode that is changed though nothing asked
+/// for it.
+#[test]
+fn a_descriptor_that_is_taken_is_put_into_nonblocking_mode() {
+    let _limit = limit(30);
+    for [reading, writing] in [descriptors(), named_descriptors()] {
+        let (reader, writer) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
+        let unchecked = Receiver::from_owned_fd_unchecked(reader.try_clone().unwrap()).unwrap();
+        assert!(!is_nonblocking(&reading) && !is_nonblocking(&writing));
+        let _receiver = Receiver::from_owned_fd(reader).unwrap();
+        let _sender = Sender::from_owned_fd(writer).unwrap();
+        assert!(is_nonblocking(&reading) && is_nonblocking(&writing));
+        drop(unchecked);
+    }
+}
+
 /// Catches: a terminal whose end of file is taken for "nothing yet", as that of a pipe may be.
 #[test]
 fn what_is_taken_unchecked_is_read_as_it_is() {
