@@ -22,7 +22,7 @@ use std::thread;
 use reveille::Runtime;
 use reveille::io::AsyncFd;
 use reveille::net::pipe::{self, OpenOptions};
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::signal::unix::{SignalKind, signal};
 use rlimit::Resource;
 
@@ -33,6 +33,8 @@ mod limit;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 
+#[path = "refusals/pipes.rs"]
+mod pipes;
 #[path = "refusals/table.rs"]
 mod table;
 
@@ -95,7 +97,7 @@ impl World {
 /// A constructor; what it made is dropped at once.
 type Constructor = fn(&World) -> io::Result<()>;
 
-const CONSTRUCTORS: [(&str, Constructor); 8] = [
+const CONSTRUCTORS: [(&str, Constructor); 9] = [
     ("a runtime", |_| Runtime::new().map(drop)),
     ("a listener", |world| {
         let bound = TcpListener::bind("127.0.0.1:0");
@@ -107,6 +109,10 @@ const CONSTRUCTORS: [(&str, Constructor); 8] = [
     }),
     ("an accepted stream", |world| {
         world.listener.try_accept().map(drop)
+    }),
+    ("a socket for datagrams", |world| {
+        let bound = UdpSocket::bind("127.0.0.1:0");
+        world.runtime.block_on(bound).map(drop)
     }),
     ("a listener for a signal", |_| {
         signal(SignalKind::user_defined1()).map(drop)

@@ -6,13 +6,15 @@
 //! accept4.
 //!
 //! Interface, file by file:
-//! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
-//!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`bind`], [`listen`],
+//!   [`connect`], [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes of a socket: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `pipe`: [`PipeFd`], the end of a pipe, and its bytes.
 //! - `medium`: a [`Medium`] is one of both.
-//! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
+//! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
+//! - `many`, several of them a call: [`send_many`], [`recv_many`].
+//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
 //! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
@@ -30,12 +32,14 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `medium`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `medium`, `uninit`, `net::sys::options`, `address`,
+//! `control`, `message`.
 
 mod address;
-#[cfg(test)]
 mod control;
+mod many;
 mod medium;
+mod message;
 mod options;
 mod pipe;
 mod socket;
@@ -51,16 +55,19 @@ use crate::io::explained;
 
 pub(crate) use address::{SockAddr, decode};
 #[cfg(test)]
-pub(crate) use control::{Control, ControlMessage, messages, space};
+pub(crate) use control::messages;
+pub(crate) use control::{Control, ControlMessage, space};
+pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
 pub(crate) use medium::Medium;
+pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
     Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
     set_zero_linger, take_error,
 };
 pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{
-    Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
-    listen, shutdown, stream_socket,
+    Connecting, accept, bind, connect, datagram_socket, finish_connect, holds_bytes, is_readable,
+    keep_nonblocking, listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
@@ -69,7 +76,7 @@ pub(crate) use stream::{
 pub(crate) use uninit::recv_cursor;
 #[cfg(feature = "tokio-io")]
 pub(crate) use uninit::recv_read_buf;
-pub(crate) use uninit::{recv_uninit, recv_vec};
+pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
@@ -175,8 +182,8 @@ pub(crate) mod faults {
         static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Makes the next call of this name fail with `errno`. Several errors for one name come in the order
-    /// of injection.
+    /// Makes the next call of this name fail with `errno`, or be made if that is 0. Several errors for one name come in the
+    /// order of injection.
     pub(crate) fn inject(name: &'static str, errno: i32) {
         FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
     }
@@ -184,7 +191,8 @@ pub(crate) mod faults {
     pub(super) fn take(name: &'static str) -> Option<io::Error> {
         FAULTS.with_borrow_mut(|faults| {
             let at = faults.iter().position(|fault| fault.0 == name)?;
-            Some(io::Error::from_raw_os_error(faults.remove(at).1))
+            let errno = faults.remove(at).1;
+            (errno != 0).then(|| io::Error::from_raw_os_error(errno))
         })
     }
 }

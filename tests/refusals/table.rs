@@ -5,12 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::ffi::CString;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,19 +17,20 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
-use reveille::net::pipe::{self, OpenOptions, Sender};
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::udp::{Batch, Ecn, Outgoing};
+use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
 
 use crate::child::in_child;
 use crate::limit::limit;
+use crate::pipes::PIPES;
 use crate::seccomp::refuse;
 
 /// What becomes of a program whose call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// Everything works.
     Works,
     /// `Builder::build` gives an error with this name and the cure in its text.
@@ -43,7 +42,7 @@ use Outcome::{Error, NoRuntime, Works};
 
 /// A system call by its number; the name under which the sys files make it; the argument and its value
 /// by which it is told from those of the process around it.
-type Row = (libc::c_long, &'static str, Option<(u32, u32)>, Outcome);
+pub(super) type Row = (libc::c_long, &'static str, Option<(u32, u32)>, Outcome);
 
 /// Setting the mask of signals, which AddressSanitizer does for each new thread, and ends the process if it cannot.
 const MASK: Option<(u32, u32)> = Some((0, libc::SIG_SETMASK as u32));
@@ -170,55 +169,18 @@ const NET: [Row; 19] = [
     ),
 ];
 
-/// A number of bytes that nothing around asks for.
-const BYTES: u32 = 777;
-
-const PIPES: [Row; 12] = [
-    (libc::SYS_pipe2, "pipe2", None, Error("pipe2")),
-    (libc::SYS_preadv2, "preadv2", None, Works),
-    (libc::SYS_pwritev2, "pwritev2", None, Works),
-    // As Linux before 6.18 does, and before 6.4.
-    (
-        libc::SYS_pwritev2,
-        "pwritev2",
-        Some((5, 0x100 | libc::RWF_NOWAIT as u32)),
-        Works,
-    ),
-    (
-        libc::SYS_preadv2,
-        "preadv2",
-        Some((5, libc::RWF_NOWAIT as u32)),
-        Works,
-    ),
-    // Not called where the others are not refused.
-    (libc::SYS_read, "read", Some((2, BYTES)), Works),
-    (libc::SYS_write, "write", Some((2, BYTES)), Works),
-    (libc::SYS_poll, "poll", None, Works),
-    // A descriptor of other code's is asked what it is.
-    (
-        libc::SYS_fcntl,
-        "fcntl",
-        Some((1, libc::F_GETFL as u32)),
-        Error("fcntl"),
-    ),
-    (
-        libc::SYS_fcntl,
-        "fcntl",
-        Some((1, libc::F_SETFL as u32)),
-        Error("fcntl"),
-    ),
-    (
-        libc::SYS_fcntl,
-        "fcntl",
-        Some((1, libc::F_SETPIPE_SZ as u32)),
-        Error("fcntl"),
-    ),
-    (
-        libc::SYS_ioctl,
-        "ioctl",
-        Some((1, libc::FIONREAD as u32)),
-        Error("ioctl"),
-    ),
+/// Of datagrams: the same calls by number, some of them, by other functions of the C library.
+const DATAGRAMS: [Row; 9] = [
+    (libc::SYS_socket, "socket", None, Error("socket")),
+    (libc::SYS_bind, "bind", None, Error("bind")),
+    (libc::SYS_connect, "connect", None, Error("connect")),
+    (libc::SYS_sendto, "sendto", None, Error("sendto")),
+    (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
+    (libc::SYS_sendmmsg, "sendmmsg", None, Works),
+    (libc::SYS_recvmmsg, "recvmmsg", None, Works),
+    (libc::SYS_sendmsg, "sendmsg", None, Error("sendmsg")),
+    // Asked if the kernel can segment.
+    (libc::SYS_getsockopt, "getsockopt", None, Works),
 ];
 
 /// What is called in the sys files and is no row, with the reason.
@@ -254,7 +216,7 @@ fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
         (text_of("runtime/sys"), RUNTIME.to_vec()),
-        (text_of("net/sys"), [&NET[..], &PIPES].concat()),
+        (text_of("net/sys"), [&NET[..], &DATAGRAMS, &PIPES].concat()),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -302,20 +264,19 @@ fn what_a_sandbox_refuses_of_sockets_is_done_without_or_named() {
     );
 }
 
-/// Fault A34. Catches: a pipe that does not work where the kernel is older than what is asked of it first, or a sandbox
-/// refuses that.
+/// Fault A34. Catches: the same, of datagrams; one that is lost or sent twice where the calls for many are refused.
 #[test]
-fn what_a_sandbox_refuses_of_pipes_is_done_without_or_named() {
+fn what_a_sandbox_refuses_of_datagrams_is_done_without_or_named() {
     in_child(
-        "table::what_a_sandbox_refuses_of_pipes_is_done_without_or_named",
+        "table::what_a_sandbox_refuses_of_datagrams_is_done_without_or_named",
         || {
-            judge(&PIPES, use_pipes);
+            judge(&DATAGRAMS, use_datagrams);
         },
     );
 }
 
 /// Tries every row with every errno, and compares.
-fn judge(rows: &[Row], program: fn() -> io::Result<()>) {
+pub(super) fn judge(rows: &[Row], program: fn() -> io::Result<()>) {
     assert_eq!(
         in_a_fork(|| report(program, Works)),
         0,
@@ -507,52 +468,48 @@ fn use_sockets() -> io::Result<()> {
     }))
 }
 
-/// Everything that pipes do for a program.
-fn use_pipes() -> io::Result<()> {
+/// Everything that datagrams do for a program.
+fn use_datagrams() -> io::Result<()> {
     reveille::block_on(limited(async {
-        let fifo = env::temp_dir().join(format!("reveille-refused-{}", std::process::id()));
-        let name = CString::new(fifo.as_os_str().as_bytes())?;
-        // SAFETY: mkfifo(3) reads the string, which ends with a zero byte and outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        let named = OpenOptions::new().open_receiver(&fifo);
-        let named = named.and_then(|named| Ok((OpenOptions::new().open_sender(&fifo)?, named)));
-        fs::remove_file(&fifo)?;
-        let (theirs, ours) = pipe::pipe()?;
-        for (sender, receiver) in [pipe::pipe()?, named?, (theirs, ours)] {
-            let mut buf = [0; BYTES as usize];
-            // The reader waits, then the writer does.
-            let mut sending = Some(&sender);
-            let read = poll_fn(|cx| {
-                let polled = receiver.poll_read(cx, &mut buf);
-                if let Some(sender) = sending.take() {
-                    assert!(polled.is_pending());
-                    assert_eq!(sender.try_write(&[7; BYTES as usize]).unwrap(), 777);
-                    return Poll::Pending;
-                }
-                polled
-            });
-            assert_eq!(read.await?, 777);
-            let writer = reveille::spawn(async move {
-                sender.write_all(&vec![7; 500_000]).await?;
-                let bufs = [IoSlice::new(b"he"), IoSlice::new(b"llo")];
-                let n = sender.write_vectored(&bufs).await?;
-                sender.write_all(&b"hello"[n..]).await
-            });
-            let mut got = Vec::with_capacity(BYTES as usize);
-            let (one, other) = buf.split_at_mut(2);
-            let bufs = &mut [IoSliceMut::new(one), IoSliceMut::new(other)];
-            let mut n = receiver.read_vectored(bufs).await?;
-            while receiver.read_vec(&mut got).await? > 0 {
-                n += got.len();
-                got.clear();
+        let (ours, theirs) = (
+            UdpSocket::bind("127.0.0.1:0").await?,
+            UdpSocket::bind("127.0.0.1:0").await?,
+        );
+        let there = theirs.local_addr()?;
+        ours.connect(there).await?;
+        ours.send_to(b"hello", there).await?;
+        let mut buf = [0; 8];
+        assert_eq!(theirs.recv_from(&mut buf).await?.0, 5);
+        theirs.set_recv_ecn(true)?;
+        theirs.set_recv_pktinfo(true)?;
+        // Many a call, one of them segmented; and one a call.
+        let many = [
+            Outgoing::new(b"one", there),
+            Outgoing::new(b"twoend", there).with_segment(3),
+            Outgoing::to_peer(b"more"),
+        ];
+        let mut left = many.to_vec();
+        while !left.is_empty() {
+            let sent = ours.send_many(&left).await?;
+            left.drain(..sent.whole());
+            if let Some(next) = left.first_mut() {
+                *next = next.skip(sent.bytes_of_next());
             }
-            assert_eq!(n, 500_005);
-            writer.await.expect("no panic")?;
         }
-        let (sender, receiver) = pipe::pipe()?;
-        let sender = Sender::from_owned_fd(sender.into_blocking_fd()?)?;
-        sender.set_capacity(receiver.capacity()?)?;
-        sender.unread().map(drop)
+        assert_eq!(
+            ours.send_many(&[many[0].with_ecn(Ecn::Ect0)])
+                .await?
+                .whole(),
+            1
+        );
+        let mut batch = Batch::new(8, 8);
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            theirs.recv_many(&mut batch).await?;
+            received.extend(batch.iter().map(|datagram| datagram.bytes().to_vec()));
+        }
+        assert_eq!(received, [&b"one"[..], b"two", b"end", b"more", b"one"]);
+        Ok(())
     }))
 }
 
@@ -574,6 +531,6 @@ fn address(fd: i32) -> std::net::SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-async fn limited<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn limited<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(Duration::from_secs(10), future).await?
 }

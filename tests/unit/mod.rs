@@ -36,6 +36,8 @@ mod sources;
 mod tcp;
 mod timers;
 #[cfg(not(reveille_loom))]
+mod udp;
+#[cfg(not(reveille_loom))]
 #[path = "../support/foreign.rs"]
 mod user_code;
 mod waiters;
