@@ -21,6 +21,7 @@ pub(crate) mod addr;
 mod compat;
 pub(crate) mod lookup;
 mod methods;
+mod options;
 pub mod pipe;
 pub(crate) mod race;
 mod split;
@@ -32,6 +33,6 @@ pub mod udp;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
-pub use tcp::{TcpKeepalive, TcpListener, TcpStream};
+pub use tcp::{TcpInfo, TcpKeepalive, TcpListener, TcpSocket, TcpStream};
 pub use tried::AddressesError;
 pub use udp::UdpSocket;

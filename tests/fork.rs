@@ -25,7 +25,9 @@ use std::time::Duration;
 use futures_lite::future::poll_once;
 use reveille::io::{AsyncFd, Interest, is_forked_child};
 use reveille::net::udp::{Batch, Outgoing};
-use reveille::net::{TcpListener, TcpStream, UdpSocket, lookup_host, pipe};
+use reveille::net::{
+    TcpKeepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, lookup_host, pipe,
+};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
 use reveille::time::sleep;
@@ -299,7 +301,6 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                 .block_on(client.write_all(b"for the parent"))
                 .unwrap();
             peer.write_all(b"p").unwrap();
-            let nodelay = server.nodelay().unwrap();
             let guard = runtime.block_on(fd.readable()).unwrap();
             let in_child = |what: &str, outcome: io::Result<()>| {
                 let error = outcome.expect_err(what);
@@ -342,15 +343,6 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
                         in_child(what, outcome);
                     }
                     in_child("shutdown", server.shutdown(Shutdown::Both));
-                    in_child("set_nodelay", server.set_nodelay(!nodelay));
-                    in_child("set_ttl", server.set_ttl(3));
-                    in_child("set_quickack", server.set_quickack(true));
-                    in_child("set_zero_linger", server.set_zero_linger());
-                    in_child("set_keepalive", server.set_keepalive(None));
-                    in_child("set_user_timeout", server.set_user_timeout(None));
-                    in_child("set_send_buffer_size", server.set_send_buffer_size(9));
-                    in_child("set_recv_buffer_size", server.set_recv_buffer_size(9));
-                    in_child("take_error", server.take_error().map(drop));
                     in_child("try_clone", server.try_clone().map(drop));
                     let theirs = server.as_fd().try_clone_to_owned().unwrap();
                     in_child("from_std", TcpStream::from_std(theirs.into()).map(drop));
@@ -378,8 +370,6 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
             assert_eq!(runtime.block_on(server.read(&mut buf)).unwrap(), 14);
             runtime.block_on(server.write_all(b"x")).unwrap();
             assert_eq!(runtime.block_on(client.read(&mut buf)).unwrap(), 1);
-            assert_eq!(server.nodelay().unwrap(), nodelay);
-            assert_ne!(server.ttl().unwrap(), 3);
             assert_eq!(runtime.block_on(read(&fd)).unwrap(), b'p');
         },
     );
@@ -594,6 +584,118 @@ fn a_waker_of(runtime: &Runtime) -> Waker {
     })));
     runtime.turn().unwrap();
     receiver.recv().unwrap()
+}
+
+/// A setter by its name, and a call of it.
+type Setter<T> = (&'static str, fn(&T) -> io::Result<()>);
+
+/// The setters that a socket, a stream and a listener have.
+macro_rules! setters {
+    () => {
+        [
+            ("set_nodelay", |it| it.set_nodelay(true)),
+            ("set_keepalive", |it| it.set_keepalive(true)),
+            ("set_tcp_keepalive", |it| {
+                it.set_tcp_keepalive(&TcpKeepalive::new().with_retries(3))
+            }),
+            ("set_user_timeout", |it| {
+                it.set_user_timeout(Some(Duration::from_secs(3)))
+            }),
+            ("set_send_buffer_size", |it| it.set_send_buffer_size(9999)),
+            ("set_recv_buffer_size", |it| it.set_recv_buffer_size(9999)),
+            ("set_ttl", |it| it.set_ttl(3)),
+            ("set_unicast_hops_v6", |it| it.set_unicast_hops_v6(3)),
+            ("set_tos_v4", |it| it.set_tos_v4(8)),
+            ("set_tclass_v6", |it| it.set_tclass_v6(8)),
+        ]
+    };
+}
+
+/// Fault E5. Catches: an option that a child sets on a socket of its parent's; a socket that a child binds, connects or
+/// listens with.
+#[test]
+fn no_option_of_a_child_changes_its_parents_sockets() {
+    alone("no_option_of_a_child_changes_its_parents_sockets", || {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let at = listener.local_addr().unwrap();
+        let stream = runtime.block_on(TcpStream::connect(at)).unwrap();
+        let sockets = [(); 3].map(|()| TcpSocket::new_v4().unwrap());
+        let on_all_sockets: [Setter<TcpSocket>; 10] = setters!();
+        let on_all_streams: [Setter<TcpStream>; 10] = setters!();
+        let on_all_listeners: [Setter<TcpListener>; 10] = setters!();
+        let on_sockets: [Setter<TcpSocket>; 9] = [
+            ("set_reuseaddr", |it| it.set_reuseaddr(true)),
+            ("set_reuseport", |it| it.set_reuseport(true)),
+            ("set_only_v6", |it| it.set_only_v6(true)),
+            ("set_bind_address_no_port", |it| {
+                it.set_bind_address_no_port(true)
+            }),
+            ("bind_device", |it| it.bind_device(Some(b"lo"))),
+            ("set_zero_linger", TcpSocket::set_zero_linger),
+            ("set_quickack", |it| it.set_quickack(false)),
+            ("take_error", |it| it.take_error().map(drop)),
+            ("bind", |it| it.bind(([127, 0, 0, 1], 0).into())),
+        ];
+        let on_streams: [Setter<TcpStream>; 3] = [
+            ("set_zero_linger", TcpStream::set_zero_linger),
+            ("set_quickack", |it| it.set_quickack(false)),
+            ("take_error", |it| it.take_error().map(drop)),
+        ];
+        let on_listeners: [Setter<TcpListener>; 1] = [("set_fastopen", |it| it.set_fastopen(3))];
+        let all_of = |socket: &TcpSocket| {
+            let told = (
+                socket.nodelay(),
+                socket.keepalive(),
+                socket.ttl(),
+                socket.tos_v4(),
+            );
+            let more = (socket.reuseaddr(), socket.reuseport(), socket.device());
+            let last = (
+                socket.user_timeout(),
+                socket.tcp_keepalive(),
+                socket.linger(),
+            );
+            format!("{told:?} {more:?} {last:?} {:?}", socket.local_addr())
+        };
+        let before = all_of(&sockets[0]);
+        in_a_child(|| {
+            let refused = |what: &str, outcome: io::Result<()>| {
+                let error = outcome.expect_err(what);
+                assert_says_exec_first(&error.to_string());
+            };
+            for (what, set) in on_all_sockets.into_iter().chain(on_sockets) {
+                refused(what, set(&sockets[0]));
+            }
+            for (what, set) in on_all_streams.into_iter().chain(on_streams) {
+                refused(what, set(&stream));
+            }
+            for (what, set) in on_all_listeners.into_iter().chain(on_listeners) {
+                refused(what, set(&listener));
+            }
+            // What is asked for changes nothing.
+            stream.tcp_info().unwrap();
+            stream.unread_bytes().unwrap();
+            // Both consume the socket.
+            let copy = |socket: &TcpSocket| {
+                let theirs = socket.as_fd().try_clone_to_owned().unwrap();
+                TcpSocket::from_std_stream(theirs.into())
+            };
+            refused("listen", copy(&sockets[1]).listen(1).map(drop));
+            let connect = pin!(copy(&sockets[2]).connect(at));
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(connected) = connect.poll(&mut cx) else {
+                panic!("it waits");
+            };
+            refused("connect", connected.map(drop));
+        });
+        assert_eq!(all_of(&sockets[0]), before);
+        for socket in &sockets {
+            assert_eq!(socket.local_addr().unwrap().port(), 0, "bound by the child");
+        }
+        assert!(!stream.nodelay().unwrap() && !listener.nodelay().unwrap());
+        assert_eq!(listener.fastopen().unwrap(), 0);
+    });
 }
 
 #[track_caller]

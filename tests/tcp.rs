@@ -36,12 +36,18 @@ mod connecting;
 mod descriptors;
 #[path = "tcp/ending.rs"]
 mod ending;
+#[path = "tcp/info.rs"]
+mod info;
+#[path = "tcp/options.rs"]
+mod options;
 #[path = "tcp/reading.rs"]
 mod reading;
 #[path = "tcp/shared_listener.rs"]
 mod shared_listener;
 #[path = "tcp/sharing.rs"]
 mod sharing;
+#[path = "tcp/socket.rs"]
+mod socket;
 #[path = "tcp/writing.rs"]
 mod writing;
 

@@ -79,7 +79,7 @@
 //!
 //! # Coming from tokio
 //! `try_io` is told what it waits for, as on the other types here. There are the forms `read_vec` for `read_buf`, and
-//! [`capacity`](Receiver::capacity), [`set_capacity`](Receiver::set_capacity) and [`unread`](Receiver::unread).
+//! [`capacity`](Receiver::capacity), [`set_capacity`](Receiver::set_capacity) and [`unread_bytes`](Receiver::unread_bytes).
 //!
 //! Read before: `net::stream`, `net::sys::pipe`. Read next: `receiver`, `sender`, `open`; pipe(7), fifo(7).
 
@@ -144,9 +144,9 @@ macro_rules! both_ends {
         /// How many bytes are in the pipe, and not read yet.
         ///
         /// # Errors
-        /// As ioctl(2), FIONREAD.
-        pub fn unread(&self) -> io::Result<usize> {
-            self.pipe().unread()
+        /// As ioctl(2), FIONREAD (pipe(7)).
+        pub fn unread_bytes(&self) -> io::Result<usize> {
+            sys::count(self.pipe().as_fd(), Count::UNREAD)
         }
 
         /// Deregisters, and gives back the descriptor, which is put into blocking mode: for a program to be started, say.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use super::super::methods::{operations, refuse_in_child, writable, writing};
 use super::super::stream::{Attempt, Stream};
-use super::super::sys::{self, PipeFd};
+use super::super::sys::{self, Count, PipeFd};
 use super::{both_ends, set_capacity, take, take_unchecked};
 use crate::io::{AsyncFd, Interest, Ready};
 

@@ -15,7 +15,8 @@
 //! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
 //! - `many`, several of them a call: [`send_many`], [`recv_many`].
 //! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
-//! - `options`: [`take_error`], [`is_listening`], and others; [`get`] and [`set`], for an [`Int`].
+//! - `options`: [`get`] and [`set`], for an [`Int`], [`get_bytes`] and [`set_bytes`], for [`Bytes`], [`count`];
+//!   [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
 //! - `control`: what goes with the bytes of a message.
 //!
@@ -61,8 +62,8 @@ pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
 pub(crate) use medium::Medium;
 pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
-    Int, get, is_listening, linger, quickack, set, set_quickack, set_reuse_address,
-    set_zero_linger, take_error,
+    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, set, set_bytes,
+    set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{

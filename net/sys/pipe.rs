@@ -277,16 +277,6 @@ impl PipeFd {
             set => set.map(|bytes| bytes.unsigned_abs() as usize),
         }
     }
-
-    /// How many bytes wait to be read.
-    pub(crate) fn unread(&self) -> io::Result<usize> {
-        let mut bytes: c_int = 0;
-        retry("ioctl", || {
-            // SAFETY: FIONREAD writes one int through the pointer, which is that of `bytes`: ioctl_tty(2), pipe(7).
-            unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) }
-        })?;
-        Ok(bytes.unsigned_abs() as usize)
-    }
 }
 
 impl AsFd for PipeFd {

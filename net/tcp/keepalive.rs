@@ -1,6 +1,6 @@
 //! When TCP asks a silent peer if it is still there.
 //!
-//! Interface: [`TcpKeepalive`], which [`TcpStream::set_keepalive`](super::TcpStream::set_keepalive) takes.
+//! Interface: [`TcpKeepalive`], which [`TcpStream::set_tcp_keepalive`](super::TcpStream::set_tcp_keepalive) takes.
 //! Invariant: a value that the kernel would refuse is refused here, with the limits.
 //! Read before: `tcp::stream`.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libc::c_int;
 
+use super::super::options::invalid;
 use super::super::sys::{self, Int};
 
 /// When the kernel asks a silent peer if it is still there, and after how many questions without an answer the connection
@@ -29,8 +30,9 @@ use super::super::sys::{self, Int};
 ///     .with_time(Duration::from_secs(60))
 ///     .with_interval(Duration::from_secs(10))
 ///     .with_retries(3);
-/// stream.set_keepalive(Some(&keepalive))?;
-/// assert_eq!(stream.keepalive()?, Some(keepalive));
+/// stream.set_tcp_keepalive(&keepalive)?;
+/// assert!(stream.keepalive()?);
+/// assert_eq!(stream.tcp_keepalive()?, keepalive);
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
@@ -84,18 +86,15 @@ impl TcpKeepalive {
         self.retries
     }
 
-    /// What the socket has; `None` if nothing is asked.
-    pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Option<TcpKeepalive>> {
-        if sys::get(socket, Int::KEEPALIVE)? == 0 {
-            return Ok(None);
-        }
+    /// What the socket has, whether anything is asked or not.
+    pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<TcpKeepalive> {
         let get = |option| sys::get(socket, option).map(i32::unsigned_abs);
         let seconds = |option| get(option).map(|seconds| Duration::from_secs(seconds.into()));
-        Ok(Some(TcpKeepalive {
+        Ok(TcpKeepalive {
             time: Some(seconds(Int::KEEPALIVE_TIME)?),
             interval: Some(seconds(Int::KEEPALIVE_INTERVAL)?),
             retries: Some(get(Int::KEEPALIVE_RETRIES)?),
-        }))
+        })
     }
 
     /// Sets what is given, and then turns the questions on.
@@ -135,8 +134,4 @@ fn retries(retries: Option<u32>) -> io::Result<Option<c_int>> {
         Some(Ok(retries @ 1..=127)) => Ok(Some(retries)),
         Some(_) => Err(invalid("a keepalive has from 1 to 127 retries".to_owned())),
     }
-}
-
-fn invalid(text: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -82,7 +82,8 @@ impl TcpListener {
     ///
     /// SO_REUSEADDR is set, so that a server can be started again while connections of its
     /// predecessor are in TIME_WAIT; the backlog is 1024. `[::]` serves IPv4 as well, unless
-    /// net.ipv6.bindv6only says otherwise.
+    /// net.ipv6.bindv6only says otherwise. For what else is to be said before, there is
+    /// [`TcpSocket`](super::TcpSocket).
     ///
     /// # Errors
     /// EADDRINUSE, EADDRNOTAVAIL, EACCES (ports below 1024): bind(2); EMFILE, ENFILE: socket(2);
@@ -103,7 +104,10 @@ impl TcpListener {
         .await
     }
 
-    fn new(listener: std::net::TcpListener, ours_alone: bool) -> io::Result<TcpListener> {
+    pub(super) fn new(
+        listener: std::net::TcpListener,
+        ours_alone: bool,
+    ) -> io::Result<TcpListener> {
         let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
         Ok(TcpListener {
             io,
@@ -186,7 +190,7 @@ impl TcpListener {
 
     /// Accepts one connection, and skips those that broke before they were accepted.
     fn accept_now(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let listener = self.io.get_ref().as_fd();
+        let listener = self.socket();
         // Before a connection is taken: in a child it would be taken from the parent.
         refuse_in_child(listener)?;
         let ours_alone = self.ours_alone.load(Ordering::Relaxed);
@@ -202,7 +206,7 @@ impl TcpListener {
                 }
             }
             match sys::accept(listener) {
-                Ok((socket, peer)) => return Ok((TcpStream::accepted(socket, ours_alone)?, peer)),
+                Ok((socket, peer)) => return Ok((TcpStream::of(socket, ours_alone)?, peer)),
                 // More than BACKLOG errors in a row cannot be about single connections: the socket does
                 // not listen (EOPNOTSUPP), or accepting is forbidden (EPERM).
                 Err(error) if concerns_one_connection(&error) && broken < BACKLOG => broken += 1,
@@ -252,6 +256,11 @@ impl TcpListener {
     /// As getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.get_ref().local_addr()
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        // Not `self.as_fd()`, after which the listener may be shared.
+        self.io.get_ref().as_fd()
     }
 }
 

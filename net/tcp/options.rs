@@ -1,154 +1,298 @@
-//! The options of a TCP stream.
+//! The options of TCP: which type has which, and those that several have, written once.
 //!
-//! Interface: getters and setters of [`TcpStream`].
-//! Invariant: nothing here hands the socket out, as `as_fd` does: after that each read that drains it would cost a
-//! recv(2) and a poll(2) more. So options have methods of their own, and need no other crate.
-//! Read before: `tcp::stream`. Read next: `keepalive`.
+//! Idea: what can be set on a socket that is not connected yet can be set on a listener, too, whose connections inherit it,
+//! and costs them no system call. So three types have most options.
+//!
+//! Interface: getters and setters of [`TcpSocket`], [`TcpStream`] and [`TcpListener`]; the table is on the page of
+//! [`tcp`](super).
+//! Read before: `net::options`. Read next: `keepalive`, `info`.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
+use super::super::options::{
+    bind_to_device, device, device_of, get_of_v6, invalid, ip_options, is_on, number, set_option,
+};
 use super::super::sys::{self, Int};
 use super::keepalive::TcpKeepalive;
+use super::listener::TcpListener;
+use super::socket::TcpSocket;
 use super::stream::TcpStream;
 
-impl TcpStream {
-    /// True if small writes are sent at once, and not gathered first (TCP_NODELAY).
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.std().nodelay()
-    }
-
-    /// Sets whether small writes are sent at once.
-    ///
-    /// # Errors
-    /// As setsockopt(2).
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        self.std().set_nodelay(nodelay)
-    }
-
-    /// The time to live of the stream's packets, in hops (IP_TTL).
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.std().ttl()
-    }
-
-    /// Sets the time to live of the stream's packets, in hops.
-    ///
-    /// # Errors
-    /// EINVAL for 0 and above 255: setsockopt(2).
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        self.std().set_ttl(ttl)
-    }
-
-    /// How long the close waits for what has not been sent; `None` if it does not wait (SO_LINGER). There is
-    /// no setter but [`set_zero_linger`](TcpStream::set_zero_linger): with a linger of 2 s, the close of a
-    /// non-blocking socket blocked its thread for 2.02 s.
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn linger(&self) -> io::Result<Option<Duration>> {
-        let seconds = sys::linger(self.socket())?;
-        Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
-    }
-
-    /// True if acknowledgments are sent at once, and not with the next data (TCP_QUICKACK).
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn quickack(&self) -> io::Result<bool> {
-        sys::quickack(self.socket())
-    }
-
-    /// Sets whether acknowledgments are sent at once. The setting does not last: the kernel turns it on and
-    /// off by itself (tcp(7)).
-    ///
-    /// # Errors
-    /// As setsockopt(2).
-    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        sys::set_quickack(self.socket(), quickack)
-    }
-
-    /// When the kernel asks a silent peer if it is still there (SO_KEEPALIVE and its kin); `None` if it does not.
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn keepalive(&self) -> io::Result<Option<TcpKeepalive>> {
-        TcpKeepalive::of(self.socket())
-    }
-
-    /// Has the kernel ask a silent peer if it is still there, or no longer. Without this, a connection whose peer has
-    /// vanished lives for ever, unless something is sent.
-    ///
-    /// # Errors
-    /// `InvalidInput` for what is beyond the limits of [`TcpKeepalive`], and nothing is set; else as setsockopt(2).
-    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        match keepalive {
-            Some(keepalive) => keepalive.give_to(self.socket()),
-            None => sys::set(self.socket(), Int::KEEPALIVE, 0),
+/// What a listener's connections inherit.
+macro_rules! inherited {
+    () => {
+        /// True if small writes are sent at once, and not gathered first (TCP_NODELAY).
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn nodelay(&self) -> io::Result<bool> {
+            is_on(self.socket(), Int::NODELAY)
         }
-    }
 
-    /// How long what was sent may stay unacknowledged before the connection is broken; `None` if that is the system's
-    /// limit, of some 15 minutes (TCP_USER_TIMEOUT, tcp(7)).
+        /// Sets whether small writes are sent at once (tcp(7)). What a listener accepts inherits it.
+        ///
+        /// # Errors
+        /// As setsockopt(2).
+        pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+            set_option(self.socket(), Int::NODELAY, nodelay.into())
+        }
+
+        /// True if the kernel asks a silent peer if it is still there (SO_KEEPALIVE).
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn keepalive(&self) -> io::Result<bool> {
+            is_on(self.socket(), Int::KEEPALIVE)
+        }
+
+        /// Sets whether the kernel asks a silent peer if it is still there, as
+        /// [`set_tcp_keepalive`](Self::set_tcp_keepalive) says, or else the system: after two hours (tcp(7)). What a
+        /// listener accepts inherits it.
+        ///
+        /// # Errors
+        /// As setsockopt(2).
+        pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
+            set_option(self.socket(), Int::KEEPALIVE, keepalive.into())
+        }
+
+        /// When the kernel asks a silent peer, if [`keepalive`](Self::keepalive) says that it does.
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn tcp_keepalive(&self) -> io::Result<TcpKeepalive> {
+            TcpKeepalive::of(self.socket())
+        }
+
+        /// Has the kernel ask a silent peer if it is still there, and says when. Without this, a connection whose peer
+        /// has vanished lives for ever, unless something is sent. What a listener accepts inherits it.
+        ///
+        /// # Errors
+        /// `InvalidInput` for what is beyond the limits of [`TcpKeepalive`], and nothing is set; else as setsockopt(2).
+        pub fn set_tcp_keepalive(&self, keepalive: &TcpKeepalive) -> io::Result<()> {
+            refuse_in_child(self.socket())?;
+            keepalive.give_to(self.socket())
+        }
+
+        /// How long what was sent may stay unacknowledged before the connection is broken; `None` if that is the system's
+        /// limit, of some 15 minutes (TCP_USER_TIMEOUT, tcp(7)).
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+            let millis = sys::get(self.socket(), Int::USER_TIMEOUT)?.unsigned_abs();
+            Ok((millis > 0).then(|| Duration::from_millis(millis.into())))
+        }
+
+        /// Sets how long what was sent may stay unacknowledged, in milliseconds, of which parts count as one: from 1 ms to
+        /// 24 days. `None` is the system's limit. It also takes the place of the retries of a
+        /// [keepalive](Self::set_tcp_keepalive): a silent peer is given up at the first question after this time. What a
+        /// listener accepts inherits it.
+        ///
+        /// # Errors
+        /// `InvalidInput` for another duration; else as setsockopt(2).
+        pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            set_user_timeout(self.socket(), timeout)
+        }
+    };
+}
+
+/// What is about one connection, and not inherited.
+macro_rules! of_one_connection {
+    () => {
+        /// How long the close waits for what has not been sent; `None` if it does not wait (SO_LINGER). There is
+        /// no setter but [`set_zero_linger`](Self::set_zero_linger): with a linger of 2 s, the close of a
+        /// non-blocking socket blocked its thread for 2.02 s.
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn linger(&self) -> io::Result<Option<Duration>> {
+            let seconds = sys::linger(self.socket())?;
+            Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+        }
+
+        /// Makes the close reset the connection (SO_LINGER of zero): the peer sees ECONNRESET, bytes
+        /// not yet sent are thrown away, and no TIME_WAIT remains. A linger of more than zero is not
+        /// offered: it would block the thread in close(2), non-blocking or not.
+        ///
+        /// # Errors
+        /// As setsockopt(2).
+        pub fn set_zero_linger(&self) -> io::Result<()> {
+            refuse_in_child(self.socket())?;
+            sys::set_zero_linger(self.socket())
+        }
+
+        /// True if acknowledgments are sent at once, and not with the next data (TCP_QUICKACK).
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn quickack(&self) -> io::Result<bool> {
+            is_on(self.socket(), Int::QUICKACK)
+        }
+
+        /// Sets whether acknowledgments are sent at once. The setting does not last: the kernel turns it on and
+        /// off by itself (tcp(7)).
+        ///
+        /// # Errors
+        /// As setsockopt(2).
+        pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+            set_option(self.socket(), Int::QUICKACK, quickack.into())
+        }
+
+        /// Takes the error that is pending on the socket, if there is one (SO_ERROR). The socket has it no
+        /// longer.
+        ///
+        /// # Errors
+        /// As getsockopt(2).
+        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+            // A child would take the error from its parent.
+            refuse_in_child(self.socket())?;
+            sys::take_error(self.socket())
+        }
+    };
+}
+
+/// Options: the [table](super#options) says which type has which.
+impl TcpSocket {
+    ip_options!();
+    device!();
+    buffer_sizes!();
+    inherited!();
+    of_one_connection!();
+
+    /// True if the socket may be bound to a port with old connections (SO_REUSEADDR).
     ///
     /// # Errors
     /// As getsockopt(2).
-    pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
-        let millis = sys::get(self.socket(), Int::USER_TIMEOUT)?.unsigned_abs();
-        Ok((millis > 0).then(|| Duration::from_millis(millis.into())))
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        is_on(self.socket(), Int::REUSE_ADDRESS)
     }
 
-    /// Sets how long what was sent may stay unacknowledged, in milliseconds, of which parts count as one: from 1 ms to
-    /// 24 days. `None` is the system's limit. It also takes the place of the retries of a
-    /// [keepalive](TcpStream::set_keepalive): a silent peer is given up at the first question after this time.
-    ///
-    /// # Errors
-    /// `InvalidInput` for another duration; else as setsockopt(2).
-    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        let millis = |timeout: Duration| {
-            let millis = timeout.as_nanos().div_ceil(1_000_000);
-            let millis = libc::c_int::try_from(millis)
-                .ok()
-                .filter(|&millis| millis > 0);
-            let text = "a user timeout is from 1 ms to 2,147,483,647 ms";
-            millis.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, text))
-        };
-        let millis = timeout.map_or(Ok(0), millis)?;
-        sys::set(self.socket(), Int::USER_TIMEOUT, millis)
-    }
-
-    buffer_sizes!();
-
-    /// Makes the close reset the connection (SO_LINGER of zero): the peer sees ECONNRESET, bytes
-    /// not yet sent are thrown away, and no TIME_WAIT remains. A linger of more than zero is not
-    /// offered: it would block the thread in close(2), non-blocking or not.
+    /// Sets whether the socket may be bound to a port that has old connections in TIME_WAIT, so that a server can be started
+    /// again at once (socket(7)). It counts when the socket is bound. [`TcpListener::bind`] always sets it; here it is off.
     ///
     /// # Errors
     /// As setsockopt(2).
-    pub fn set_zero_linger(&self) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        sys::set_zero_linger(self.socket())
+    pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
+        set_option(self.socket(), Int::REUSE_ADDRESS, reuseaddr.into())
     }
 
-    /// Takes the error that is pending on the socket, if there is one (SO_ERROR). The socket has it no
-    /// longer.
+    /// True if other sockets may be bound to the same port (SO_REUSEPORT).
     ///
     /// # Errors
     /// As getsockopt(2).
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        // A child would take the error from its parent.
-        refuse_in_child(self.socket())?;
-        self.std().take_error()
+    pub fn reuseport(&self) -> io::Result<bool> {
+        is_on(self.socket(), Int::REUSE_PORT)
     }
+
+    /// Sets whether other sockets of the same user may be bound to the same address and port, if all of them have this
+    /// option: the kernel distributes connections among those that listen (socket(7)). So each thread can have a runtime
+    /// and a listener of its own. It counts when the socket is bound.
+    ///
+    /// A connection belongs to one listener from its first packet on. When that is dropped, the connections in its backlog
+    /// are reset, and not handed to the others, unless net.ipv4.tcp_migrate_req says so.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
+        set_option(self.socket(), Int::REUSE_PORT, reuseport.into())
+    }
+
+    /// True if the socket has nothing to do with IPv4 (IPV6_V6ONLY).
+    ///
+    /// # Errors
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
+    pub fn only_v6(&self) -> io::Result<bool> {
+        Ok(get_of_v6(self.socket(), Int::ONLY_V6)? != 0)
+    }
+
+    /// Sets whether the socket has nothing to do with IPv4, before it is bound (ipv6(7)). If not, one that listens at
+    /// `[::]` serves IPv4 as well, with peers that look like `[::ffff:192.0.2.1]`. The default is that of
+    /// net.ipv6.bindv6only.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the socket is bound; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        self.refuse_if_bound()?;
+        set_option(self.socket(), Int::ONLY_V6, only_v6.into())
+    }
+
+    /// True if a bind to port 0 chooses no port (IP_BIND_ADDRESS_NO_PORT).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn bind_address_no_port(&self) -> io::Result<bool> {
+        is_on(self.socket(), Int::NO_PORT)
+    }
+
+    /// Sets whether a bind to port 0 leaves the choice of the port to `connect` (ip(7)), which knows the peer: then many
+    /// connections from one address to different peers can share a port. Without it they end at the number of ports, of
+    /// some 28,000 (net.ipv4.ip_local_port_range). It counts when the socket is bound.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_bind_address_no_port(&self, no_port: bool) -> io::Result<()> {
+        set_option(self.socket(), Int::NO_PORT, no_port.into())
+    }
+}
+
+/// Options: the [table](super#options) says which type has which.
+impl TcpStream {
+    ip_options!();
+    buffer_sizes!();
+    inherited!();
+    of_one_connection!();
+}
+
+/// Options, which what it accepts inherits: the [table](super#options) says which type has which.
+impl TcpListener {
+    ip_options!();
+    buffer_sizes!();
+    inherited!();
+
+    /// True if the listener has nothing to do with IPv4 (IPV6_V6ONLY); [`TcpSocket::set_only_v6`] sets that.
+    ///
+    /// # Errors
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
+    pub fn only_v6(&self) -> io::Result<bool> {
+        Ok(get_of_v6(self.socket(), Int::ONLY_V6)? != 0)
+    }
+
+    /// How many connections may wait whose first packet brought data (TCP_FASTOPEN).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn fastopen(&self) -> io::Result<u32> {
+        Ok(sys::get(self.socket(), Int::FASTOPEN)?.unsigned_abs())
+    }
+
+    /// Sets how many connections may wait whose first packet brought data (TCP Fast Open, RFC 7413): such a peer has its
+    /// answer one round trip earlier. The kernel cuts the number at net.core.somaxconn; 0, the default, is none. It takes
+    /// effect if net.ipv4.tcp_fastopen has the bit 2.
+    ///
+    /// The network may repeat a first packet, and then the server sees the data twice: only for requests that may be
+    /// repeated. There is nothing for the other side, because `connect` would then succeed without having sent anything.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_fastopen(&self, queue: u32) -> io::Result<()> {
+        // A number that is no int would be a negative one to the kernel, which refuses it.
+        let queue = libc::c_int::try_from(queue).unwrap_or(libc::c_int::MAX);
+        set_option(self.socket(), Int::FASTOPEN, queue)
+    }
+}
+
+fn set_user_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    let millis = |timeout: Duration| {
+        let millis = timeout.as_nanos().div_ceil(1_000_000);
+        let millis = libc::c_int::try_from(millis)
+            .ok()
+            .filter(|&millis| millis > 0);
+        let text = "a user timeout is from 1 ms to 2,147,483,647 ms";
+        millis.ok_or_else(|| invalid(text.to_owned()))
+    };
+    let millis = timeout.map_or(Ok(0), millis)?;
+    set_option(socket, Int::USER_TIMEOUT, millis)
 }

@@ -147,8 +147,17 @@ impl TcpStream {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
         let socket = sys::stream_socket(&address)?;
+        TcpStream::connected_by(socket, true, address).await
+    }
+
+    /// Connects a socket, which is ours alone or may be shared; a future that is dropped early closes it.
+    pub(super) async fn connected_by(
+        socket: OwnedFd,
+        ours_alone: bool,
+        address: SocketAddr,
+    ) -> io::Result<TcpStream> {
         let connecting = sys::connect(socket.as_fd(), &address)?;
-        let stream = TcpStream::ours(socket)?;
+        let stream = TcpStream::of(socket, ours_alone)?;
         if connecting == Connecting::InProgress {
             stream.connected().await?;
         }
@@ -174,13 +183,8 @@ impl TcpStream {
         }
     }
 
-    /// Wraps a socket that was just made here, and that no other code has.
-    fn ours(socket: OwnedFd) -> io::Result<TcpStream> {
-        TcpStream::new(std::net::TcpStream::from(socket), true)
-    }
-
-    /// Wraps a socket that a listener accepted. It is ours alone if the listener is.
-    pub(super) fn accepted(socket: OwnedFd, ours_alone: bool) -> io::Result<TcpStream> {
+    /// Wraps a socket that was connected here, or that a listener accepted: then it is ours alone if the listener is.
+    pub(super) fn of(socket: OwnedFd, ours_alone: bool) -> io::Result<TcpStream> {
         TcpStream::new(std::net::TcpStream::from(socket), ours_alone)
     }
 
@@ -278,7 +282,7 @@ impl TcpStream {
         self.stream.io()
     }
 
-    pub(super) fn std(&self) -> &std::net::TcpStream {
+    fn std(&self) -> &std::net::TcpStream {
         self.io().get_ref()
     }
 }

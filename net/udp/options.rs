@@ -10,6 +10,9 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
+use super::super::options::{
+    bind_to_device, device, device_of, get_of_v6, ip_options, number, set_option,
+};
 use super::super::sys::{self, Int};
 use super::socket::UdpSocket;
 
@@ -227,7 +230,8 @@ impl UdpSocket {
     /// `InvalidInput` above 255: setsockopt(2).
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         // To the kernel -1 is the default.
-        self.set_byte(Int::MULTICAST_HOPS_V6, hops, "hops")
+        let hops = number("a hop limit", hops, 0)?;
+        set_option(self.socket(), Int::MULTICAST_HOPS_V6, hops)
     }
 
     /// The interface from which multicast over IPv4 is sent, by its address; unspecified if that is the system's choice
@@ -270,64 +274,36 @@ impl UdpSocket {
         sys::set(self.socket(), Int::MULTICAST_IF_V6, interface as i32)
     }
 
-    /// The time to live of what is sent over IPv4, in hops (IP_TTL).
+    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, ip(7)).
     ///
     /// # Errors
     /// As getsockopt(2).
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.std().ttl()
+    pub fn dont_fragment(&self) -> io::Result<bool> {
+        Ok(sys::get(self.socket(), Int::MTU_DISCOVER)? == libc::IP_PMTUDISC_PROBE)
     }
 
-    /// Sets the time to live of what is sent over IPv4, in hops.
+    /// Sets whether what is sent must not be cut on its way, whatever the system knows of that way: for protocols that find
+    /// out themselves how much fits, as QUIC does. A datagram that is too long for the device is EMSGSIZE then; one that is
+    /// too long for a router is lost. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
     ///
     /// # Errors
-    /// EINVAL for 0 and above 255: setsockopt(2).
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+    /// As setsockopt(2).
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        self.std().set_ttl(ttl)
-    }
-
-    /// The TOS byte of what is sent over IPv4 (IP_TOS).
-    ///
-    /// # Errors
-    /// As getsockopt(2).
-    pub fn tos_v4(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::TOS).map(i32::unsigned_abs)
-    }
-
-    /// Sets the TOS byte of what is sent over IPv4: a class (DSCP), shifted by two bits, and a mark of congestion.
-    ///
-    /// # Errors
-    /// `InvalidInput` above 255; else as setsockopt(2).
-    pub fn set_tos_v4(&self, tos: u32) -> io::Result<()> {
-        self.set_byte(Int::TOS, tos, "a TOS")
-    }
-
-    /// The traffic class of what is sent over IPv6 (IPV6_TCLASS).
-    ///
-    /// # Errors
-    /// ENOPROTOOPT on an IPv4 socket: getsockopt(2).
-    pub fn tclass_v6(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::TCLASS).map(i32::unsigned_abs)
-    }
-
-    /// Sets the traffic class of what is sent over IPv6, as [`set_tos_v4`](UdpSocket::set_tos_v4) does the TOS.
-    ///
-    /// # Errors
-    /// `InvalidInput` above 255; ENOPROTOOPT on an IPv4 socket: setsockopt(2).
-    pub fn set_tclass_v6(&self, class: u32) -> io::Result<()> {
-        self.set_byte(Int::TCLASS, class, "a traffic class")
-    }
-
-    fn set_byte(&self, option: Int, value: u32, what: &str) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        let Ok(value) = u8::try_from(value) else {
-            let text = format!("{what} has at most 255, not {value}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        // ip(7): IP_PMTUDISC_PROBE and _WANT; IPv6's have the same numbers (linux/in6.h).
+        let discover = if on {
+            libc::IP_PMTUDISC_PROBE
+        } else {
+            libc::IP_PMTUDISC_WANT
         };
-        sys::set(self.socket(), option, value.into())
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::MTU_DISCOVER_V6, discover)?;
+        }
+        sys::set(self.socket(), Int::MTU_DISCOVER, discover)
     }
 
+    ip_options!();
+    device!();
     buffer_sizes!();
 
     /// Takes the error that is pending on the socket, if there is one (SO_ERROR): one that the network has

@@ -208,12 +208,18 @@ fn a_pipe_says_and_sets_what_it_holds() {
         assert_eq!(receiver.set_capacity(page + 1).unwrap(), 2 * page);
         assert_eq!(sender.capacity().unwrap(), 2 * page);
         assert_eq!(
-            (sender.unread().unwrap(), receiver.unread().unwrap()),
+            (
+                sender.unread_bytes().unwrap(),
+                receiver.unread_bytes().unwrap()
+            ),
             (0, 0)
         );
         assert_eq!(fill(&sender), 2 * page);
         assert_eq!(
-            (sender.unread().unwrap(), receiver.unread().unwrap()),
+            (
+                sender.unread_bytes().unwrap(),
+                receiver.unread_bytes().unwrap()
+            ),
             (2 * page, 2 * page)
         );
         let busy = sender.set_capacity(page).unwrap_err();
@@ -242,7 +248,7 @@ fn an_end_waits_for_its_own_direction_only() {
         sender.write_all(b"x").await.unwrap();
         receiver.readable().await.unwrap();
         // An operation of one's own: the descriptor is handed out for it.
-        let peeked = receiver.try_io(Interest::READABLE, || Ok(receiver.unread()));
+        let peeked = receiver.try_io(Interest::READABLE, || Ok(receiver.unread_bytes()));
         assert_eq!(peeked.unwrap().unwrap(), 1);
         drop(receiver);
         assert!(sender.ready(Interest::ERROR).await.unwrap().is_error());

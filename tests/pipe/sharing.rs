@@ -54,7 +54,7 @@ async fn both_ends_withstand(sender: Sender, receiver: Receiver, clear: impl Fn(
     nothing_is_there(&receiver, &|| clear(reading));
     fill(&sender);
     no_room_is_there(&sender, &|| clear(writing));
-    while receiver.unread().unwrap() > 0 {
+    while receiver.unread_bytes().unwrap() > 0 {
         receiver.read(&mut [0; 4096]).await.unwrap();
     }
     assert_eq!(sender.write(b"on").await.unwrap(), 2);

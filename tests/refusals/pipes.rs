@@ -123,6 +123,6 @@ fn use_pipes() -> io::Result<()> {
         let (sender, receiver) = pipe::pipe()?;
         let sender = Sender::from_owned_fd(sender.into_blocking_fd()?)?;
         sender.set_capacity(receiver.capacity()?)?;
-        sender.unread().map(drop)
+        sender.unread_bytes().map(drop)
     }))
 }

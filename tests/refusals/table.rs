@@ -18,7 +18,7 @@ use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
 use reveille::net::udp::{Batch, Ecn, Outgoing};
-use reveille::net::{TcpListener, TcpStream, UdpSocket};
+use reveille::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
@@ -121,7 +121,7 @@ const RUNTIME: [Row; 18] = [
     ),
 ];
 
-const NET: [Row; 19] = [
+const NET: [Row; 24] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -150,7 +150,43 @@ const NET: [Row; 19] = [
         Some((2, libc::SO_LINGER as u32)),
         Error("setsockopt"),
     ),
-    (libc::SYS_getsockopt, "getsockopt", None, Works),
+    (
+        libc::SYS_setsockopt,
+        "setsockopt",
+        Some((2, libc::SO_REUSEPORT as u32)),
+        Error("setsockopt"),
+    ),
+    (
+        libc::SYS_getsockopt,
+        "getsockopt",
+        Some((2, libc::SO_ERROR as u32)),
+        Works,
+    ),
+    (
+        libc::SYS_getsockopt,
+        "getsockopt",
+        Some((2, libc::SO_ACCEPTCONN as u32)),
+        Works,
+    ),
+    (
+        libc::SYS_getsockopt,
+        "getsockopt",
+        Some((2, libc::TCP_INFO as u32)),
+        Error("getsockopt"),
+    ),
+    // A socket of std's is put into non-blocking mode by another.
+    (
+        libc::SYS_ioctl,
+        "ioctl",
+        Some((1, libc::FIONREAD as u32)),
+        Error("ioctl"),
+    ),
+    (
+        libc::SYS_ioctl,
+        "ioctl",
+        Some((1, libc::TIOCOUTQ as u32)),
+        Error("ioctl"),
+    ),
     (libc::SYS_shutdown, "shutdown", None, Error("shutdown")),
     (libc::SYS_poll, "poll", None, Works),
     (libc::SYS_getpeername, "getpeername", None, Works),
@@ -460,6 +496,14 @@ fn use_sockets() -> io::Result<()> {
         if let Ok(_other) = other {
             shared.accept().await?;
         }
+        // A socket that is asked and told things before it is connected.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseport(true)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        let stream = socket.connect(at).await?;
+        stream.tcp_info()?;
+        assert_eq!(stream.unread_bytes()?, 0);
+        assert_eq!(stream.unacked_bytes()?, 0);
         // A connection that is refused says so.
         drop((listener, shared));
         TcpStream::connect(at).await.expect_err("nobody listens");

@@ -328,31 +328,36 @@ fn a_second_listener_at_the_same_address_is_refused() {
     });
 }
 
+/// How many connections the kernel keeps for a listener.
+pub(super) fn backlog_of(listener: &TcpListener) -> u32 {
+    // SAFETY: all zeroes is a valid tcp_info, because it consists of integers.
+    let mut info = unsafe { std::mem::zeroed::<libc::tcp_info>() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: getsockopt(2) writes at most `len` bytes to the tcp_info, which has that size,
+    // and to `len`; both are live.
+    let outcome = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    assert_eq!(outcome, 0);
+    // Of a listener, tcpi_sacked is the backlog: net/ipv4/tcp.c, tcp_get_info.
+    info.tcpi_sacked
+}
+
 /// Catches: a backlog too small for a burst.
 #[test]
 fn the_backlog_has_room_for_a_thousand() {
     let _limit = limit(30);
     running(async || {
         let listener = TcpListener::bind(LOCAL).await.unwrap();
-        // SAFETY: all zeroes is a valid tcp_info, because it consists of integers.
-        let mut info = unsafe { std::mem::zeroed::<libc::tcp_info>() };
-        let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-        // SAFETY: getsockopt(2) writes at most `len` bytes to the tcp_info, which has that size,
-        // and to `len`; both are live.
-        let outcome = unsafe {
-            libc::getsockopt(
-                listener.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                (&raw mut info).cast(),
-                &raw mut len,
-            )
-        };
-        assert_eq!(outcome, 0);
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let most: u32 = most.trim().parse().unwrap();
-        // Of a listener, tcpi_sacked is the backlog: net/ipv4/tcp.c, tcp_get_info.
-        assert_eq!(info.tcpi_sacked, most.min(1024));
+        assert_eq!(backlog_of(&listener), most.min(1024));
     });
 }
 

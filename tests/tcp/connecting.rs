@@ -57,7 +57,7 @@ fn when_all_addresses_fail_the_error_lists_all() {
 }
 
 /// A listener whose queue is full, so that the kernel drops each SYN that comes; with it the connection in its queue.
-fn full_listener() -> ((std::net::TcpListener, std::net::TcpStream), SocketAddr) {
+pub(super) fn full_listener() -> ((std::net::TcpListener, std::net::TcpStream), SocketAddr) {
     // A backlog of 0 has room for one (listen(2) counts loosely); the next SYN is dropped.
     let listener = std::net::TcpListener::bind(LOCAL).unwrap();
     // SAFETY: listen(2) takes two integers.
@@ -69,7 +69,7 @@ fn full_listener() -> ((std::net::TcpListener, std::net::TcpStream), SocketAddr)
 }
 
 /// How many sockets of this machine wait for an answer of that address: proc_net_tcp(5), state SYN_SENT.
-fn attempts_at(at: SocketAddr) -> usize {
+pub(super) fn attempts_at(at: SocketAddr) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let peer = format!(":{:04X} 02 ", at.port());
     table.lines().filter(|line| line.contains(&peer)).count()

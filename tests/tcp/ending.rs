@@ -3,10 +3,9 @@
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use reveille::io::Interest;
-use reveille::net::{TcpKeepalive, TcpListener, TcpStream};
+use reveille::net::{TcpListener, TcpStream};
 
 use super::step::{Wakes, inside};
 use super::{LOCAL, Reader, child, delivered, fill, finish, ours, pair, reset, running, stepping};
@@ -43,94 +42,6 @@ fn linger_and_quickack_are_told_and_set() {
             client.set_quickack(quickack).unwrap();
             assert_eq!(client.quickack().unwrap(), quickack);
         }
-    });
-}
-
-/// Catches: an option that is read from, or set on, another place; a part of a second that is cut off; limits that the
-/// kernel has and this has not, whose errors would blame a sandbox.
-#[test]
-fn a_keepalive_is_told_and_set() {
-    let _limit = limit(30);
-    running(async || {
-        let (_theirs, ours) = pair().await;
-        assert_eq!(ours.keepalive().unwrap(), None);
-        ours.set_keepalive(Some(&TcpKeepalive::new())).unwrap();
-        let system = ours.keepalive().unwrap().unwrap();
-        assert!(system.time() > Some(Duration::from_secs(600)));
-
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_millis(59_001))
-            .with_retries(127);
-        ours.set_keepalive(Some(&keepalive)).unwrap();
-        let set = ours.keepalive().unwrap().unwrap();
-        assert_eq!(set.time(), Some(Duration::from_secs(60)));
-        assert_eq!(set.interval(), system.interval());
-        assert_eq!(set.retries(), Some(127));
-
-        let (zero, ages) = (
-            Duration::ZERO,
-            Duration::from_secs(32_767) + Duration::from_nanos(1),
-        );
-        for wrong in [
-            set.with_time(zero),
-            set.with_time(ages),
-            set.with_time(Duration::MAX),
-            set.with_interval(zero),
-            set.with_interval(ages),
-            set.with_retries(0),
-            set.with_retries(128),
-            set.with_retries(u32::MAX),
-        ] {
-            let error = ours.set_keepalive(Some(&wrong)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong:?}");
-            assert!(!error.to_string().contains("sandbox"), "{error}");
-            assert_eq!(ours.keepalive().unwrap(), Some(set), "nothing is set");
-        }
-        let most = Duration::from_secs(32_767);
-        let most = TcpKeepalive::new().with_time(most).with_interval(most);
-        ours.set_keepalive(Some(&most)).unwrap();
-        ours.set_keepalive(None).unwrap();
-        assert_eq!(ours.keepalive().unwrap(), None);
-    });
-}
-
-/// Catches: an option that is read from, or set on, another place; a limit that overflows.
-#[test]
-fn a_user_timeout_and_the_sizes_of_buffers_are_told_and_set() {
-    let _limit = limit(30);
-    running(async || {
-        let (_theirs, ours) = pair().await;
-        assert_eq!(ours.user_timeout().unwrap(), None);
-        let (half, most) = (
-            Duration::from_micros(500),
-            Duration::from_millis(i32::MAX as u64),
-        );
-        for (timeout, told) in [(half, Duration::from_millis(1)), (most, most)] {
-            ours.set_user_timeout(Some(timeout)).unwrap();
-            assert_eq!(ours.user_timeout().unwrap(), Some(told));
-        }
-        for wrong in [Duration::ZERO, most + half, Duration::MAX] {
-            let error = ours.set_user_timeout(Some(wrong)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong:?}");
-            assert_eq!(ours.user_timeout().unwrap(), Some(most));
-        }
-        ours.set_user_timeout(None).unwrap();
-        assert_eq!(ours.user_timeout().unwrap(), None);
-
-        let received = ours.recv_buffer_size().unwrap();
-        ours.set_send_buffer_size(20_000).unwrap();
-        assert_eq!(
-            ours.send_buffer_size().unwrap(),
-            40_000,
-            "the kernel doubles it"
-        );
-        assert_eq!(ours.recv_buffer_size().unwrap(), received);
-        ours.set_recv_buffer_size(30_000).unwrap();
-        assert_eq!(ours.recv_buffer_size().unwrap(), 60_000);
-        ours.set_send_buffer_size(u32::MAX).unwrap();
-        assert!(ours.send_buffer_size().unwrap() > 40_000);
-        ours.set_send_buffer_size(0).unwrap();
-        assert!(ours.send_buffer_size().unwrap() > 0);
     });
 }
 

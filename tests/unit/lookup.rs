@@ -17,7 +17,7 @@ use futures_lite::future::poll_once;
 use super::answers;
 use super::limit::limit;
 use crate::net::lookup::alternate;
-use crate::net::{AddressesError, TcpListener, TcpStream, lookup_host};
+use crate::net::{AddressesError, TcpListener, TcpSocket, TcpStream, lookup_host};
 use crate::runtime::{Builder, Runtime};
 use crate::task::{JoinSet, spawn_blocking};
 
@@ -468,9 +468,14 @@ fn what_is_over_at_once_lets_others_run() {
         let broadcast = SocketAddr::from(([255, 255, 255, 255], 1));
         let many = |at: SocketAddr| vec![at; 100_000].into_boxed_slice();
         let (binds, connects) = (many(elsewhere), many(broadcast));
-        let endless: [std::pin::Pin<Box<dyn Future<Output = ()>>>; 3] = [
+        let endless: [std::pin::Pin<Box<dyn Future<Output = ()>>>; 4] = [
             Box::pin(async move { drop(TcpListener::bind(&binds[..]).await) }),
             Box::pin(async move { drop(TcpStream::connect(&connects[..]).await) }),
+            Box::pin(async move {
+                loop {
+                    drop(TcpSocket::new_v4().unwrap().connect(broadcast).await);
+                }
+            }),
             Box::pin(async {
                 loop {
                     drop(lookup_host("127.0.0.1:1").await);

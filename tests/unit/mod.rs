@@ -34,6 +34,7 @@ mod slab;
 mod sources;
 #[cfg(not(reveille_loom))]
 mod tcp;
+mod tcp_info;
 mod timers;
 #[cfg(not(reveille_loom))]
 mod udp;

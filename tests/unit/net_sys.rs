@@ -296,7 +296,7 @@ fn connect_reports_what_it_cannot_wait_for() {
 fn every_call_but_connect_is_retried_on_eintr() {
     let _limit = limit(30);
     type Call = (&'static str, fn(BorrowedFd<'_>) -> Result<()>);
-    let calls: [Call; 14] = [
+    let calls: [Call; 17] = [
         ("socket", |_| sys::stream_socket(&loopback(0)).map(drop)),
         ("bind", |fd| sys::bind(fd, &loopback(0))),
         ("listen", |fd| sys::listen(fd, 1)),
@@ -315,6 +315,13 @@ fn every_call_but_connect_is_retried_on_eintr() {
         ("poll", |fd| sys::finish_connect(fd).map(drop)),
         ("getpeername", |fd| sys::finish_connect(fd).map(drop)),
         ("setsockopt", sys::set_zero_linger),
+        ("getsockopt", |fd| {
+            sys::get_bytes(fd, sys::Bytes::DEVICE, &mut [0; 16]).map(drop)
+        }),
+        ("setsockopt", |fd| {
+            sys::set_bytes(fd, sys::Bytes::DEVICE, b"lo")
+        }),
+        ("ioctl", |fd| sys::count(fd, sys::Count::UNREAD).map(drop)),
     ];
     let fd = sys::stream_socket(&loopback(0)).unwrap();
     for (name, call) in calls {

@@ -109,7 +109,7 @@ async fn serve(options: options::Options) -> Result<(), Error> {
 
 async fn connection(stream: TcpStream, server: Rc<Server>, watcher: Watcher) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    stream.set_keepalive(Some(&KEEPALIVE))?;
+    stream.set_tcp_keepalive(&KEEPALIVE)?;
     stream.set_user_timeout(Some(USER_TIMEOUT))?;
     let Some(tls) = &server.tls else {
         return serve_http1(stream, server, watcher).await;
