@@ -1,7 +1,7 @@
 //! An async runtime for Linux, made from scratch on epoll, to be used and to be read.
 //!
-//! One thread, one run queue, one reactor; TCP, pipes, host names, timers, signals and blocking work on top. There are
-//! no macros: a program is a `main` that calls [`block_on`].
+//! One thread, one run queue, one reactor; TCP, UDP, pipes, host names, timers, signals and blocking work on top. There
+//! are no macros: a program is a `main` that calls [`block_on`].
 //!
 //! ```no_run
 //! use reveille::net::TcpListener;
