@@ -1,7 +1,7 @@
 //! An async runtime for Linux, made from scratch on epoll, to be used and to be read.
 //!
-//! One thread, one run queue, one reactor; TCP, Unix sockets, host names, timers, signals and blocking work on top. There are no macros: a
-//! program is a `main` that calls [`block_on`].
+//! One thread, one run queue, one reactor; TCP, UDP, Unix sockets, pipes, host names, timers, signals and blocking work on
+//! top. There are no macros: a program is a `main` that calls [`block_on`].
 //!
 //! ```no_run
 //! use reveille::net::TcpListener;
@@ -33,21 +33,22 @@
 //!
 //! - [`task`]: [`spawn`], blocking work, and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
 //!   from another event loop, reaching it from other threads; and the design.
-//! - [`net`]: TCP, UDP, Unix sockets and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
+//! - [`net`]: TCP, UDP, Unix sockets, pipes and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind
+//!   of descriptor.
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!
 //! # Features
 //!
 //! None is on by default. Each implements the traits of other crates for [`TcpStream`](net::TcpStream),
-//! [`UnixStream`](net::UnixStream), references to them, and the halves of a stream:
+//! [`UnixStream`](net::UnixStream), references to them, the halves of a stream, and both ends of a [`pipe`](net::pipe):
 //!
 //! - `futures-io`: `AsyncRead` and `AsyncWrite` of the futures crates, for smol's ecosystem. One crate more.
 //! - `tokio-io`: `AsyncRead` and `AsyncWrite` of tokio, without its runtime, for most other crates. One crate more.
 //! - `hyper`: `Read` and `Write` of hyper 1, and an executor and a timer for it. Six crates more.
 //!
-//! Flushing is done at once. Closing shuts down writing, as often as it is asked for, and reading goes on. Vectored writes
-//! take up to 1024 buffers. Reads do not zero the buffer before.
+//! Flushing is done at once. Closing shuts down writing, as often as it is asked for, and reading goes on; the end of a pipe
+//! is closed by dropping it only. Vectored writes take up to 1024 buffers. Reads do not zero the buffer before.
 //!
 //! # Not here
 //!

@@ -17,18 +17,23 @@ use std::os::fd::BorrowedFd;
 use super::sys::{self, Int};
 use crate::io::AsyncFd;
 
-/// What reads bytes.
+/// What reads bytes. Of other things than sockets: what the end is, and which errors there are.
 macro_rules! reading {
     () => {
-        /// Reads up to `buf.len()` bytes; 0 means that the peer closed its write side, or that `buf`
-        /// is empty.
+        reading!(
+            "that the peer closed its write side",
+            "What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNRESET, ETIMEDOUT; and \
+             those of waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable)."
+        );
+    };
+    ($end:literal, $errors:literal) => {
+        #[doc = concat!("Reads up to `buf.len()` bytes; 0 means ", $end, ", or that `buf` is empty.")]
         ///
         /// # Errors
-        /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNRESET,
-        /// ETIMEDOUT; and those of waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable).
+        #[doc = $errors]
         ///
         /// # Cancel safety
-        /// Safe: only the poll that returns bytes takes them from the socket.
+        /// Safe: only the poll that returns bytes takes them.
         #[inline]
         pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
             self.engine().read(buf)
@@ -49,8 +54,9 @@ macro_rules! reading {
             self.engine().read_vectored(bufs)
         }
 
-        /// Appends what arrives to `buf`, into its spare room, and returns how many bytes that were; 0 means that the peer
-        /// closed its write side. A `buf` without spare room is given some for 64 bytes or more; it is for the caller to
+        /// Appends what arrives to `buf`, into its spare room, and returns how many bytes that were;
+        #[doc = concat!("0 means ", $end, ".")]
+        /// A `buf` without spare room is given some for 64 bytes or more; it is for the caller to
         /// [reserve](Vec::reserve) what is worth a read. tokio's `read_buf` does the same.
         ///
         /// # Errors
@@ -85,8 +91,8 @@ macro_rules! reading {
         /// Fills `buf` and returns its length.
         ///
         /// # Errors
-        /// `UnexpectedEof` if the peer closed its write side before; else as [`read`](Self::read). The error
-        /// does not say how much was read before.
+        /// `UnexpectedEof` if the end comes before; else as [`read`](Self::read). The error does not say how much was
+        /// read before.
         ///
         /// # Cancel safety
         /// Not safe: the bytes read so far are in `buf`, but their number is lost.
@@ -228,17 +234,23 @@ macro_rules! readable {
 }
 pub(in crate::net) use readable;
 
-/// What writes bytes.
+/// What writes bytes. Of other things than sockets: how many of them, and which errors there are.
 macro_rules! writing {
     () => {
-        /// Writes some bytes of `buf` and returns how many, which may be fewer than all.
+        writing!(
+            "which may be fewer than all.",
+            "What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EPIPE (no SIGPIPE is raised), \
+             ECONNRESET; and those of waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable)."
+        );
+    };
+    ($how_many:literal, $errors:literal) => {
+        #[doc = concat!("Writes some bytes of `buf` and returns how many, ", $how_many)]
         ///
         /// # Errors
-        /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EPIPE (no SIGPIPE is
-        /// raised), ECONNRESET; and those of waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable).
+        #[doc = $errors]
         ///
         /// # Cancel safety
-        /// Safe: only the poll that returns `Ready` sends bytes.
+        /// Safe: only the poll that returns `Ready` writes bytes.
         #[inline]
         pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
             self.engine().write(buf)
@@ -351,7 +363,8 @@ macro_rules! operations {
             Ok(self.io().ready(interest).await?.ready())
         }
 
-        /// Tries an operation of the caller's on the socket, without waiting; see [`AsyncFd::try_io`](crate::io::AsyncFd::try_io).
+        /// Tries an operation of the caller's on the descriptor, without waiting; see
+        /// [`AsyncFd::try_io`](crate::io::AsyncFd::try_io).
         ///
         /// # Errors
         /// What `op` returns; `WouldBlock` if it is known that `op` would block.
@@ -364,7 +377,7 @@ macro_rules! operations {
             self.io().try_io(interest, |_| op())
         }
 
-        /// Tries an operation of the caller's on the socket and waits while it would block; see
+        /// Tries an operation of the caller's on the descriptor and waits while it would block; see
         /// [`AsyncFd::async_io`](crate::io::AsyncFd::async_io).
         ///
         /// # Errors
@@ -381,7 +394,7 @@ macro_rules! operations {
             self.io().async_io(interest, |_| op()).await
         }
 
-        /// Polls [`async_io`](Self::async_io): tries an operation of the caller's on the socket.
+        /// Polls [`async_io`](Self::async_io): tries an operation of the caller's on the descriptor.
         ///
         /// # Errors
         /// As [`async_io`](Self::async_io).

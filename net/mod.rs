@@ -1,4 +1,4 @@
-//! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
+//! Sockets and pipes. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
 //! some things that are not public: `stream` makes its operations by
 //! [`operation`](crate::runtime::io::operation), and it and `udp` tell the
@@ -27,6 +27,7 @@ mod compat;
 pub(crate) mod lookup;
 mod methods;
 mod options;
+pub mod pipe;
 pub(crate) mod race;
 mod split;
 mod stream;

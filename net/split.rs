@@ -12,12 +12,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::ops::Deref;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::methods::{operations, peeking, readable, reading, writable, writing};
-use super::stream::{Attempt, Stream};
+use super::stream::{Attempt, ByteStream, Stream};
 use crate::io::{AsyncFd, Interest, Ready};
 
 /// A stream that can be split into halves: [`TcpStream`](super::TcpStream), [`UnixStream`](super::UnixStream). No other
@@ -42,7 +41,7 @@ pub trait SplitStream: Split {
 /// What the halves need of their stream, and nothing else does.
 pub trait Split {
     /// The socket, as std has it.
-    type Socket: AsFd;
+    type Socket: ByteStream;
 
     /// What reads and writes.
     fn engine(&self) -> &Stream<Self::Socket>;

@@ -1,8 +1,9 @@
-//! The engine of byte streams: [`TcpStream`](super::TcpStream) and [`UnixStream`](super::UnixStream) are thin layers
+//! The engine of byte streams: [`TcpStream`](super::TcpStream), [`UnixStream`](super::UnixStream) and the ends of a
+//! [`pipe`](super::pipe) are thin layers
 //! over it.
 //!
-//! Interface: [`Stream`]. Its methods are those of the public type, which documents them. A read or write is
-//! written once and serves all three forms: the future, `try_` and `poll_`.
+//! Interface: [`Stream`], of a [`ByteStream`]. Its methods are those of the public type, which documents them. A read or
+//! write is written once and serves all three forms: the future, `try_` and `poll_`.
 //! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*: made by our accept
 //! or connect, and never handed out. Other code that reads the socket, peeks into it or takes an urgent byte
 //! from it can make a read short although bytes remain.
@@ -20,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::sys;
+use super::sys::{self, Medium};
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
 pub(super) use crate::runtime::io::operation::Attempt;
@@ -32,11 +33,38 @@ const LEAST_ROOM: usize = 64;
 
 /// `pub`, because the halves of streams name it in a bound; it is not exported.
 #[derive(Debug)]
-pub struct Stream<T: AsFd> {
+pub struct Stream<T: ByteStream> {
     io: AsyncFd<T>,
 }
 
-impl<T: AsFd> Stream<T> {
+/// What an engine can move bytes through. `pub` for the same reason.
+pub trait ByteStream: AsFd {
+    /// What the system calls take.
+    type Handle<'a>: Into<Medium<'a>> + Copy
+    where
+        Self: 'a;
+
+    /// Borrowed for a call, without being [lent](Stream::lend).
+    fn handle(&self) -> Self::Handle<'_>;
+}
+
+macro_rules! socket {
+    ($type:ty) => {
+        impl ByteStream for $type {
+            type Handle<'a> = BorrowedFd<'a>;
+
+            #[inline(always)]
+            fn handle(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
+        }
+    };
+}
+
+socket!(std::net::TcpStream);
+socket!(std::os::unix::net::UnixStream);
+
+impl<T: ByteStream> Stream<T> {
     /// Wraps a socket, which is ours alone or may be shared.
     pub(super) fn new(socket: T, ours_alone: bool) -> io::Result<Stream<T>> {
         // PRIORITY, to learn of urgent bytes: they make reads short (tcp(7)).
@@ -44,6 +72,12 @@ impl<T: AsFd> Stream<T> {
         let io = AsyncFd::with_interest(socket, interest)?;
         io.registration().set_short_reads_prove(ours_alone);
         io.registration().set_reports_room_late();
+        Ok(Stream { io })
+    }
+
+    /// Wraps one end of a pipe: no short read of it proves anything.
+    pub(super) fn one_way(pipe: T, interest: Interest) -> io::Result<Stream<T>> {
+        let io = AsyncFd::with_interest(pipe, interest)?;
         Ok(Stream { io })
     }
 
@@ -61,6 +95,10 @@ impl<T: AsFd> Stream<T> {
         self.io.get_ref().as_fd()
     }
 
+    fn handle(&self) -> T::Handle<'_> {
+        self.io.get_ref().handle()
+    }
+
     /// From now on other code may read, peek or take urgent bytes: no short read proves anything.
     pub(super) fn lend(&self) {
         self.io.registration().set_short_reads_prove(false);
@@ -68,9 +106,9 @@ impl<T: AsFd> Stream<T> {
 
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
-        let holds_bytes = move || sys::holds_bytes(socket);
-        operation::read(registration, buf.len(), recv(socket, buf), holds_bytes)
+        let (medium, registration) = (self.handle(), self.io.registration());
+        let holds_bytes = move || medium.into().holds_bytes();
+        operation::read(registration, buf.len(), recv(medium, buf), holds_bytes)
     }
 
     #[inline]
@@ -78,9 +116,9 @@ impl<T: AsFd> Stream<T> {
         &self,
         buf: &mut [MaybeUninit<u8>],
     ) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
-        let (len, holds_bytes) = (buf.len(), move || sys::holds_bytes(socket));
-        let recv = move |asked: &mut usize| sys::recv_uninit(socket, &mut buf[..*asked]);
+        let (medium, registration) = (self.handle(), self.io.registration());
+        let (len, holds_bytes) = (buf.len(), move || medium.into().holds_bytes());
+        let recv = move |asked: &mut usize| sys::recv_uninit(medium, &mut buf[..*asked]);
         operation::read(registration, len, recv, holds_bytes)
     }
 
@@ -89,9 +127,10 @@ impl<T: AsFd> Stream<T> {
         if buf.capacity() == buf.len() {
             buf.reserve(LEAST_ROOM);
         }
-        let (socket, registration) = (self.socket(), self.io.registration());
-        let (room, holds_bytes) = (buf.capacity() - buf.len(), move || sys::holds_bytes(socket));
-        let recv = move |asked: &mut usize| sys::recv_vec(socket, buf, *asked);
+        let (medium, registration) = (self.handle(), self.io.registration());
+        let room = buf.capacity() - buf.len();
+        let holds_bytes = move || medium.into().holds_bytes();
+        let recv = move |asked: &mut usize| sys::recv_vec(medium, buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
 
@@ -101,9 +140,9 @@ impl<T: AsFd> Stream<T> {
         &self,
         buf: &mut ::tokio::io::ReadBuf<'_>,
     ) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
-        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(socket));
-        let recv = move |asked: &mut usize| sys::recv_read_buf(socket, buf, *asked);
+        let (medium, registration) = (self.handle(), self.io.registration());
+        let (room, holds_bytes) = (buf.remaining(), move || medium.into().holds_bytes());
+        let recv = move |asked: &mut usize| sys::recv_read_buf(medium, buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
 
@@ -113,9 +152,9 @@ impl<T: AsFd> Stream<T> {
         &self,
         mut buf: ::hyper::rt::ReadBufCursor<'_>,
     ) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
-        let (room, holds_bytes) = (buf.remaining(), move || sys::holds_bytes(socket));
-        let recv = move |asked: &mut usize| sys::recv_cursor(socket, &mut buf, *asked);
+        let (medium, registration) = (self.handle(), self.io.registration());
+        let (room, holds_bytes) = (buf.remaining(), move || medium.into().holds_bytes());
+        let recv = move |asked: &mut usize| sys::recv_cursor(medium, &mut buf, *asked);
         operation::read(registration, room, recv, holds_bytes)
     }
 
@@ -123,23 +162,23 @@ impl<T: AsFd> Stream<T> {
         &self,
         bufs: &mut [IoSliceMut<'_>],
     ) -> impl Attempt<Output = io::Result<usize>> {
-        self.read_by(bufs, sys::recv_vectored)
+        self.read_by(bufs, |medium, bufs| medium.into().recv_vectored(bufs))
     }
 
     /// Reads into several buffers by a call of the caller's, which is given what of them it is to ask for.
-    pub(super) fn read_by(
-        &self,
+    pub(super) fn read_by<'a>(
+        &'a self,
         bufs: &mut [IoSliceMut<'_>],
-        mut recv: impl FnMut(BorrowedFd<'_>, &mut [IoSliceMut<'_>]) -> io::Result<usize>,
+        mut recv: impl FnMut(T::Handle<'a>, &mut [IoSliceMut<'_>]) -> io::Result<usize>,
     ) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
+        let (medium, registration) = (self.handle(), self.io.registration());
         // Short means less than was offered to the kernel, which is not all if there are many buffers.
         let most = sys::offered(bufs);
         let read = move |asked: &mut usize| {
             let n = if *asked == most {
-                recv(socket, bufs)?
+                recv(medium, bufs)?
             } else {
-                recv(socket, &mut sys::first_mut(bufs, *asked))?
+                recv(medium, &mut sys::first_mut(bufs, *asked))?
             };
             // Where recvmsg(2) is refused, only the first buffer is read into. If it is full, the read is
             // not short.
@@ -148,17 +187,18 @@ impl<T: AsFd> Stream<T> {
             }
             Ok(n)
         };
-        operation::read(registration, most, read, move || sys::holds_bytes(socket))
+        let holds_bytes = move || medium.into().holds_bytes();
+        operation::read(registration, most, read, holds_bytes)
     }
 
     pub(super) fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        let socket = self.socket();
+        let medium = self.handle();
         let mut filled = 0;
         Wait::new(self.io.registration()).until_ready(move |wait, cx| {
             while filled < buf.len() {
                 let rest = &mut buf[filled..];
-                let holds_bytes = || sys::holds_bytes(socket);
-                match ready!(wait.poll_read(cx, rest.len(), recv(socket, rest), holds_bytes))? {
+                let holds_bytes = || medium.into().holds_bytes();
+                match ready!(wait.poll_read(cx, rest.len(), recv(medium, rest), holds_bytes))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                     n => filled += n,
                 }
@@ -210,40 +250,41 @@ impl<T: AsFd> Stream<T> {
 
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
-        operation::write(registration, buf.len(), send(socket, buf))
+        let (medium, registration) = (self.handle(), self.io.registration());
+        operation::write(registration, buf.len(), send(medium, buf))
     }
 
     pub(super) fn write_vectored(
         &self,
         bufs: &[IoSlice<'_>],
     ) -> impl Attempt<Output = io::Result<usize>> {
-        self.write_by(bufs, sys::send_vectored)
+        self.write_by(bufs, |medium, bufs| medium.into().send_vectored(bufs))
     }
 
     /// Writes from several buffers by a call of the caller's, which is given what of them it is to offer.
-    pub(super) fn write_by(
-        &self,
+    pub(super) fn write_by<'a>(
+        &'a self,
         bufs: &[IoSlice<'_>],
-        mut send: impl FnMut(BorrowedFd<'_>, &[IoSlice<'_>]) -> io::Result<usize>,
+        mut send: impl FnMut(T::Handle<'a>, &[IoSlice<'_>]) -> io::Result<usize>,
     ) -> impl Attempt<Output = io::Result<usize>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
+        let (medium, registration) = (self.handle(), self.io.registration());
         let most = sys::offered(bufs);
         operation::write(registration, most, move |n| {
+            let n = medium.into().uncut(most, n);
             if n == most {
-                send(socket, bufs)
+                send(medium, bufs)
             } else {
-                send(socket, &sys::first(bufs, n))
+                send(medium, &sys::first(bufs, n))
             }
         })
     }
 
     #[inline]
     pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
-        let (socket, registration) = (self.socket(), self.io.registration());
+        let (medium, registration) = (self.handle(), self.io.registration());
         Wait::new(registration).until_ready(move |wait, cx| {
             while !buf.is_empty() {
-                let n = ready!(wait.poll_write(cx, buf.len(), send(socket, buf)))?;
+                let n = ready!(wait.poll_write(cx, buf.len(), send(medium, buf)))?;
                 buf = &buf[n..];
             }
             Poll::Ready(Ok(()))
@@ -277,13 +318,19 @@ impl<T: AsFd> Stream<T> {
 }
 
 /// The call of a read, into as much of `buf` as it is to ask for.
-fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> impl FnMut(&mut usize) -> io::Result<usize> {
-    move |asked| sys::recv(socket, &mut buf[..*asked], 0)
+fn recv<'a>(
+    medium: impl Into<Medium<'a>> + Copy,
+    buf: &mut [u8],
+) -> impl FnMut(&mut usize) -> io::Result<usize> {
+    move |asked| medium.into().recv(&mut buf[..*asked])
 }
 
 /// The call of a write, of as much of `buf` as it is to offer.
-fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> impl FnMut(usize) -> io::Result<usize> {
-    move |offered| sys::send(socket, &buf[..offered])
+fn send<'a>(
+    medium: impl Into<Medium<'a>> + Copy,
+    buf: &[u8],
+) -> impl FnMut(usize) -> io::Result<usize> {
+    move |offered| medium.into().send(buf, offered)
 }
 
 /// The outcome of a peek.

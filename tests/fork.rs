@@ -27,7 +27,7 @@ use reveille::io::{AsyncFd, Interest, is_forked_child};
 use reveille::net::udp::{Batch, Outgoing};
 use reveille::net::{
     self, TcpKeepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener,
-    UnixSocket, lookup_host,
+    UnixSocket, lookup_host, pipe,
 };
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
@@ -145,6 +145,61 @@ fn a_child_polls_nothing_of_its_parents_runtime() {
             outcome.unwrap();
             assert_eq!(polls.load(SeqCst), 1);
         }
+    });
+}
+
+/// Fault E5; promise 12. Catches: an operation of a child that takes the bytes of its parent's pipe, writes among them, or
+/// changes it.
+#[test]
+fn no_operation_of_a_child_touches_its_parents_pipe() {
+    alone("no_operation_of_a_child_touches_its_parents_pipe", || {
+        let runtime = Runtime::new().unwrap();
+        let (sender, receiver) = pipe::pipe().unwrap();
+        runtime
+            .block_on(sender.write_all(b"for the parent"))
+            .unwrap();
+        let capacity = sender.capacity().unwrap();
+        // What other code made blocks, and goes on to do so.
+        let blocking = || pipe::pipe().unwrap().1.into_blocking_fd().unwrap();
+        let (plain, shared) = (blocking(), pipe::pipe().unwrap().1);
+        let mut taken = Some((plain.try_clone().unwrap(), shared));
+        let (fd, is_nonblocking) = (plain.as_raw_fd(), taken.as_ref().unwrap().1.as_raw_fd());
+        let kept = taken.as_ref().unwrap().1.as_fd().try_clone_to_owned();
+        runtime.block_on(async {
+            in_a_child(|| {
+                let in_child = |what: &str, outcome: io::Result<()>| {
+                    let error = outcome.expect_err(what);
+                    assert_says_exec_first(&error.to_string());
+                };
+                in_child("pipe", pipe::pipe().map(drop));
+                in_child("try_read", receiver.try_read(&mut [0; 64]).map(drop));
+                let vec = &mut Vec::new();
+                in_child("try_read_vec", receiver.try_read_vec(vec).map(drop));
+                in_child("try_write", sender.try_write(b"x").map(drop));
+                in_child("set_capacity", sender.set_capacity(1).map(drop));
+                in_child("set_capacity", receiver.set_capacity(1).map(drop));
+                let (plain, shared) = taken.take().unwrap();
+                let duplicate = plain.try_clone().unwrap();
+                in_child(
+                    "from_owned_fd",
+                    pipe::Receiver::from_owned_fd(plain).map(drop),
+                );
+                let unchecked = pipe::Receiver::from_owned_fd_unchecked(duplicate);
+                in_child("from_owned_fd_unchecked", unchecked.map(drop));
+                in_child("into_blocking_fd", shared.into_blocking_fd().map(drop));
+            });
+        });
+        let flags = |fd| {
+            // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+            let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+            flags & libc::O_NONBLOCK
+        };
+        assert_eq!(flags(fd), 0, "the child made it non-blocking");
+        assert_ne!(flags(is_nonblocking), 0, "the child made it block");
+        drop(kept);
+        assert_eq!(sender.capacity().unwrap(), capacity);
+        let mut buf = [0; 64];
+        assert_eq!(runtime.block_on(receiver.read(&mut buf)).unwrap(), 14);
     });
 }
 

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 67] = [
+const EXERCISED: [(&str, &str); 75] = [
     (
         "net/sys/many.rs send_many",
         "each_datagram_is_sent_once_whatever_their_number",
@@ -59,6 +59,38 @@ const EXERCISED: [(&str, &str); 67] = [
     (
         "net/sys/descriptors.rs recv_fds",
         "rooms_of_no_to_six_descriptors_are_exact_and_leak_none",
+    ),
+    (
+        "net/sys/pipe.rs pipe",
+        "both_ends_are_born_close_on_exec_and_nonblocking",
+    ),
+    (
+        "net/sys/pipe.rs status_flags",
+        "the_end_to_write_to_is_not_read_from_nor_the_other_way_round",
+    ),
+    (
+        "net/sys/pipe.rs set_blocking",
+        "into_blocking_fd_really_blocks",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::read_vectored",
+        "bytes_arrive_in_order_in_every_form",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::write_vectored",
+        "bytes_arrive_in_order_in_every_form",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::capacity",
+        "a_pipe_says_and_sets_what_it_holds",
+    ),
+    (
+        "net/sys/pipe.rs PipeFd::set_capacity",
+        "a_pipe_says_and_sets_what_it_holds",
+    ),
+    (
+        "net/sys/uninit.rs read_uninit",
+        "a_read_of_a_pipe_into_memory_without_values_writes_what_came_and_no_more",
     ),
     (
         "net/sys/uninit.rs recv_read_buf",

@@ -5,16 +5,23 @@
 //! limit nor a filter can be taken back.
 
 use std::collections::BTreeSet;
+use std::env;
+use std::ffi::CString;
 use std::fs;
 use std::future::pending;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use reveille::Runtime;
 use reveille::io::AsyncFd;
+use reveille::net::pipe::{self, OpenOptions};
 use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::signal::unix::{SignalKind, signal};
 use rlimit::Resource;
@@ -26,6 +33,8 @@ mod limit;
 #[path = "support/seccomp.rs"]
 mod seccomp;
 
+#[path = "refusals/pipes.rs"]
+mod pipes;
 #[path = "refusals/table.rs"]
 mod table;
 
@@ -39,12 +48,27 @@ struct World {
     backlog: StdListener,
     /// With connections that wait.
     listener: TcpListener,
+    /// A named pipe.
+    fifo: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        fs::remove_file(&self.fifo).unwrap();
+    }
 }
 
 impl World {
     fn new() -> World {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let nth = MADE.fetch_add(1, Ordering::Relaxed);
+        let fifo = env::temp_dir().join(format!("reveille-world-{}-{nth}", process::id()));
+        let name = CString::new(fifo.as_os_str().as_bytes()).unwrap();
+        // SAFETY: mkfifo(3) reads the string, which ends with a zero byte and outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         World {
+            fifo,
             runtime: Runtime::new().unwrap(),
             backlog: StdListener::bind("127.0.0.1:0").unwrap(),
             listener: TcpListener::from_std(listener).unwrap(),
@@ -73,7 +97,7 @@ impl World {
 /// A constructor; what it made is dropped at once.
 type Constructor = fn(&World) -> io::Result<()>;
 
-const CONSTRUCTORS: [(&str, Constructor); 7] = [
+const CONSTRUCTORS: [(&str, Constructor); 9] = [
     ("a runtime", |_| Runtime::new().map(drop)),
     ("a listener", |world| {
         let bound = TcpListener::bind("127.0.0.1:0");
@@ -92,6 +116,13 @@ const CONSTRUCTORS: [(&str, Constructor); 7] = [
     }),
     ("a listener for a signal", |_| {
         signal(SignalKind::user_defined1()).map(drop)
+    }),
+    ("a pipe", |_| pipe::pipe().map(drop)),
+    ("a named pipe", |world| {
+        let receiver = OpenOptions::new().open_receiver(&world.fifo)?;
+        let sender = OpenOptions::new().open_sender(&world.fifo)?;
+        drop((sender, receiver));
+        Ok(())
     }),
     ("a source", |world| {
         let (ours, theirs) = UnixStream::pair()?;
@@ -212,7 +243,7 @@ fn with_room_for<R>(room: usize, open: &BTreeSet<u64>, f: impl FnOnce() -> R) ->
 }
 
 /// What a sandbox may refuse, and who then has to say so.
-const REFUSALS: [(libc::c_long, &str); 11] = [
+const REFUSALS: [(libc::c_long, &str); 12] = [
     (libc::SYS_epoll_create1, "a runtime"),
     (libc::SYS_eventfd2, "a runtime"),
     (libc::SYS_epoll_ctl, "a runtime"),
@@ -223,6 +254,7 @@ const REFUSALS: [(libc::c_long, &str); 11] = [
     (libc::SYS_socket, "a stream"),
     (libc::SYS_connect, "a stream"),
     (libc::SYS_accept4, "an accepted stream"),
+    (libc::SYS_pipe2, "a pipe"),
     (libc::SYS_rt_sigaction, "a listener for a signal"),
 ];
 

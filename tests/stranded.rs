@@ -27,6 +27,8 @@ mod within;
 mod any_fd;
 #[path = "stranded/kernel.rs"]
 mod kernel;
+#[path = "stranded/pipe.rs"]
+mod pipe;
 #[path = "stranded/play.rs"]
 mod play;
 #[path = "stranded/random.rs"]

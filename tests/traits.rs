@@ -11,7 +11,7 @@ use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
 use reveille::net::udp::{Batch, Outgoing, Received, RecvMeta, Sent};
 use reveille::net::unix::{ReceivedFds, UCred};
 use reveille::net::{
-    self, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixSocket,
+    self, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixSocket, pipe,
 };
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
@@ -43,6 +43,8 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<Batch>();
     send_sync::<Received<'_>>();
     send_sync::<Outgoing<'_>>();
+    send_sync::<pipe::Sender>();
+    send_sync::<pipe::Receiver>();
     send_sync::<Signal>();
     send_sync::<SignalKind>();
     send_sync::<Builder>();
@@ -119,6 +121,8 @@ fn whatever_is_awaited_by_reference_is_unpin() {
     unpin::<Sleep>();
     unpin::<Interval>();
     unpin::<AsyncFd<UnixStream>>();
+    unpin::<pipe::Sender>();
+    unpin::<pipe::Receiver>();
     unpin::<Signal>();
     unpin::<Runtime>();
     unpin::<Timeout<Sleep>>();

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::super::pipe::{Receiver, Sender};
 use super::super::split::{Reader, SplitStream, Writer};
 use super::super::stream::Attempt;
 use super::super::{TcpStream, UnixStream};
@@ -50,8 +51,10 @@ read!(&TcpStream);
 read!(UnixStream);
 read!(&UnixStream);
 read!(Reader<S>, S: Deref<Target: SplitStream>);
+read!(Receiver);
 write!(TcpStream);
 write!(&TcpStream);
 write!(UnixStream);
 write!(&UnixStream);
 write!(Writer<S>, S: Deref<Target: SplitStream>);
+write!(Sender);

@@ -1,11 +1,11 @@
-//! The traits of other crates, implemented for the streams of `net` and their halves.
+//! The traits of other crates, implemented for the streams of `net`, their halves, and the ends of pipes.
 //!
 //! Idea: a family of traits is one file, and a type one line in it. What a line needs to know of its type is [`Bytes`].
 //!
 //! Interface: the files, each behind a feature: `futures_io`, `tokio_io`, and `hyper`.
 //! Invariants, of all families:
 //! - Flushing is done at once: nothing is kept back here.
-//! - Closing shuts down writing, as often as it is asked for; reading goes on.
+//! - Closing shuts down writing, as often as it is asked for; reading goes on. A pipe's end is closed by dropping it only.
 //! - A vectored write takes the first 1024 buffers: writev(2), IOV_MAX.
 //! - An error leaves the buffer of a read as it was.
 //! - Any number of tasks may read, or write, at once: their wakers are kept side by side, as by
@@ -54,15 +54,16 @@ mod tokio_io;
 use std::io;
 use std::net::Shutdown;
 use std::ops::Deref;
-use std::os::fd::AsFd;
 
+use super::pipe::{Receiver, Sender};
 use super::split::{Reader, Split, SplitStream, Writer};
-use super::stream::Stream;
+use super::stream::{ByteStream, Stream};
+use super::sys::PipeFd;
 use super::{TcpStream, UnixStream};
 
 /// A type whose bytes are those of a stream.
 trait Bytes {
-    type Socket: AsFd;
+    type Socket: ByteStream;
 
     /// The engine below it.
     fn engine(&self) -> &Stream<Self::Socket>;
@@ -89,6 +90,31 @@ macro_rules! bytes {
 
 bytes!(TcpStream);
 bytes!(UnixStream);
+
+impl Bytes for Receiver {
+    type Socket = PipeFd;
+
+    fn engine(&self) -> &Stream<PipeFd> {
+        Receiver::engine(self)
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Bytes for Sender {
+    type Socket = PipeFd;
+
+    fn engine(&self) -> &Stream<PipeFd> {
+        Sender::engine(self)
+    }
+
+    /// Does nothing, as tokio's: a pipe has no shutdown(2), and the descriptor is closed when this is dropped.
+    fn end_writing(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl<T: Bytes> Bytes for &T {
     type Socket = T::Socket;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::pipe::{Receiver, Sender};
 use super::super::split::{Reader, SplitStream, Writer};
 use super::super::stream::Attempt;
 use super::super::{TcpStream, UnixStream};
@@ -47,8 +48,10 @@ read!(&TcpStream);
 read!(UnixStream);
 read!(&UnixStream);
 read!(Reader<S>, S: Deref<Target: SplitStream>);
+read!(Receiver);
 write!(TcpStream);
 write!(&TcpStream);
 write!(UnixStream);
 write!(&UnixStream);
 write!(Writer<S>, S: Deref<Target: SplitStream>);
+write!(Sender);

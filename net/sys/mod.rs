@@ -9,8 +9,10 @@
 //! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`socket`](socket()),
 //!   [`unix_pair`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`], [`accept_unix`],
 //!   [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
-//! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
+//! - `stream`, the bytes of a socket: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
+//! - `pipe`: [`PipeFd`], the end of a pipe, and its bytes.
+//! - `medium`: a [`Medium`] is one of both.
 //! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
 //! - `many`, several of them a call: [`send_many`], [`recv_many`].
 //! - `descriptors`, which go with the bytes of a Unix socket: [`send_fds`], [`recv_fds`].
@@ -26,21 +28,24 @@
 //!
 //! Invariants:
 //! - Every fd is close-on-exec and non-blocking from the call that makes it, and is owned at once.
-//! - Bytes move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
-//!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE.
+//! - Bytes of a socket move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
+//!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE. What a pipe has instead is
+//!   in `pipe`.
 //! - EINTR is retried in [`retry`], and in [`bind`], which needs [`checked_for`]. connect(2) is not
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`,
-//! `message`, `net::sys::descriptors`.
+//! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `medium`, `uninit`, `net::sys::options`, `address`,
+//! `control`, `message`, `net::sys::descriptors`.
 
 mod address;
 mod control;
 mod descriptors;
 mod many;
+mod medium;
 mod message;
 mod options;
+mod pipe;
 mod socket;
 mod stream;
 mod uninit;
@@ -57,11 +62,13 @@ pub(crate) use control::messages;
 pub(crate) use control::{Control, ControlMessage, space};
 pub(crate) use descriptors::{Came, recv_fds, send_fds};
 pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
+pub(crate) use medium::Medium;
 pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
     Bytes, Count, Int, count, get, get_bytes, is_listening, linger, peer_credentials, peer_pidfd,
     set, set_bytes, set_reuse_address, set_zero_linger, take_error,
 };
+pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{
     Connecting, accept, accept_unix, bind, connect, datagram_socket, finish_connect, holds_bytes,
     is_readable, keep_nonblocking, listen, shutdown, socket, stream_socket, unix_pair,

@@ -226,7 +226,7 @@ pub(crate) fn set_bytes(
 pub(crate) struct Count(c_ulong);
 
 impl Count {
-    /// Those that arrived and were not read: SIOCINQ, tcp(7).
+    /// Those that arrived and were not read: SIOCINQ, tcp(7); FIONREAD, pipe(7).
     pub(crate) const UNREAD: Count = Count(libc::FIONREAD as c_ulong);
     /// Those that were written and not acknowledged: SIOCOUTQ, tcp(7), by its other name.
     pub(crate) const UNACKED: Count = Count(libc::TIOCOUTQ as c_ulong);

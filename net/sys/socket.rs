@@ -275,7 +275,7 @@ fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 }
 
 /// Says which of `events`, POLLERR and POLLHUP hold at this moment; never waits.
-fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
+pub(super) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),
         events,

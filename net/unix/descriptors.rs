@@ -12,7 +12,7 @@ use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 
@@ -288,8 +288,8 @@ impl<S: Deref<Target = UnixStream>> Writer<S> {
 }
 
 /// A write with descriptors.
-fn sending<T: AsFd>(
-    stream: &Stream<T>,
+fn sending(
+    stream: &Stream<StdStream>,
     bufs: &[IoSlice<'_>],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<impl Attempt<Output = io::Result<usize>>> {
@@ -303,8 +303,8 @@ fn sending<T: AsFd>(
 }
 
 /// A read of bytes and of the descriptors that come with them.
-fn reading<T: AsFd>(
-    stream: &Stream<T>,
+fn reading(
+    stream: &Stream<StdStream>,
     bufs: &mut [IoSliceMut<'_>],
     max_fds: usize,
     came: &mut Came,

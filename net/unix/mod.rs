@@ -78,6 +78,7 @@ use std::sync::Arc;
 
 pub use std::os::unix::net::SocketAddr;
 
+pub use super::pipe;
 pub use super::split::{Reader, ShutdownOnDrop, SplitStream, Writer};
 pub use datagram::UnixDatagram;
 pub use descriptors::ReceivedFds;

@@ -27,11 +27,12 @@ use reveille::time::{sleep, timeout};
 
 use crate::child::in_child;
 use crate::limit::limit;
+use crate::pipes::PIPES;
 use crate::seccomp::refuse;
 
 /// What becomes of a program whose call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// Everything works.
     Works,
     /// `Builder::build` gives an error with this name and the cure in its text.
@@ -45,7 +46,7 @@ use Outcome::{Error, ErrorOrErrno, NoRuntime, Works};
 
 /// A system call by its number; the name under which the sys files make it; the argument and its value
 /// by which it is told from those of the process around it.
-type Row = (libc::c_long, &'static str, Option<(u32, u32)>, Outcome);
+pub(super) type Row = (libc::c_long, &'static str, Option<(u32, u32)>, Outcome);
 
 /// Setting the mask of signals, which AddressSanitizer does for each new thread, and ends the process if it cannot.
 const MASK: Option<(u32, u32)> = Some((0, libc::SIG_SETMASK as u32));
@@ -279,7 +280,7 @@ fn every_call_of_the_sys_files_has_its_row() {
         (text_of("runtime/sys"), RUNTIME.to_vec()),
         (
             text_of("net/sys"),
-            [&NET[..], &DATAGRAMS, &UNIX_DATAGRAMS].concat(),
+            [&NET[..], &DATAGRAMS, &UNIX_DATAGRAMS, &PIPES].concat(),
         ),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
@@ -351,7 +352,7 @@ fn what_a_sandbox_refuses_of_unix_datagrams_is_named() {
 }
 
 /// Tries every row with every errno, and compares.
-fn judge(rows: &[Row], program: fn() -> io::Result<()>) {
+pub(super) fn judge(rows: &[Row], program: fn() -> io::Result<()>) {
     assert_eq!(
         in_a_fork(|| report(program, Works)),
         0,
@@ -653,6 +654,6 @@ fn address(fd: i32) -> std::net::SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-async fn limited<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn limited<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(Duration::from_secs(10), future).await?
 }

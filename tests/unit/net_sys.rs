@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::limit::limit;
-use crate::net::sys::{self, Connecting, SockAddr, faults};
+use crate::net::sys::{self, Connecting, Medium, PipeFd, SockAddr, faults};
 
 /// Far beyond what anything here takes: a test that waits this long has failed.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -335,6 +335,36 @@ fn every_call_but_connect_is_retried_on_eintr() {
         faults::inject(name, libc::EXFULL); // no system call here ever gives this one
         let error = call(fd.as_fd()).expect_err(name);
         assert_eq!(error.raw_os_error(), Some(libc::EXFULL), "{name}");
+    }
+}
+
+/// Fault A15, of pipes. Catches: a transfer that an interrupted call ends.
+#[test]
+fn a_transfer_of_a_pipe_is_retried_on_eintr() {
+    let _limit = limit(30);
+    let (reading, writing) = sys::pipe().unwrap();
+    let [reading, writing] = [reading, writing].map(|fd| PipeFd::new(fd, true, false));
+    type Call = (&'static str, fn(Medium<'_>) -> Result<usize>);
+    let write: Call = ("pwritev2", |pipe| pipe.send(b"x", 1));
+    let read: Call = ("preadv2", |pipe| pipe.recv(&mut [0]));
+    for ((name, call), pipe) in [(write, &writing), (read, &reading)] {
+        faults::inject(name, libc::EINTR);
+        faults::inject(name, libc::EXFULL);
+        let error = call(pipe.into()).expect_err(name);
+        assert_eq!(error.raw_os_error(), Some(libc::EXFULL), "{name}");
+    }
+}
+
+/// Fault C50. Catches: a reader that waits for ever for what poll(2) may not tell.
+#[test]
+fn where_poll_fails_a_zero_is_the_end_of_a_pipe() {
+    let _limit = limit(30);
+    let (reading, writing) = sys::pipe().unwrap();
+    let reading = PipeFd::new(reading, true, false);
+    drop(writing);
+    for errno in [libc::EPERM, libc::ENOMEM] {
+        faults::inject("poll", errno);
+        assert_eq!(Medium::from(&reading).recv(&mut [0]).unwrap(), 0);
     }
 }
 
