@@ -33,7 +33,7 @@
 //!
 //! - [`task`]: [`spawn`], blocking work, and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
 //!   from another event loop, reaching it from other threads; and the design.
-//! - [`net`]: TCP and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
+//! - [`net`]: TCP, UDP and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind of descriptor.
 //! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
 //!   signals.
 //!

@@ -1,7 +1,8 @@
 //! Sockets. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
-//! three things that are not public: `stream` makes its operations by
-//! [`operation`](crate::runtime::io::operation), `lookup` asks the resolver on the pool, by
+//! some things that are not public: `stream` makes its operations by
+//! [`operation`](crate::runtime::io::operation), and it and `udp` tell the
+//! [`registration`](crate::runtime::io::registration) of a socket what is reported when; `lookup` asks the resolver on the pool, by
 //! [`blocking`](crate::runtime::task::blocking), and errors get their texts by
 //! [`explained`](crate::runtime::explained).
 //!
@@ -27,8 +28,10 @@ mod stream;
 pub(crate) mod sys;
 pub mod tcp;
 mod tried;
+pub mod udp;
 
 pub use addr::ToSocketAddrs;
 pub use lookup::lookup_host;
 pub use tcp::{TcpInfo, TcpKeepalive, TcpListener, TcpSocket, TcpStream};
 pub use tried::AddressesError;
+pub use udp::UdpSocket;

@@ -66,8 +66,8 @@ macro_rules! ip_options {
         }
 
         /// Sets the type of service of the socket's IPv4 packets, from 0 to 255, which a router may look at (ip(7)): the
-        /// upper six bits are the DSCP of RFC 2474. Of a TCP socket the lowest two, which are for ECN, stay as they are.
-        /// What a listener accepts inherits it.
+        /// upper six bits are the DSCP of RFC 2474, the lowest two a mark of congestion, which a TCP socket leaves as it
+        /// is. What a listener accepts inherits it.
         ///
         /// # Errors
         /// `InvalidInput` for another number, of which the kernel would drop the upper bits; else as setsockopt(2).
@@ -84,7 +84,7 @@ macro_rules! ip_options {
         /// # Errors
         /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
         pub fn tclass_v6(&self) -> io::Result<u32> {
-            Ok(get_of_v6(self.socket(), Int::TRAFFIC_CLASS)?.unsigned_abs())
+            Ok(get_of_v6(self.socket(), Int::TCLASS)?.unsigned_abs())
         }
 
         /// Sets the traffic class of the socket's IPv6 packets, from 0 to 255; see [`set_tos_v4`](Self::set_tos_v4).
@@ -93,7 +93,7 @@ macro_rules! ip_options {
         /// `InvalidInput` for another number; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
         pub fn set_tclass_v6(&self, class: u32) -> io::Result<()> {
             let class = number("a traffic class", class, 0)?;
-            set_option(self.socket(), Int::TRAFFIC_CLASS, class)
+            set_option(self.socket(), Int::TCLASS, class)
         }
     };
 }

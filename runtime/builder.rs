@@ -89,7 +89,7 @@ impl Builder {
 
     /// Shuffles, as `seed` says, whatever is legal to shuffle, so that tests find faults that would show
     /// only on another machine or another day. `seed` decides which queued task is polled next, the order
-    /// of events, when the reactor turns, and how many bytes a read, peek or write moves. It also adds
+    /// of events, when the reactor turns, and how many bytes a read, peek or write moves, or how many datagrams. It also adds
     /// spurious wakes, interruptions (EINTR), and a `WouldBlock` of a `try_` method as if the event were
     /// still to come: wait, and try again. A program must bear all of it. Tasks are not polled first in,
     /// first out then: a [`yield_now`](crate::task::yield_now), and the one at the end of

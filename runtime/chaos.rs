@@ -10,8 +10,8 @@
 //!
 //! What it chooses: which queued task is next; the order of the events of a batch; how many polls until the
 //! next turn; spurious wakes; an interruption (EINTR) in place of an operation or of a wait; how many bytes
-//! a read, peek or write is offered, however many buffers it has; and whether a try (`try_io`, `try_read`)
-//! knows yet that a source is ready.
+//! a read, peek or write is offered, however many buffers it has, or, of datagrams, which are never cut, how many a call for
+//! many is offered; and whether a try (`try_io`, `try_read`) knows yet that a source is ready.
 //!
 //! A try that does not know it yet returns `WouldBlock` although bytes are there, as if their event had not
 //! been read. That is legal, because readiness is as of the last turn (R4): without chaos, bytes that came

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use limit::limit;
 use reveille::io::{AsyncFd, Interest};
+use reveille::net::UdpSocket;
+use reveille::net::udp::{Batch, Ecn, Outgoing};
 use reveille::runtime::Runtime;
 use reveille::task::coop::unconstrained;
 use reveille::task::{JoinSet, yield_now};
@@ -561,4 +563,44 @@ struct Foreign;
 
 impl Wake for Foreign {
     fn wake(self: Arc<Self>) {}
+}
+
+/// Catches: an array on the heap for each call; a `Batch` that grows, or is made anew.
+#[test]
+fn datagrams_cost_no_allocation_one_or_many_a_call() {
+    let _limit = limit(30);
+    block_on(async {
+        let (ours, theirs) = (
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let there = theirs.local_addr().unwrap();
+        let bytes = [7; 3000];
+        let many = [
+            Outgoing::new(&bytes[..10], there).with_ecn(Ecn::Ect0),
+            Outgoing::new(&bytes, there).with_segment(1000),
+            Outgoing::new(&bytes[..10], there).with_source([127, 0, 0, 1].into()),
+        ];
+        theirs.set_recv_ecn(true).unwrap();
+        theirs.set_recv_pktinfo(true).unwrap();
+        let mut batch = Batch::new(8, 1500);
+        let (mut buf, mut vec) = ([0; 1500], Vec::with_capacity(1500));
+        let mut before = 0;
+        for round in 0..20 {
+            if round == 10 {
+                before = ALLOCATIONS.get();
+            }
+            assert_eq!(ours.send_many(&many).await.unwrap().whole(), 3);
+            let mut received = 0;
+            while received < 5 {
+                received += theirs.recv_many(&mut batch).await.unwrap();
+            }
+            ours.send_to(&bytes[..10], there).await.unwrap();
+            assert_eq!(theirs.recv_from(&mut buf).await.unwrap().0, 10);
+            ours.send_to(&bytes[..10], there).await.unwrap();
+            vec.clear();
+            assert_eq!(theirs.recv_vec_from(&mut vec).await.unwrap().0, 10);
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0);
+    });
 }

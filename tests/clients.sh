@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The real clients of two servers of examples/: redis-cli and redis-benchmark of resp, curl of files.
+# The real clients of three servers of examples/: redis-cli and redis-benchmark of resp, curl of files, socat of udp_echo.
 #
 #     tests/clients.sh
 #
-# Needs bash, cargo, coreutils; curl and redis-tools, which it installs if it is root and apt-get is there.
+# Needs bash, cargo, coreutils; curl, redis-tools and socat, which it installs if it is root and apt-get is there.
 set -euo pipefail
 # Whatever proxy there is, loopback is near.
 export no_proxy="*" NO_PROXY="*"
@@ -30,7 +30,8 @@ need() {
 need curl curl
 need redis-cli redis-tools
 need redis-benchmark redis-tools
-cargo build --locked --release --example resp --example files
+need socat socat
+cargo build --locked --release --example resp --example files --example udp_echo
 programs=${CARGO_TARGET_DIR:-target}/release/examples
 
 # serve <example> <argument>...: starts a server, and sets $server and $port.
@@ -112,3 +113,24 @@ wait "$server" || status=$?
 expect "$status" 0
 server=
 echo "curl: a file of 20 MB, refusals, a FIFO"
+
+serve udp_echo
+talk() { timeout 20 socat -b 65507 -t 2 - "UDP:127.0.0.1:$port"; }
+expect "$(printf 'good morning' | talk)" 'good morning'
+# The longest datagram, and many short ones: each client is answered, whatever the others do.
+head -c 65507 /dev/urandom > "$work/datagram"
+talk < "$work/datagram" | cmp - "$work/datagram"
+clients=()
+for n in $(seq 50); do
+    seq "$n" "$((n + 100))" > "$work/to $n"
+    talk < "$work/to $n" > "$work/from $n" &
+    clients+=("$!")
+done
+wait "${clients[@]}"
+for n in $(seq 50); do cmp "$work/to $n" "$work/from $n"; done
+kill "$server"
+status=0
+wait "$server" || status=$?
+expect "$status" 0
+server=
+echo "socat: the longest datagram, 50 clients at once"

@@ -10,7 +10,7 @@ use std::fs;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use reveille::io::{AsyncFd, Interest, is_forked_child};
-use reveille::net::{TcpKeepalive, TcpListener, TcpSocket, TcpStream, lookup_host};
+use reveille::net::udp::{Batch, Outgoing};
+use reveille::net::{TcpKeepalive, TcpListener, TcpSocket, TcpStream, UdpSocket, lookup_host};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::yield_now;
 use reveille::time::sleep;
@@ -313,6 +314,78 @@ fn no_operation_of_a_child_touches_its_parents_connection() {
             runtime.block_on(server.write_all(b"x")).unwrap();
             assert_eq!(runtime.block_on(client.read(&mut buf)).unwrap(), 1);
             assert_eq!(runtime.block_on(read(&fd)).unwrap(), b'p');
+        },
+    );
+}
+
+/// Fault E5; promise 12. Catches: a child that takes a datagram from its parent, sends one in its name, or changes its socket.
+#[test]
+fn no_operation_of_a_child_touches_its_parents_datagrams() {
+    alone(
+        "no_operation_of_a_child_touches_its_parents_datagrams",
+        || {
+            let runtime = Runtime::new().unwrap();
+            let [ours, theirs] =
+                [(); 2].map(|()| runtime.block_on(UdpSocket::bind("127.0.0.1:0")).unwrap());
+            let there = theirs.local_addr().unwrap();
+            runtime.block_on(ours.connect(there)).unwrap();
+            runtime.block_on(ours.send(b"for the parent")).unwrap();
+            let in_child = |what: &str, outcome: io::Result<()>| {
+                let error = outcome.expect_err(what);
+                assert_says_exec_first(&error.to_string());
+            };
+            runtime.block_on(async {
+                in_a_child(|| {
+                    let buf = &mut [0; 64];
+                    let batch = &mut Batch::new(1, 64);
+                    let one = [Outgoing::new(b"x", there)];
+                    let group = Ipv4Addr::new(239, 255, 7, 7);
+                    let any = Ipv4Addr::UNSPECIFIED;
+                    let v6 = Ipv6Addr::LOCALHOST;
+                    in_child("try_recv", theirs.try_recv(buf).map(drop));
+                    in_child("try_recv_from", theirs.try_recv_from(buf).map(drop));
+                    in_child("try_recv_batch", theirs.try_recv_batch(batch).map(drop));
+                    in_child("try_peek", theirs.try_peek(buf).map(drop));
+                    in_child("try_send", ours.try_send(b"x").map(drop));
+                    in_child("try_send_to", ours.try_send_to(b"x", there).map(drop));
+                    in_child("try_send_many", ours.try_send_many(&one).map(drop));
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    let Poll::Ready(connected) = pin!(ours.connect(there)).poll(cx) else {
+                        panic!("connect waits");
+                    };
+                    in_child("connect", connected);
+                    in_child("set_gro", ours.set_gro(true));
+                    in_child("set_recv_ecn", ours.set_recv_ecn(true));
+                    in_child("set_recv_pktinfo", ours.set_recv_pktinfo(true));
+                    in_child("set_broadcast", ours.set_broadcast(true));
+                    in_child("join_multicast_v4", ours.join_multicast_v4(group, any));
+                    in_child("join_multicast_v6", ours.join_multicast_v6(&v6, 0));
+                    in_child("leave_multicast_v4", ours.leave_multicast_v4(group, any));
+                    in_child("leave_multicast_v6", ours.leave_multicast_v6(&v6, 0));
+                    in_child("set_multicast_loop_v4", ours.set_multicast_loop_v4(true));
+                    in_child("set_multicast_loop_v6", ours.set_multicast_loop_v6(true));
+                    in_child("set_multicast_ttl_v4", ours.set_multicast_ttl_v4(3));
+                    in_child("set_multicast_hops_v6", ours.set_multicast_hops_v6(3));
+                    in_child("set_multicast_if_v4", ours.set_multicast_if_v4(any));
+                    in_child("set_multicast_if_v6", ours.set_multicast_if_v6(1));
+                    in_child("set_ttl", ours.set_ttl(3));
+                    in_child("set_tos_v4", ours.set_tos_v4(4));
+                    in_child("set_tclass_v6", ours.set_tclass_v6(4));
+                    in_child("set_unicast_hops_v6", ours.set_unicast_hops_v6(4));
+                    in_child("bind_device", ours.bind_device(Some(b"lo")));
+                    in_child("set_send_buffer_size", ours.set_send_buffer_size(9));
+                    in_child("set_recv_buffer_size", ours.set_recv_buffer_size(9));
+                    in_child("take_error", ours.take_error().map(drop));
+                    let copy = ours.as_fd().try_clone_to_owned().unwrap();
+                    in_child("from_std", UdpSocket::from_std(copy.into()).map(drop));
+                });
+            });
+            assert!(!ours.gro());
+            assert_ne!(ours.ttl().unwrap(), 3);
+            let buf = &mut [0; 64];
+            assert_eq!(runtime.block_on(theirs.recv(buf)).unwrap(), 14);
+            let nothing = runtime.block_on(poll_once(theirs.recv(buf)));
+            assert!(nothing.is_none(), "the child has sent");
         },
     );
 }

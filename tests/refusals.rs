@@ -15,7 +15,7 @@ use std::thread;
 
 use reveille::Runtime;
 use reveille::io::AsyncFd;
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::signal::unix::{SignalKind, signal};
 use rlimit::Resource;
 
@@ -73,7 +73,7 @@ impl World {
 /// A constructor; what it made is dropped at once.
 type Constructor = fn(&World) -> io::Result<()>;
 
-const CONSTRUCTORS: [(&str, Constructor); 6] = [
+const CONSTRUCTORS: [(&str, Constructor); 7] = [
     ("a runtime", |_| Runtime::new().map(drop)),
     ("a listener", |world| {
         let bound = TcpListener::bind("127.0.0.1:0");
@@ -85,6 +85,10 @@ const CONSTRUCTORS: [(&str, Constructor); 6] = [
     }),
     ("an accepted stream", |world| {
         world.listener.try_accept().map(drop)
+    }),
+    ("a socket for datagrams", |world| {
+        let bound = UdpSocket::bind("127.0.0.1:0");
+        world.runtime.block_on(bound).map(drop)
     }),
     ("a listener for a signal", |_| {
         signal(SignalKind::user_defined1()).map(drop)

@@ -19,6 +19,8 @@ mod drain;
 mod files;
 #[path = "servers/resp.rs"]
 mod resp;
+#[path = "servers/udp_echo.rs"]
+mod udp_echo;
 
 /// Sends SIGTERM.
 #[track_caller]

@@ -10,6 +10,8 @@
 use random::Random;
 use seeds::under_seeds;
 
+#[path = "support/arrived.rs"]
+mod arrived;
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/limit.rs"]
@@ -31,6 +33,8 @@ mod play;
 mod random;
 #[path = "stranded/tcp.rs"]
 mod tcp;
+#[path = "stranded/udp.rs"]
+mod udp;
 #[path = "stranded/unix.rs"]
 mod unix;
 

@@ -8,7 +8,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use reveille::io::{AsyncFd, AsyncFdReadyGuard, Interest, Ready, TryIoError};
-use reveille::net::TcpStream;
+use reveille::net::udp::{Batch, Outgoing, Received, RecvMeta, Sent};
+use reveille::net::{TcpStream, UdpSocket};
 use reveille::runtime::{Builder, Handle, Metrics, Runtime, TryCurrentError, UnhandledPanic};
 use reveille::signal::unix::{Signal, SignalKind};
 use reveille::task::{self, AbortHandle, Id, JoinError, JoinHandle, JoinSet};
@@ -35,6 +36,10 @@ fn names_can_be_sent_and_shared_whatever_they_name() {
     send_sync::<Interval>();
     send_sync::<AsyncFd<UnixStream>>();
     send_sync::<AsyncFdReadyGuard<'_, UnixStream>>();
+    send_sync::<UdpSocket>();
+    send_sync::<Batch>();
+    send_sync::<Received<'_>>();
+    send_sync::<Outgoing<'_>>();
     send_sync::<Signal>();
     send_sync::<SignalKind>();
     send_sync::<Builder>();
@@ -61,6 +66,10 @@ fn names_that_own_nothing_are_copied() {
     copy::<Id>();
     copy::<Interest>();
     copy::<Metrics>();
+    copy::<Received<'_>>();
+    copy::<RecvMeta>();
+    copy::<Outgoing<'_>>();
+    copy::<Sent>();
 }
 
 /// Catches: an error that `?` cannot turn into a `Box<dyn Error + Send + Sync>`.
@@ -115,7 +124,21 @@ fn futures_that_read_and_write_are_unpin() {
         is_unpin(stream.write_vectored(&[IoSlice::new(buf)]));
         is_unpin(fd.async_io(Interest::READABLE, |_| Ok(())));
     }
+    /// Of datagrams, and these can be sent, too.
+    fn datagrams(socket: &UdpSocket, batch: &mut Batch, buf: &mut [u8]) {
+        fn both<T: Unpin + Send>(_: T) {}
+        both(socket.recv(buf));
+        both(socket.recv_from(buf));
+        both(socket.recv_vec(&mut Vec::new()));
+        both(socket.recv_many(batch));
+        both(socket.peek_from(buf));
+        both(socket.send(buf));
+        both(socket.send_many(&[Outgoing::to_peer(buf)]));
+        send(&socket.send_to(buf, "localhost:9"));
+        send(&socket.connect("localhost:9"));
+    }
     let _made: fn(&TcpStream, &AsyncFd<UnixStream>, &mut [u8]) = futures;
+    let _made: fn(&UdpSocket, &mut Batch, &mut [u8]) = datagrams;
 }
 
 /// R3. Catches: a runtime that can be sent away from its tasks, a pinned future that is `Unpin`.

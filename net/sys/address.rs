@@ -18,6 +18,7 @@ use libc::{c_int, sa_family_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t};
 /// It is kept as bytes, so that both conversions are safe code. With a C struct that the kernel may have
 /// filled only in part, each read of a field would need a proof.
 #[repr(C)]
+#[derive(Clone, Debug)]
 pub(crate) struct SockAddr {
     bytes: [u8; ROOM],
     /// At most `ROOM`, unless the kernel had to cut an address: then the whole length of that address
@@ -26,10 +27,10 @@ pub(crate) struct SockAddr {
 }
 
 /// The size of sockaddr_in6, the longer of the two.
-const ROOM: usize = size_of::<sockaddr_in6>();
+pub(super) const ROOM: usize = size_of::<sockaddr_in6>();
 
 impl SockAddr {
-    pub(super) const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         bytes: [0; ROOM],
         len: ROOM as socklen_t,
     };
@@ -81,12 +82,17 @@ impl SockAddr {
         ptr::from_ref(&self.bytes).cast::<sockaddr>()
     }
 
+    /// Says how long the address is that a call has just written, in bytes; more than there is room for is not read.
+    pub(super) fn set_len(&mut self, len: socklen_t) {
+        self.len = len;
+    }
+
     /// How long the address is, in bytes.
     pub(super) fn len(&self) -> socklen_t {
         self.len
     }
 
-    /// The arguments of accept4(2) and getpeername(2): where to write, and the room there, which they
+    /// The arguments of accept4(2), getpeername(2) and recvfrom(2): where to write, and the room there, which they
     /// overwrite with the length of the address.
     pub(super) fn as_out_parameters(&mut self) -> (*mut sockaddr, *mut socklen_t) {
         self.len = ROOM as socklen_t;

@@ -69,21 +69,18 @@ impl<const N: usize> Control<N> {
     }
 
     /// The messages, for a call that sends them: the pointer is good for reads of as many bytes as the number says.
-    #[expect(dead_code, reason = "no socket uses it yet")]
     pub(super) fn as_ptr(&self) -> (*const c_void, usize) {
         (ptr::from_ref(&self.bytes).cast::<c_void>(), self.len)
     }
 
     /// Room for a call that receives messages, of `room` bytes, or all if that is less: the pointer is good for writes
     /// of as many bytes as the number says. After the call, [`set_len`](Control::set_len).
-    #[expect(dead_code, reason = "no socket uses it yet")]
     pub(super) fn as_room(&mut self, room: usize) -> (*mut c_void, usize) {
         self.len = 0;
         (ptr::from_mut(&mut self.bytes).cast::<c_void>(), room.min(N))
     }
 
     /// Says how many bytes a call has received; more than there is room for are not believed.
-    #[expect(dead_code, reason = "no socket uses it yet")]
     pub(super) fn set_len(&mut self, len: usize) {
         self.len = len.min(N);
     }

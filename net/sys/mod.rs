@@ -6,11 +6,13 @@
 //! accept4.
 //!
 //! Interface, file by file:
-//! - `socket`, from its making to its shutdown: [`stream_socket`], [`bind`], [`listen`], [`connect`],
-//!   [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`bind`], [`listen`],
+//!   [`connect`], [`finish_connect`], [`accept`], [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
 //! - `stream`, the bytes: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
-//! - `uninit`: [`recv_uninit`] and [`recv_vec`], into memory that nothing has written yet.
+//! - `message`, datagrams and what goes with them: [`send_to`], [`recv_from`], [`send_message`], [`recv_message`].
+//! - `many`, several of them a call: [`send_many`], [`recv_many`].
+//! - `uninit`: [`recv_uninit`], [`recv_vec`] and [`recv_vec_from`], into memory that nothing has written yet.
 //! - `options`: [`get`] and [`set`], for an [`Int`], [`get_bytes`] and [`set_bytes`], for [`Bytes`], [`count`];
 //!   [`take_error`], [`is_listening`], and others.
 //! - `address`: [`SockAddr`] and [`decode`], between std's addresses and the kernel's.
@@ -28,11 +30,13 @@
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!
-//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`.
+//! Read next: `socket`, `net::sys::stream`, `uninit`, `net::sys::options`, `address`, `control`,
+//! `message`.
 
 mod address;
-#[cfg(test)]
 mod control;
+mod many;
+mod message;
 mod options;
 mod socket;
 mod stream;
@@ -47,14 +51,17 @@ use crate::io::explained;
 
 pub(crate) use address::{SockAddr, decode};
 #[cfg(test)]
-pub(crate) use control::{Control, ControlMessage, messages, space};
+pub(crate) use control::messages;
+pub(crate) use control::{Control, ControlMessage, space};
+pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
+pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
     Bytes, Count, Int, count, get, get_bytes, is_listening, linger, set, set_bytes,
     set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use socket::{
-    Connecting, accept, bind, connect, finish_connect, holds_bytes, is_readable, keep_nonblocking,
-    listen, shutdown, stream_socket,
+    Connecting, accept, bind, connect, datagram_socket, finish_connect, holds_bytes, is_readable,
+    keep_nonblocking, listen, shutdown, stream_socket,
 };
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored,
@@ -63,7 +70,7 @@ pub(crate) use stream::{
 pub(crate) use uninit::recv_cursor;
 #[cfg(feature = "tokio-io")]
 pub(crate) use uninit::recv_read_buf;
-pub(crate) use uninit::{recv_uninit, recv_vec};
+pub(crate) use uninit::{recv_uninit, recv_vec, recv_vec_from};
 
 /// Makes a system call, again and again while it returns EINTR. signal(7): a handler without SA_RESTART
 /// interrupts any slow call. Not for connect(2) and close(2); see the head of this file.
@@ -169,8 +176,8 @@ pub(crate) mod faults {
         static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Makes the next call of this name fail with `errno`. Several errors for one name come in the order
-    /// of injection.
+    /// Makes the next call of this name fail with `errno`, or be made if that is 0. Several errors for one name come in the
+    /// order of injection.
     pub(crate) fn inject(name: &'static str, errno: i32) {
         FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
     }
@@ -178,7 +185,8 @@ pub(crate) mod faults {
     pub(super) fn take(name: &'static str) -> Option<io::Error> {
         FAULTS.with_borrow_mut(|faults| {
             let at = faults.iter().position(|fault| fault.0 == name)?;
-            Some(io::Error::from_raw_os_error(faults.remove(at).1))
+            let errno = faults.remove(at).1;
+            (errno != 0).then(|| io::Error::from_raw_os_error(errno))
         })
     }
 }

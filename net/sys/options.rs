@@ -63,12 +63,12 @@ impl Int {
     pub(crate) const NO_PORT: Int = Int(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     /// How many routers an IPv4 packet may pass.
     pub(crate) const TTL: Int = Int(libc::IPPROTO_IP, libc::IP_TTL);
-    /// The type of service of IPv4 packets.
+    /// The byte of an IPv4 packet that has its class and its mark of congestion.
     pub(crate) const TOS: Int = Int(libc::IPPROTO_IP, libc::IP_TOS);
     /// How many routers an IPv6 packet may pass: ipv6(7), as the next two.
     pub(crate) const HOPS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS);
-    /// The traffic class of IPv6 packets.
-    pub(crate) const TRAFFIC_CLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+    /// That of an IPv6 packet.
+    pub(crate) const TCLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     /// Whether an IPv6 socket has nothing to do with IPv4.
     pub(crate) const ONLY_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
     /// Whether small writes are sent at once: tcp(7), as the next two.
@@ -91,6 +91,26 @@ impl Int {
     pub(crate) const SEND_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_SNDBUF);
     /// The room for what was received, in bytes.
     pub(crate) const RECV_BUFFER: Int = Int(libc::SOL_SOCKET, libc::SO_RCVBUF);
+    /// Where a peek begins; -1 is at the first byte that has not been received: socket(7).
+    pub(crate) const PEEK_OFFSET: Int = Int(libc::SOL_SOCKET, libc::SO_PEEK_OFF);
+    /// Into how many bytes what is sent is cut; 0 is not at all: udp(7), as the next.
+    pub(crate) const UDP_SEGMENT: Int = Int(libc::SOL_UDP, libc::UDP_SEGMENT);
+    /// Whether datagrams that were received are glued together.
+    pub(crate) const UDP_GRO: Int = Int(libc::SOL_UDP, libc::UDP_GRO);
+    /// Whether the [`TOS`](Int::TOS) is told with what is received: ip(7), as those of IPv4 below.
+    pub(crate) const RECV_TOS: Int = Int(libc::IPPROTO_IP, libc::IP_RECVTOS);
+    /// Whether the address is told that a datagram was sent to.
+    pub(crate) const RECV_PKTINFO: Int = Int(libc::IPPROTO_IP, libc::IP_PKTINFO);
+    /// From which interface multicast is sent: an address of ours, in the order of the network.
+    pub(crate) const MULTICAST_IF: Int = Int(libc::IPPROTO_IP, libc::IP_MULTICAST_IF);
+    /// As [`RECV_TOS`](Int::RECV_TOS), for IPv6: ipv6(7), as those below.
+    pub(crate) const RECV_TCLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS);
+    /// As [`RECV_PKTINFO`](Int::RECV_PKTINFO), for IPv6.
+    pub(crate) const RECV_PKTINFO_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO);
+    /// From which interface multicast is sent, by its index; 0 is the system's choice.
+    pub(crate) const MULTICAST_IF_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF);
+    /// How many routers multicast passes.
+    pub(crate) const MULTICAST_HOPS_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
 }
 
 /// The value of an option.

@@ -1,6 +1,6 @@
 //! Sockets from their making to their shutdown: all calls on them but those for bytes and options.
 //!
-//! Interface: [`stream_socket`], then either [`bind`], [`listen`] and [`accept`], or [`connect`] and
+//! Interface: [`stream_socket`] or [`datagram_socket`], then either [`bind`], [`listen`] and [`accept`], or [`connect`] and
 //! [`finish_connect`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask what is there;
 //! [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
 //! Invariants:
@@ -29,12 +29,21 @@ pub(crate) enum Connecting {
 
 /// Makes a TCP socket of the address's family, unbound and unconnected.
 pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    socket(address, libc::SOCK_STREAM)
+}
+
+/// Makes a UDP socket of the address's family, unbound and unconnected.
+pub(crate) fn datagram_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    socket(address, libc::SOCK_DGRAM)
+}
+
+fn socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     let domain = match address {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
     };
     // socket(2): CLOEXEC and NONBLOCK in the call that makes the fd: no race with a fork in another thread.
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     own("socket", || {
         // SAFETY: sound with any arguments, because socket(2) takes three integers by value and
         // touches no memory of ours.
@@ -45,7 +54,7 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// [`retry`] for a call that makes a descriptor, and for no other: hence private to this file.
 fn own(name: &'static str, call: impl FnMut() -> c_int) -> io::Result<OwnedFd> {
     let fd = retry(name, call)?;
-    // SAFETY: `fd` is open and nothing else owns it, because both callers, `stream_socket` and `accept`,
+    // SAFETY: `fd` is open and nothing else owns it, because both callers, `socket` and `accept`,
     // make a call that has just made it, socket(2) or accept4(2), and `retry` turned a -1 into the error
     // returned above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

@@ -17,7 +17,8 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use reveille::io::{AsyncFd, Interest};
-use reveille::net::{TcpListener, TcpSocket, TcpStream};
+use reveille::net::udp::{Batch, Ecn, Outgoing};
+use reveille::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use reveille::runtime::Builder;
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::time::{sleep, timeout};
@@ -119,7 +120,7 @@ const RUNTIME: [Row; 18] = [
     ),
 ];
 
-const NET: [Row; 24] = [
+const NET: [Row; 25] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -169,6 +170,12 @@ const NET: [Row; 24] = [
     (
         libc::SYS_getsockopt,
         "getsockopt",
+        Some((2, libc::UDP_SEGMENT as u32)),
+        Works,
+    ),
+    (
+        libc::SYS_getsockopt,
+        "getsockopt",
         Some((2, libc::TCP_INFO as u32)),
         Error("getsockopt"),
     ),
@@ -203,6 +210,20 @@ const NET: [Row; 24] = [
     ),
 ];
 
+/// Of datagrams: the same calls by number, some of them, by other functions of the C library.
+const DATAGRAMS: [Row; 9] = [
+    (libc::SYS_socket, "socket", None, Error("socket")),
+    (libc::SYS_bind, "bind", None, Error("bind")),
+    (libc::SYS_connect, "connect", None, Error("connect")),
+    (libc::SYS_sendto, "sendto", None, Error("sendto")),
+    (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
+    (libc::SYS_sendmmsg, "sendmmsg", None, Works),
+    (libc::SYS_recvmmsg, "recvmmsg", None, Works),
+    (libc::SYS_sendmsg, "sendmsg", None, Error("sendmsg")),
+    // Asked if the kernel can segment.
+    (libc::SYS_getsockopt, "getsockopt", None, Works),
+];
+
 /// What is called in the sys files and is no row, with the reason.
 const NO_ROW: [(&str, &str); 6] = [
     ("syscall", "by number: the rows that begin with SYS_"),
@@ -235,8 +256,8 @@ fn text_of(folder: &str) -> String {
 fn every_call_of_the_sys_files_has_its_row() {
     let _limit = limit(30);
     for (source, rows) in [
-        (text_of("runtime/sys"), &RUNTIME[..]),
-        (text_of("net/sys"), &NET[..]),
+        (text_of("runtime/sys"), RUNTIME.to_vec()),
+        (text_of("net/sys"), [&NET[..], &DATAGRAMS].concat()),
     ] {
         // What stands behind `libc::` and before a parenthesis, or is a number of a call.
         let calls: BTreeSet<&str> = source
@@ -280,6 +301,17 @@ fn what_a_sandbox_refuses_of_sockets_is_done_without_or_named() {
         "table::what_a_sandbox_refuses_of_sockets_is_done_without_or_named",
         || {
             judge(&NET, use_sockets);
+        },
+    );
+}
+
+/// Fault A34. Catches: the same, of datagrams; one that is lost or sent twice where the calls for many are refused.
+#[test]
+fn what_a_sandbox_refuses_of_datagrams_is_done_without_or_named() {
+    in_child(
+        "table::what_a_sandbox_refuses_of_datagrams_is_done_without_or_named",
+        || {
+            judge(&DATAGRAMS, use_datagrams);
         },
     );
 }
@@ -482,6 +514,51 @@ fn use_sockets() -> io::Result<()> {
         TcpStream::connect(at).await.expect_err("nobody listens");
         server.set_zero_linger()?;
         client.shutdown(Shutdown::Write)
+    }))
+}
+
+/// Everything that datagrams do for a program.
+fn use_datagrams() -> io::Result<()> {
+    reveille::block_on(limited(async {
+        let (ours, theirs) = (
+            UdpSocket::bind("127.0.0.1:0").await?,
+            UdpSocket::bind("127.0.0.1:0").await?,
+        );
+        let there = theirs.local_addr()?;
+        ours.connect(there).await?;
+        ours.send_to(b"hello", there).await?;
+        let mut buf = [0; 8];
+        assert_eq!(theirs.recv_from(&mut buf).await?.0, 5);
+        theirs.set_recv_ecn(true)?;
+        theirs.set_recv_pktinfo(true)?;
+        // Many a call, one of them segmented; and one a call.
+        let many = [
+            Outgoing::new(b"one", there),
+            Outgoing::new(b"twoend", there).with_segment(3),
+            Outgoing::to_peer(b"more"),
+        ];
+        let mut left = many.to_vec();
+        while !left.is_empty() {
+            let sent = ours.send_many(&left).await?;
+            left.drain(..sent.whole());
+            if let Some(next) = left.first_mut() {
+                *next = next.skip(sent.bytes_of_next());
+            }
+        }
+        assert_eq!(
+            ours.send_many(&[many[0].with_ecn(Ecn::Ect0)])
+                .await?
+                .whole(),
+            1
+        );
+        let mut batch = Batch::new(8, 8);
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            theirs.recv_many(&mut batch).await?;
+            received.extend(batch.iter().map(|datagram| datagram.bytes().to_vec()));
+        }
+        assert_eq!(received, [&b"one"[..], b"two", b"end", b"more", b"one"]);
+        Ok(())
     }))
 }
 

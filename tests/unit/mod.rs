@@ -37,6 +37,8 @@ mod tcp;
 mod tcp_info;
 mod timers;
 #[cfg(not(reveille_loom))]
+mod udp;
+#[cfg(not(reveille_loom))]
 #[path = "../support/foreign.rs"]
 mod user_code;
 mod waiters;

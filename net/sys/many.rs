@@ -1,0 +1,97 @@
+//! Several messages a call.
+//!
+//! Interface: [`send_many`], [`recv_many`], of at most [`MOST_MESSAGES`] messages. Where a sandbox refuses the call, the
+//! messages go one by one.
+//! Invariant: an error means that nothing was sent or received, and it is the first message's. sendmmsg(2) and
+//! recvmmsg(2) return how far they came, and no error, once they have done anything.
+//! Read before: `message`. Read next: `udp::batch`, `udp::outgoing`.
+
+use std::io::{self, IoSliceMut};
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::message::EMPTY_IOVEC;
+use super::{Inbound, Outbound, is_refusal, recv_message, retry, send_message};
+
+/// As many go with one call: their headers are on the stack, and the price of a call is a small part of theirs.
+pub(crate) const MOST_MESSAGES: usize = 32;
+
+/// Sends messages, in order, and returns how many, which may be fewer than all: the next one has to wait, or failed, and
+/// a further call, with that one first, says which.
+pub(crate) fn send_many(fd: BorrowedFd<'_>, messages: &[Outbound<'_>]) -> io::Result<usize> {
+    if let [message] = messages {
+        return send_message(fd, message).map(|_| 1);
+    }
+    let mut iovecs = [EMPTY_IOVEC; MOST_MESSAGES];
+    let mut headers = empty_headers();
+    let mut count = 0;
+    for ((message, header), iovec) in messages.iter().zip(&mut headers).zip(&mut iovecs) {
+        header.msg_hdr = message.header(iovec);
+        count += 1;
+    }
+    let sent = retry("sendmmsg", || {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: the pointer is good for reads and writes of `count` mmsghdrs, because so many of `headers` have been
+        // filled in; each is good for a call that sends (see `Outbound::header`), because `messages` is borrowed and
+        // `iovecs` lives for the whole call; sendmmsg(2) writes `msg_len` only and keeps no pointer.
+        unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) }
+    });
+    match sent {
+        Err(error) if is_refusal(&error) => send_one_by_one(fd, messages),
+        sent => sent.map(|sent| sent.unsigned_abs() as usize),
+    }
+}
+
+fn send_one_by_one(fd: BorrowedFd<'_>, messages: &[Outbound<'_>]) -> io::Result<usize> {
+    for (nth, message) in messages.iter().enumerate() {
+        match send_message(fd, message) {
+            Err(error) if nth == 0 => return Err(error),
+            Err(_) => return Ok(nth), // As sendmmsg(2) does it.
+            Ok(_) => {}
+        }
+    }
+    Ok(messages.len())
+}
+
+/// Receives messages, one into each buffer, and returns how many. What is told of each is in the [`Inbound`] of the same
+/// position; those behind are untouched, or empty.
+pub(crate) fn recv_many(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    inbounds: &mut [Inbound],
+) -> io::Result<usize> {
+    let mut iovecs = [EMPTY_IOVEC; MOST_MESSAGES];
+    let mut headers = empty_headers();
+    let mut count = 0;
+    let rooms = bufs.iter_mut().zip(&mut *inbounds);
+    for ((header, iovec), (buf, inbound)) in headers.iter_mut().zip(&mut iovecs).zip(rooms) {
+        header.msg_hdr = inbound.header(buf, iovec);
+        count += 1;
+    }
+    let received = retry("recvmmsg", || {
+        // No timeout: recvmmsg(2), BUGS.
+        let (flags, timeout) = (libc::MSG_DONTWAIT, ptr::null_mut());
+        // SAFETY: the pointer is good for reads and writes of `count` mmsghdrs, because so many of `headers` have been
+        // filled in; each is good for a call that receives (see `Inbound::header`), because `bufs` and `inbounds` are
+        // borrowed mutably and `iovecs` lives for the whole call; recvmmsg(2) takes no timeout for a null pointer, and
+        // keeps none.
+        unsafe { libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags, timeout) }
+    });
+    let received = match (received, bufs.first_mut(), inbounds.first_mut()) {
+        (Err(error), Some(buf), Some(inbound)) if is_refusal(&error) => {
+            return recv_message(fd, buf, inbound).map(|()| 1);
+        }
+        (received, ..) => received?.unsigned_abs() as usize,
+    };
+    for (header, inbound) in headers.iter().take(received).zip(inbounds) {
+        inbound.came(&header.msg_hdr, header.msg_len as usize);
+    }
+    Ok(received)
+}
+
+fn empty_headers() -> [libc::mmsghdr; MOST_MESSAGES] {
+    // SAFETY: all bytes zero are a value of each mmsghdr, because it consists of integers and raw pointers only
+    // (recvmmsg(2)).
+    unsafe { mem::zeroed::<[libc::mmsghdr; MOST_MESSAGES]>() }
+}

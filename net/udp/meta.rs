@@ -1,0 +1,143 @@
+//! What is told of a datagram that was received.
+//!
+//! Interface: [`RecvMeta`], [`Ecn`].
+//! Invariant: what the kernel did not say is `None`, and never a guess.
+//! Read before: `net::sys::message`. Read next: `udp::batch`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::super::sys::{ControlMessage, Inbound, decode};
+
+/// What is told of a datagram, but for its bytes; see [`UdpSocket::try_recv_many`](super::UdpSocket::try_recv_many).
+///
+/// Before the first call it is that of an empty datagram from nowhere, as [`Default`] makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecvMeta {
+    from: SocketAddr,
+    len: usize,
+    truncated: bool,
+    segment: Option<usize>,
+    ecn: Option<Ecn>,
+    to: Option<IpAddr>,
+}
+
+impl RecvMeta {
+    /// The sender.
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// How many bytes were received.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an empty datagram is one like any other"
+    )]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there was not room for all; the rest is lost.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// If the bytes are those of several datagrams, how many each of these has, in bytes; the last one may have fewer.
+    /// `None` if it is one datagram, as ever without [`set_gro`](super::UdpSocket::set_gro).
+    pub fn segment(&self) -> Option<usize> {
+        self.segment
+    }
+
+    /// Its mark of congestion; `None` without [`set_recv_ecn`](super::UdpSocket::set_recv_ecn).
+    pub fn ecn(&self) -> Option<Ecn> {
+        self.ecn
+    }
+
+    /// The address that it was sent to; `None` without [`set_recv_pktinfo`](super::UdpSocket::set_recv_pktinfo).
+    pub fn to(&self) -> Option<IpAddr> {
+        self.to
+    }
+
+    /// As the kernel told it.
+    pub(super) fn of(inbound: &Inbound) -> io::Result<RecvMeta> {
+        let mut meta = RecvMeta {
+            from: decode(inbound.from.written())?,
+            len: inbound.len,
+            truncated: inbound.truncated,
+            ..RecvMeta::default()
+        };
+        for message in inbound.control.messages() {
+            meta.hear(message);
+        }
+        Ok(meta)
+    }
+
+    /// udp(7), ip(7), ipv6(7): the kinds that this file's readers ask for; others may have been asked for by other code.
+    fn hear(&mut self, message: ControlMessage<'_>) {
+        let data = message.data;
+        match (message.level, message.kind) {
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                let segment = data.first_chunk().map(|chunk| i32::from_ne_bytes(*chunk));
+                let segment = segment.and_then(|segment| usize::try_from(segment).ok());
+                self.segment = segment.filter(|&segment| segment > 0);
+            }
+            (libc::IPPROTO_IP, libc::IP_TOS) => {
+                self.ecn = data.first().map(|&tos| Ecn::of(tos));
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                let class = data.first_chunk().map(|chunk| i32::from_ne_bytes(*chunk));
+                self.ecn = class.map(|class| Ecn::of(class as u8));
+            }
+            // struct in_pktinfo: an index, an address of ours, and that in the header of the datagram.
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let to = data.get(8..).and_then(|rest| rest.first_chunk::<4>());
+                self.to = to.map(|&octets| Ipv4Addr::from(octets).into());
+            }
+            // struct in6_pktinfo: an address and an index.
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let to = data.first_chunk::<16>();
+                self.to = to.map(|&octets| Ipv6Addr::from(octets).into());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Default for RecvMeta {
+    fn default() -> RecvMeta {
+        RecvMeta {
+            from: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            len: 0,
+            truncated: false,
+            segment: None,
+            ecn: None,
+            to: None,
+        }
+    }
+}
+
+/// A datagram's mark of congestion: the last two bits of its TOS, or traffic class (RFC 3168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Ecn {
+    /// The sender does not look at marks.
+    NotEct = 0b00,
+    /// It does; the first of two ways to say so.
+    Ect1 = 0b01,
+    /// It does; the second of two ways to say so, and the usual one.
+    Ect0 = 0b10,
+    /// A router on the way was congested.
+    Ce = 0b11,
+}
+
+impl Ecn {
+    /// In a byte of which the other bits are for something else.
+    fn of(tos: u8) -> Ecn {
+        match tos & 0b11 {
+            0b00 => Ecn::NotEct,
+            0b01 => Ecn::Ect1,
+            0b10 => Ecn::Ect0,
+            _ => Ecn::Ce,
+        }
+    }
+}

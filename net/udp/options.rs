@@ -1,0 +1,295 @@
+//! The options of a UDP socket.
+//!
+//! Interface: getters and setters of [`UdpSocket`].
+//! Invariant: what changes the socket is refused in the child of a fork, where the socket is the parent's, too.
+//!
+//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, but its address by IPv6's.
+//! Read before: `segmentation`, `udp::socket`.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
+use super::super::options::{
+    bind_to_device, device, device_of, get_of_v6, ip_options, number, set_option,
+};
+use super::super::sys::{self, Int};
+use super::socket::UdpSocket;
+
+impl UdpSocket {
+    /// True if the kernel may glue datagrams together (UDP_GRO).
+    pub fn gro(&self) -> bool {
+        self.glues()
+    }
+
+    /// Sets whether the kernel may glue together datagrams of one sender that have the same length (UDP_GRO, udp(7)): up to
+    /// 65,535 bytes of them are one [`Received`](super::Received), whose [`segment`](super::Received::segment) says where to
+    /// cut. Less is done for each datagram then. While this is on, only [`recv_many`](UdpSocket::recv_many) and
+    /// [`try_recv_many`](UdpSocket::try_recv_many) receive, with room for so many bytes each; other receives are errors, as
+    /// they could not say where a datagram ends.
+    ///
+    /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where.
+    ///
+    /// # Errors
+    /// ENOPROTOOPT before Linux 5.0; else as setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::{Batch, Outgoing};
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// ours.set_gro(true)?;
+    /// let three = Outgoing::new(b"onetwoend", ours.local_addr()?).with_segment(3);
+    /// assert_eq!(theirs.send_many(&[three]).await?.whole(), 1);
+    ///
+    /// let mut batch = Batch::new(4, 65_535);
+    /// let mut datagrams = Vec::new();
+    /// while datagrams.len() < 3 {
+    ///     ours.recv_many(&mut batch).await?;
+    ///     for received in batch.iter() {
+    ///         let segment = received.segment().unwrap_or(received.bytes().len());
+    ///         datagrams.extend(received.bytes().chunks(segment.max(1)).map(<[u8]>::to_vec));
+    ///     }
+    /// }
+    /// assert_eq!(datagrams, [b"one", b"two", b"end"]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_gro(&self, gro: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        // Not off while the kernel may glue: no plain receive may meet what is glued.
+        let before = self.glues();
+        self.segmentation().set_glues(true);
+        let set = sys::set(self.socket(), Int::UDP_GRO, gro.into());
+        let glues = if set.is_ok() { gro } else { before };
+        self.segmentation().set_glues(glues);
+        set
+    }
+
+    /// How many datagrams the kernel cuts a [segmented](super::Outgoing::with_segment) one into: 64, or 1 where it cannot,
+    /// or has refused what then passed without. It is for those who choose how much to segment; `send_many` cuts itself then.
+    pub fn max_segments(&self) -> usize {
+        if self.segmentation().cuts(self.socket()) {
+            super::segmentation::MOST_SEGMENTS
+        } else {
+            1
+        }
+    }
+
+    /// Sets whether [`recv_many`](UdpSocket::recv_many) says each datagram's mark of congestion (IP_RECVTOS,
+    /// IPV6_RECVTCLASS).
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::RECV_TCLASS, on.into())?;
+        }
+        sys::set(self.socket(), Int::RECV_TOS, on.into())
+    }
+
+    /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to (IP_PKTINFO,
+    /// IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        let family = if self.is_v6()? {
+            Int::RECV_PKTINFO_V6
+        } else {
+            Int::RECV_PKTINFO
+        };
+        sys::set(self.socket(), family, on.into())
+    }
+
+    fn is_v6(&self) -> io::Result<bool> {
+        Ok(self.local_addr()?.is_ipv6())
+    }
+
+    /// True if the socket may send to broadcast addresses (SO_BROADCAST).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.std().broadcast()
+    }
+
+    /// Sets whether the socket may send to broadcast addresses.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().set_broadcast(on)
+    }
+
+    /// Joins a multicast group, on the interface that has this address; an unspecified one leaves the choice to the system
+    /// (IP_ADD_MEMBERSHIP, ip(7)).
+    ///
+    /// # Errors
+    /// EINVAL if it is no multicast address, EADDRINUSE for a second time, ENODEV without such an interface: setsockopt(2).
+    pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().join_multicast_v4(&group, &interface)
+    }
+
+    /// Joins a multicast group, on the interface with this index; 0 leaves the choice to the system (IPV6_ADD_MEMBERSHIP,
+    /// ipv6(7)).
+    ///
+    /// # Errors
+    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().join_multicast_v6(group, interface)
+    }
+
+    /// Leaves a multicast group that was [joined](UdpSocket::join_multicast_v4) on this interface.
+    ///
+    /// # Errors
+    /// EADDRNOTAVAIL if it was not: setsockopt(2).
+    pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().leave_multicast_v4(&group, &interface)
+    }
+
+    /// Leaves a multicast group that was [joined](UdpSocket::join_multicast_v6) on this interface.
+    ///
+    /// # Errors
+    /// EADDRNOTAVAIL if it was not: setsockopt(2).
+    pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().leave_multicast_v6(group, interface)
+    }
+
+    /// True if multicast that the socket sends over IPv4 comes back to this machine's members (IP_MULTICAST_LOOP).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.std().multicast_loop_v4()
+    }
+
+    /// Sets whether multicast over IPv4 comes back.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().set_multicast_loop_v4(on)
+    }
+
+    /// True if multicast that the socket sends over IPv6 comes back to this machine's members (IPV6_MULTICAST_LOOP).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.std().multicast_loop_v6()
+    }
+
+    /// Sets whether multicast over IPv6 comes back.
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().set_multicast_loop_v6(on)
+    }
+
+    /// How many routers multicast over IPv4 may pass, plus one; 1 unless set (IP_MULTICAST_TTL).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.std().multicast_ttl_v4()
+    }
+
+    /// Sets how many routers multicast over IPv4 may pass, plus one.
+    ///
+    /// # Errors
+    /// EINVAL above 255: setsockopt(2).
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        self.std().set_multicast_ttl_v4(ttl)
+    }
+
+    /// How many routers multicast over IPv6 may pass, plus one; 1 unless set (IPV6_MULTICAST_HOPS).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_hops_v6(&self) -> io::Result<u32> {
+        sys::get(self.socket(), Int::MULTICAST_HOPS_V6).map(i32::unsigned_abs)
+    }
+
+    /// Sets how many routers multicast over IPv6 may pass, plus one.
+    ///
+    /// # Errors
+    /// `InvalidInput` above 255: setsockopt(2).
+    pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+        // To the kernel -1 is the default.
+        let hops = number("a hop limit of multicast", hops, 0)?;
+        set_option(self.socket(), Int::MULTICAST_HOPS_V6, hops)
+    }
+
+    /// The interface from which multicast over IPv4 is sent, by its address; unspecified if that is the system's choice
+    /// (IP_MULTICAST_IF).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_if_v4(&self) -> io::Result<Ipv4Addr> {
+        let interface = sys::get(self.socket(), Int::MULTICAST_IF)?;
+        Ok(interface.to_ne_bytes().into())
+    }
+
+    /// Sets from which interface multicast over IPv4 is sent, by its address.
+    ///
+    /// # Errors
+    /// EADDRNOTAVAIL if none has it: setsockopt(2).
+    pub fn set_multicast_if_v4(&self, interface: Ipv4Addr) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        // A struct in_addr, of four bytes.
+        let interface = i32::from_ne_bytes(interface.octets());
+        sys::set(self.socket(), Int::MULTICAST_IF, interface)
+    }
+
+    /// The interface from which multicast over IPv6 is sent, by its index; 0 if that is the system's choice
+    /// (IPV6_MULTICAST_IF).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn multicast_if_v6(&self) -> io::Result<u32> {
+        sys::get(self.socket(), Int::MULTICAST_IF_V6).map(i32::unsigned_abs)
+    }
+
+    /// Sets from which interface multicast over IPv6 is sent, by its index.
+    ///
+    /// # Errors
+    /// ENODEV if none has it: setsockopt(2).
+    pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        // As the kernel has it: what is no int is the index of no interface.
+        sys::set(self.socket(), Int::MULTICAST_IF_V6, interface as i32)
+    }
+
+    ip_options!();
+    device!();
+    buffer_sizes!();
+
+    /// Takes the error that is pending on the socket, if there is one (SO_ERROR): one that the network has
+    /// [reported](super#errors-of-the-network). The socket has it no longer.
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        // A child would take the error from its parent.
+        refuse_in_child(self.socket())?;
+        self.std().take_error()
+    }
+
+    pub(super) fn glues(&self) -> bool {
+        self.segmentation().glues()
+    }
+}

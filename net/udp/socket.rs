@@ -1,0 +1,613 @@
+//! A UDP socket: how it is made, and one datagram a call.
+//!
+//! Interface: [`UdpSocket`]; all its methods take `&self`.
+//! Invariants:
+//! - A datagram is sent whole or not at all, and received by one call: nothing here offers the kernel less than the
+//!   caller did.
+//! - No short receive proves anything (R10): only the kernel's EAGAIN ends a run of receives.
+//! - While the kernel glues datagrams together, nothing here receives, because it could not say where one ends.
+//!
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
+//! Read before: `methods`, `net::sys::message`, `segmentation`. Read next: `meta`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll};
+
+use super::super::addr::{Target, ToSocketAddrs};
+use super::super::lookup;
+use super::super::methods::{operations, readable, refuse_in_child, writable};
+use super::super::sys::{self, Int};
+use super::super::tried::in_turn;
+use super::segmentation::Segmentation;
+use crate::io::{AsyncFd, Interest, Ready};
+
+/// A UDP socket: to talk with any number of peers, or, [connected](UdpSocket::connect), with one.
+///
+/// Sending and receiving take `&self`, so any number of tasks can do both at once. See the page of the
+/// [module](super) for what holds for datagrams: what is cut, and what the network reports.
+///
+/// In the child of a process that had a runtime before it forked, the socket is the parent's, too, and each call that would
+/// change it is an error.
+///
+/// # Examples
+/// ```
+/// use reveille::net::UdpSocket;
+///
+/// # reveille::block_on(async {
+/// let server = UdpSocket::bind("127.0.0.1:0").await?;
+/// let client = UdpSocket::bind("127.0.0.1:0").await?;
+/// client.send_to(b"hello", server.local_addr()?).await?;
+/// let mut buf = [0; 1500];
+/// let (n, from) = server.recv_from(&mut buf).await?;
+/// assert_eq!((&buf[..n], from), (&b"hello"[..], client.local_addr()?));
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+pub struct UdpSocket {
+    io: AsyncFd<std::net::UdpSocket>,
+    segmentation: Segmentation,
+}
+
+/// The room that a `Vec` without any is given before a datagram is received into it, in bytes: no datagram has more.
+const ROOM: usize = 65_535;
+
+impl UdpSocket {
+    /// Makes a socket at the first of the addresses that works, tried in order; port 0 takes a free one.
+    ///
+    /// `[::]` serves IPv4 as well, unless net.ipv6.bindv6only says otherwise. What has to be set before (SO_REUSEPORT, say)
+    /// is set on a socket of another crate, for [`from_std`](UdpSocket::from_std).
+    ///
+    /// # Errors
+    /// EADDRINUSE, EADDRNOTAVAIL, EACCES (ports below 1024): bind(2); EMFILE, ENFILE: socket(2); those of
+    /// [`lookup_host`](crate::net::lookup_host). For several addresses or a name, the text lists all that were tried, and
+    /// `raw_os_error` is `None`: see [`AddressesError`](crate::net::AddressesError).
+    ///
+    /// # Cancel safety
+    /// Safe: it waits for the lookup of a name only.
+    pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        in_turn(addresses.target()?, |address| {
+            let socket = sys::datagram_socket(&address)?;
+            sys::bind(socket.as_fd(), &address)?;
+            UdpSocket::new(std::net::UdpSocket::from(socket), false)
+        })
+        .await
+    }
+
+    fn new(socket: std::net::UdpSocket, glues: bool) -> io::Result<UdpSocket> {
+        let io = AsyncFd::new(socket)?;
+        // Each datagram that leaves makes room, which would be an event each.
+        io.registration().set_reports_room_late();
+        Ok(UdpSocket {
+            io,
+            segmentation: Segmentation::new(glues),
+        })
+    }
+
+    /// Makes a `UdpSocket` of std's socket, which is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    pub fn from_std(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+        refuse_in_child(socket.as_fd())?;
+        socket.set_nonblocking(true)?;
+        // A kernel without the option does not glue.
+        let glues = sys::get(socket.as_fd(), Int::UDP_GRO).is_ok_and(|on| on != 0);
+        UdpSocket::new(socket, glues)
+    }
+
+    /// Gives back std's socket, in non-blocking mode and deregistered.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn into_std(self) -> io::Result<std::net::UdpSocket> {
+        Ok(self.io.into_inner())
+    }
+
+    /// Connects the socket: from here on it sends to this peer, by [`send`](UdpSocket::send), receives from no other, and
+    /// hears of what the network [reports](super#errors-of-the-network) about it. Nothing is sent. Of several addresses it
+    /// is the first that works, which says little about what is there. To connect again is to change the peer; what the
+    /// former one sent, and what was reported about it, is still in the socket.
+    ///
+    /// # Errors
+    /// ENETUNREACH, EACCES (a broadcast address): connect(2); those of [`lookup_host`](crate::net::lookup_host), and of
+    /// several addresses, as with [`bind`](UdpSocket::bind).
+    ///
+    /// # Cancel safety
+    /// Safe: it waits for the lookup of a name only.
+    pub async fn connect(&self, addresses: impl ToSocketAddrs) -> io::Result<()> {
+        in_turn(addresses.target()?, |address| {
+            refuse_in_child(self.socket())?;
+            sys::connect(self.socket(), &address).map(|_connected_at_once| ())
+        })
+        .await
+    }
+
+    /// Sends `buf` to the peer, as one datagram, and returns its length. It waits while there is no room in the socket; that
+    /// there was says nothing of whether the datagram arrives.
+    ///
+    /// # Errors
+    /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EDESTADDRREQ without a peer; EMSGSIZE beyond
+    /// 65,507 bytes (65,527 over IPv6); ECONNREFUSED, which was [reported](super#errors-of-the-network) about an earlier
+    /// datagram, and this one was not sent: send it again; and those of waiting, see [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub fn send(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        self.sending(|socket| sys::send(socket, buf))
+    }
+
+    /// Sends `buf` to the peer if there is room, without waiting; see [`send`](UdpSocket::send).
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`send`](UdpSocket::send).
+    pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.try_sending(|socket| sys::send(socket, buf))
+    }
+
+    /// Polls [`send`](UdpSocket::send). This and the other `poll_` methods keep wakers as [`AsyncFd::poll_read_ready`] does.
+    ///
+    /// # Errors
+    /// As [`send`](UdpSocket::send).
+    pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_sending(cx, |socket| sys::send(socket, buf))
+    }
+
+    /// As [`send`](UdpSocket::send), to this address; of several, to the first.
+    ///
+    /// # Errors
+    /// As [`send`](UdpSocket::send); EACCES for a broadcast address without [`set_broadcast`](UdpSocket::set_broadcast),
+    /// EINVAL for port 0 (of both the text names the call, and `raw_os_error` is `None`); EAFNOSUPPORT for an IPv6 address on
+    /// an IPv4 socket; those of [`lookup_host`](crate::net::lookup_host).
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns `Ready` sends.
+    pub async fn send_to(&self, buf: &[u8], to: impl ToSocketAddrs) -> io::Result<usize> {
+        let to = match to.target()? {
+            Target::One(address) => address,
+            several => {
+                let first = lookup::addresses(several).await?.into_iter().next();
+                first.ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")
+                })?
+            }
+        };
+        self.sending(|socket| sys::send_to(socket, buf, &to)).await
+    }
+
+    /// Sends `buf` to this address if there is room, without waiting; see [`send_to`](UdpSocket::send_to).
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; else as [`send_to`](UdpSocket::send_to).
+    pub fn try_send_to(&self, buf: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.try_sending(|socket| sys::send_to(socket, buf, &to))
+    }
+
+    /// Polls [`send_to`](UdpSocket::send_to).
+    ///
+    /// # Errors
+    /// As [`send_to`](UdpSocket::send_to).
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_sending(cx, |socket| sys::send_to(socket, buf, &to))
+    }
+
+    /// Receives a datagram, and returns its length, or that of `buf` if that is less: the rest of the datagram is lost then,
+    /// and only [`recv_many`](UdpSocket::recv_many) would say so. Without a peer, it may be from anybody.
+    ///
+    /// # Errors
+    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNREFUSED, which was
+    /// [reported](super#errors-of-the-network) about a datagram sent earlier; `InvalidInput` while
+    /// [GRO](UdpSocket::set_gro) is on; and those of waiting, see [`AsyncFd::readable`].
+    ///
+    /// # Cancel safety
+    /// Safe: only the poll that returns a datagram takes it from the socket.
+    pub fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.receiving(|socket| sys::recv(socket, buf, 0))
+    }
+
+    /// Receives a datagram if one is there, without waiting; see [`recv`](UdpSocket::recv). What "is there" is as of the
+    /// runtime's last turn.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`recv`](UdpSocket::recv).
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_receiving(|socket| sys::recv(socket, buf, 0))
+    }
+
+    /// Polls [`recv`](UdpSocket::recv).
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_receiving(cx, |socket| sys::recv(socket, buf, 0))
+    }
+
+    /// Appends a datagram to `buf`, into its spare room, and returns its length. What is longer than that room is cut, as
+    /// with [`recv`](UdpSocket::recv), so [`clear`](Vec::clear) the `Vec`, or [`reserve`](Vec::reserve), before each call. A
+    /// `buf` without spare room is given some for any datagram, 65,535 bytes.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv); the bytes of `buf` are then as they were, though it may have got room.
+    ///
+    /// # Cancel safety
+    /// Safe, as [`recv`](UdpSocket::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// # reveille::block_on(async {
+    /// # let socket = reveille::net::UdpSocket::bind("127.0.0.1:0").await?;
+    /// # socket.send_to(b"hello", socket.local_addr()?).await?;
+    /// let mut datagram = Vec::with_capacity(1500); // Its bytes need not be zeroed.
+    /// let n = socket.recv_vec(&mut datagram).await?;
+    /// assert_eq!((n, &datagram[..]), (5, &b"hello"[..]));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    pub fn recv_vec(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
+        self.receiving(|socket| sys::recv_vec(socket, with_room(buf), usize::MAX))
+    }
+
+    /// As [`recv_vec`](UdpSocket::recv_vec) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`recv_vec`](UdpSocket::recv_vec).
+    pub fn try_recv_vec(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        self.try_receiving(|socket| sys::recv_vec(socket, with_room(buf), usize::MAX))
+    }
+
+    /// Polls [`recv_vec`](UdpSocket::recv_vec).
+    ///
+    /// # Errors
+    /// As [`recv_vec`](UdpSocket::recv_vec).
+    pub fn poll_recv_vec(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_receiving(cx, |socket| {
+            sys::recv_vec(socket, with_room(buf), usize::MAX)
+        })
+    }
+
+    /// As [`recv`](UdpSocket::recv), and returns the sender, too.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`recv`](UdpSocket::recv).
+    pub fn recv_from(
+        &self,
+        buf: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
+        self.receiving(|socket| sys::recv_from(socket, buf, 0))
+    }
+
+    /// As [`recv_from`](UdpSocket::recv_from) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`recv`](UdpSocket::recv).
+    pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.try_receiving(|socket| sys::recv_from(socket, buf, 0))
+    }
+
+    /// Polls [`recv_from`](UdpSocket::recv_from).
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll_receiving(cx, |socket| sys::recv_from(socket, buf, 0))
+    }
+
+    /// As [`recv_vec`](UdpSocket::recv_vec), and returns the sender, too.
+    ///
+    /// # Errors
+    /// As [`recv_vec`](UdpSocket::recv_vec).
+    ///
+    /// # Cancel safety
+    /// Safe, as [`recv`](UdpSocket::recv).
+    pub fn recv_vec_from(
+        &self,
+        buf: &mut Vec<u8>,
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
+        self.receiving(|socket| sys::recv_vec_from(socket, with_room(buf)))
+    }
+
+    /// As [`recv_vec_from`](UdpSocket::recv_vec_from) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`recv_vec`](UdpSocket::recv_vec).
+    pub fn try_recv_vec_from(&self, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
+        self.try_receiving(|socket| sys::recv_vec_from(socket, with_room(buf)))
+    }
+
+    /// Polls [`recv_vec_from`](UdpSocket::recv_vec_from).
+    ///
+    /// # Errors
+    /// As [`recv_vec`](UdpSocket::recv_vec).
+    pub fn poll_recv_vec_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll_receiving(cx, |socket| sys::recv_vec_from(socket, with_room(buf)))
+    }
+
+    /// As [`recv`](UdpSocket::recv), but leaves the datagram in the socket.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv); and `Unsupported` if other code has set SO_PEEK_OFF, and there is nothing to see behind
+    /// it.
+    ///
+    /// # Cancel safety
+    /// Safe: a peek takes nothing.
+    pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.receiving(|socket| peek(socket, || sys::recv(socket, buf, libc::MSG_PEEK)))
+    }
+
+    /// As [`peek`](UdpSocket::peek) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`peek`](UdpSocket::peek).
+    pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_receiving(|socket| peek(socket, || sys::recv(socket, buf, libc::MSG_PEEK)))
+    }
+
+    /// Polls [`peek`](UdpSocket::peek).
+    ///
+    /// # Errors
+    /// As [`peek`](UdpSocket::peek).
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_receiving(cx, |socket| {
+            peek(socket, || sys::recv(socket, buf, libc::MSG_PEEK))
+        })
+    }
+
+    /// As [`peek`](UdpSocket::peek), and returns the sender, too.
+    ///
+    /// # Errors
+    /// As [`peek`](UdpSocket::peek).
+    ///
+    /// # Cancel safety
+    /// Safe: a peek takes nothing.
+    pub fn peek_from(
+        &self,
+        buf: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
+        self.receiving(|socket| peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK)))
+    }
+
+    /// As [`peek_from`](UdpSocket::peek_from) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`peek`](UdpSocket::peek).
+    pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.try_receiving(|socket| peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK)))
+    }
+
+    /// Polls [`peek_from`](UdpSocket::peek_from).
+    ///
+    /// # Errors
+    /// As [`peek`](UdpSocket::peek).
+    pub fn poll_peek_from(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll_receiving(cx, |socket| {
+            peek(socket, || sys::recv_from(socket, buf, libc::MSG_PEEK))
+        })
+    }
+
+    /// The sender of the datagram that would be received next. It may be another's once this has returned, if other tasks
+    /// receive.
+    ///
+    /// # Errors
+    /// As [`peek`](UdpSocket::peek).
+    ///
+    /// # Cancel safety
+    /// Safe: a peek takes nothing.
+    pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
+        self.peek_from(&mut []).await.map(|(_, from)| from)
+    }
+
+    /// As [`peek_sender`](UdpSocket::peek_sender) if a datagram is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none is; else as [`peek`](UdpSocket::peek).
+    pub fn try_peek_sender(&self) -> io::Result<SocketAddr> {
+        self.try_peek_from(&mut []).map(|(_, from)| from)
+    }
+
+    /// Polls [`peek_sender`](UdpSocket::peek_sender).
+    ///
+    /// # Errors
+    /// As [`peek`](UdpSocket::peek).
+    pub fn poll_peek_sender(&self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.poll_peek_from(cx, &mut []).map_ok(|(_, from)| from)
+    }
+
+    readable!();
+    writable!();
+    operations!();
+
+    /// Polls [`readable`](UdpSocket::readable), by tokio's name.
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    /// Polls [`writable`](UdpSocket::writable), by tokio's name.
+    ///
+    /// # Errors
+    /// As [`AsyncFd::readable`].
+    pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(cx)
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.std().local_addr()
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// ENOTCONN if it is not: getpeername(2).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.std().peer_addr()
+    }
+
+    /// What receives one datagram, as a future.
+    fn receiving<R>(
+        &self,
+        mut receive: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> impl Future<Output = io::Result<R>> {
+        self.io.async_io(Interest::READABLE, move |socket| {
+            self.refuse_glued()?;
+            receive(socket.as_fd())
+        })
+    }
+
+    fn try_receiving<R>(
+        &self,
+        receive: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.io.try_io(Interest::READABLE, |socket| {
+            self.refuse_glued()?;
+            receive(socket.as_fd())
+        })
+    }
+
+    fn poll_receiving<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut receive: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.io.poll_io(cx, Interest::READABLE, |socket| {
+            self.refuse_glued()?;
+            receive(socket.as_fd())
+        })
+    }
+
+    /// What sends one datagram, as a future.
+    fn sending(
+        &self,
+        mut send: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> impl Future<Output = io::Result<usize>> {
+        let send = move |socket: &std::net::UdpSocket| send(socket.as_fd());
+        self.io.async_io(Interest::WRITABLE, send)
+    }
+
+    fn try_sending(
+        &self,
+        send: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let send = |socket: &std::net::UdpSocket| send(socket.as_fd());
+        self.io.try_io(Interest::WRITABLE, send)
+    }
+
+    fn poll_sending(
+        &self,
+        cx: &mut Context<'_>,
+        mut send: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let send = |socket: &std::net::UdpSocket| send(socket.as_fd());
+        self.io.poll_io(cx, Interest::WRITABLE, send)
+    }
+
+    fn refuse_glued(&self) -> io::Result<()> {
+        if self.segmentation.glues() {
+            let text =
+                "GRO is on, so datagrams may come glued together: receive them by `recv_many`";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(())
+    }
+
+    pub(super) fn segmentation(&self) -> &Segmentation {
+        &self.segmentation
+    }
+
+    pub(super) fn io(&self) -> &AsyncFd<std::net::UdpSocket> {
+        &self.io
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.std().as_fd()
+    }
+
+    pub(super) fn std(&self) -> &std::net::UdpSocket {
+        self.io.get_ref()
+    }
+
+    /// Other code may receive, too: nothing to do, because no receive proves anything here anyway.
+    fn lend(&self) {}
+}
+
+fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
+    if buf.capacity() == buf.len() {
+        buf.reserve(ROOM);
+    }
+    buf
+}
+
+/// Peeks. Where other code has set SO_PEEK_OFF, a peek begins behind what was peeked before, and EAGAIN means that
+/// nothing is there. It must not count as one of the socket, or a receive would wait for a datagram that is there (R10).
+fn peek<R>(socket: BorrowedFd<'_>, mut peek: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match peek() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && sys::holds_bytes(socket) => {
+                // Without the option, a datagram has just come.
+                if sys::get(socket, Int::PEEK_OFFSET).map_or(true, |offset| offset >= 0) {
+                    let text = "SO_PEEK_OFF is set, and nothing is behind what was peeked before";
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket()
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl TryFrom<std::net::UdpSocket> for UdpSocket {
+    type Error = io::Error;
+
+    fn try_from(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(socket)
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.std().fmt(f)
+    }
+}
