@@ -27,7 +27,7 @@
 //!
 //! Use tokio if you need more than one thread, another system than Linux, or tokio's ecosystem. This crate is
 //! for programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to know,
-//! or to learn, what runs beneath them.
+//! or to learn, what runs beneath them. [`which_runtime`] says where tokio, smol, monoio, compio and this one win, with figures.
 //!
 //! # What is where
 //!
@@ -76,6 +76,8 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 pub mod coming_from_tokio {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
+#[doc = include_str!("runtime/which_runtime.md")]
+pub mod which_runtime {}
 pub mod net;
 pub mod runtime;
 

@@ -84,7 +84,7 @@ macro_rules! ip_options {
         /// # Errors
         /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
         pub fn tclass_v6(&self) -> io::Result<u32> {
-            Ok(get_of_v6(self.socket(), Int::TCLASS)?.unsigned_abs())
+            Ok(get_of_v6(self.socket(), Int::TRAFFIC_CLASS)?.unsigned_abs())
         }
 
         /// Sets the traffic class of the socket's IPv6 packets, from 0 to 255; see [`set_tos_v4`](Self::set_tos_v4).
@@ -93,7 +93,7 @@ macro_rules! ip_options {
         /// `InvalidInput` for another number; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
         pub fn set_tclass_v6(&self, class: u32) -> io::Result<()> {
             let class = number("a traffic class", class, 0)?;
-            set_option(self.socket(), Int::TCLASS, class)
+            set_option(self.socket(), Int::TRAFFIC_CLASS, class)
         }
     };
 }

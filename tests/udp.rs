@@ -77,6 +77,16 @@ fn lengths(socket: &UdpSocket) -> Vec<usize> {
 }
 
 #[track_caller]
+/// The value of an option, as the kernel has it.
+fn get(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> libc::c_int {
+    let (mut value, mut len) = (0, size_of::<libc::c_int>() as u32);
+    let place = (&raw mut value).cast();
+    // SAFETY: the value is an int, and `len` says so.
+    let got = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &raw mut len) };
+    assert_eq!(got, 0, "{}", io::Error::last_os_error());
+    value
+}
+
 fn set(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
     let (value, len) = (&raw const value, size_of::<libc::c_int>() as u32);
     // SAFETY: the value is an int that outlives the call.

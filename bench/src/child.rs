@@ -1,7 +1,7 @@
 //! Processes: each contender runs in one of its own, which is this program again.
 //!
-//! Interface: the parent starts a [`Child::server`], [`Child::operator`], [`Child::load`] or [`Child::callers`]; the
-//! child runs [`serve`], [`operate`], [`load`] or [`call`].
+//! Interface: the parent starts a [`Child::server`], [`Child::of_datagrams`], [`Child::operator`], [`Child::load`] or
+//! [`Child::callers`]; the child runs [`serve`], [`serve_datagrams`], [`operate`], [`load`] or [`call`].
 //! Invariant: each thread of a child is pinned to one CPU. A child says all it has to say in lines on stdout,
 //! and ends with its parent, or when the parent drops it.
 
@@ -29,6 +29,16 @@ pub const OWN_DESCRIPTORS: u64 = 200;
 
 /// A child that has said nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// When a server of datagrams runs.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Turn {
+    /// Whenever it can, on a CPU of its own.
+    Free,
+    /// On the load's CPU, and only while the load waits: whatever the load sends in one go is there before the server sees
+    /// any of it. So it does the same in each run, and its calls can be counted.
+    Last,
+}
 
 pub struct Child {
     process: process::Child,
@@ -59,6 +69,20 @@ impl Child {
             ports.push(port as u16);
         }
         Ok((child, ports))
+    }
+
+    /// Starts an echo server of datagrams, `at_once` a system call.
+    pub fn of_datagrams(
+        tool: &[String],
+        name: &str,
+        at_once: usize,
+        turn: Turn,
+    ) -> io::Result<Child> {
+        let turn = match turn {
+            Turn::Free => "free",
+            Turn::Last => "last",
+        };
+        Child::start(tool, &["datagrams", name, &at_once.to_string(), turn])
     }
 
     /// Starts a process that does operations.
@@ -188,6 +212,18 @@ pub fn serve(name: &str, buffer: &str, cpus: &[&str]) -> io::Result<()> {
         }
         contender.serve(buffer, &say)
     })
+}
+
+/// The child's side of [`Child::of_datagrams`].
+pub fn serve_datagrams(name: &str, at_once: &str, turn: &str) -> io::Result<()> {
+    let contender = begin(name)?;
+    if turn == "last" {
+        // With one CPU only, all share it.
+        let _one_cpu = sys::pin(LOAD_CPU);
+        sys::run_last()?;
+    }
+    let at_once = at_once.parse().map_err(io::Error::other)?;
+    contender.serve_datagrams(at_once, &|port| println!("{} {port}", process::id()))
 }
 
 /// The child's side of [`Child::operator`].

@@ -1,7 +1,7 @@
 //! The load: one thread, many connections, every byte checked.
 //!
 //! Interface: [`Load::connect`] to a server, [`Load::run`] some [`Traffic`] for a while; [`churn`]. In `paced`:
-//! [`Load::paced`], messages at a constant rate.
+//! [`Load::paced`], messages at a constant rate. In `windows`: datagrams.
 //! Invariant: a slice ends when every byte that was sent has come back, so that what the server has spent
 //! by then is the price of exactly these messages. A byte depends on its place in its connection's stream,
 //! and the streams begin at different places of the pattern: nothing lost, doubled or swapped goes unseen.
@@ -15,8 +15,10 @@ use crate::stats::median;
 use crate::sys::Epoll;
 
 mod paced;
+mod windows;
 
 pub use paced::{Pace, Paced};
+pub use windows::Windows;
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq)]

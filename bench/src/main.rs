@@ -35,11 +35,12 @@ mod stats;
 mod sys;
 mod table;
 mod tools;
+mod udp;
 
 /// What `--help` prints.
 const USAGE: &str = "\
 cargo run --release --manifest-path bench/Cargo.toml             all tables, in half an hour
-... -- echo                                                      one part: echo, latency, executor,
+... -- echo                                                      one part: echo, udp, latency, executor,
                                                                  counts, profile, scaling, size
 ... -- aims                                                      what reveille is to be, and is; with
                                                                  `--profile fat` in place of `--release`
@@ -93,6 +94,7 @@ type Part = (&'static str, fn(Effort) -> io::Result<Vec<(String, Table)>>);
 
 const PARTS: &[Part] = &[
     ("echo", echo::echo),
+    ("udp", udp::udp),
     ("latency", latency::latency),
     ("executor", executor::executor),
     ("counts", counts::counts),
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["serve", name, buffer, ref cpus @ ..] => child::serve(name, buffer, cpus),
+        ["datagrams", name, at_once, turn] => child::serve_datagrams(name, at_once, turn),
         ["operate", name] => child::operate(name),
         ["--help" | "-h"] => {
             print!("{USAGE}");

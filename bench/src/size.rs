@@ -1,6 +1,6 @@
 //! What a runtime costs before it runs: crates, build time, the size of a program.
 //!
-//! Interface: [`size`] builds the echo of size/reveille and of size/tokio, and returns the table.
+//! Interface: [`size`] builds the echo of each folder of size/, and returns the table.
 //! Invariant: a build begins without any artifact of the one before; what is downloaded is downloaded first.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::stats::median;
 use crate::sys::children_cpu_time;
 use crate::table::Table;
 
-const NAMES: &[&str] = &["reveille", "tokio"];
+const NAMES: &[&str] = &["reveille", "tokio", "smol", "monoio", "compio"];
 
 pub fn size(effort: Effort) -> io::Result<Vec<(String, Table)>> {
     let mut table = Table::new(["", "crates", "clean build", "of which CPU", "stripped echo"]);
@@ -39,7 +39,8 @@ pub fn size(effort: Effort) -> io::Result<Vec<(String, Table)>> {
             format!("{} KiB", bytes / 1024),
         ]);
     }
-    let title = "A clean release build of the README's echo; tokio with net, rt, time";
+    let title = "A clean release build of the README's echo; tokio with net, rt, time, monoio with both drivers, compio with \
+                 io_uring's";
     Ok(vec![(title.to_owned(), table)])
 }
 

@@ -1,8 +1,8 @@
 //! What std does not offer: CPU clocks, pinning, limits, an epoll for clients and the raw loop, and an
-//! allocator that counts.
+//! allocator that counts. In `datagrams`: many datagrams a call.
 //!
 //! Interface: safe functions that return `io::Result`.
-//! Invariant: the only file with `unsafe`; each block is one call, and its note says why it holds.
+//! Invariant: the only module with `unsafe`; each block is one call, and its note says why it holds.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
@@ -13,6 +13,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+pub mod datagrams;
 
 /// Turns the -1 of a system call into the error it stands for.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -61,6 +63,15 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     let set: *const libc::cpu_set_t = ptr::from_ref(&set).cast();
     // SAFETY: the kernel reads the 128 bytes of `cpu_set_t`, and the array has as many.
     check(unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), set) })?;
+    Ok(())
+}
+
+/// Has the calling thread run only while nobody else wants its CPU: sched(7), SCHED_IDLE. Above all, it runs not as soon as
+/// it is woken.
+pub fn run_last() -> io::Result<()> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: sched_setscheduler(2) reads one `sched_param`, which outlives the call.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) })?;
     Ok(())
 }
 
@@ -154,9 +165,21 @@ impl Epoll {
     }
 
     pub fn add(&self, socket: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        self.add_for(
+            libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP,
+            socket,
+            token,
+        )
+    }
+
+    /// For what is received only: a datagram that is sent would be a report of its own, of the room that it leaves.
+    pub fn add_readable(&self, socket: &impl AsRawFd, token: u64) -> io::Result<()> {
+        self.add_for(libc::EPOLLIN, socket, token)
+    }
+
+    fn add_for(&self, interest: libc::c_int, socket: &impl AsRawFd, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: interest as u32,
+            events: (interest | libc::EPOLLET) as u32,
             u64: token,
         };
         let (epoll, socket) = (self.fd.as_raw_fd(), socket.as_raw_fd());

@@ -63,12 +63,12 @@ impl Int {
     pub(crate) const NO_PORT: Int = Int(libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
     /// How many routers an IPv4 packet may pass.
     pub(crate) const TTL: Int = Int(libc::IPPROTO_IP, libc::IP_TTL);
-    /// The byte of an IPv4 packet that has its class and its mark of congestion.
+    /// The type of service of IPv4 packets.
     pub(crate) const TOS: Int = Int(libc::IPPROTO_IP, libc::IP_TOS);
     /// How many routers an IPv6 packet may pass: ipv6(7), as the next two.
     pub(crate) const HOPS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS);
-    /// That of an IPv6 packet.
-    pub(crate) const TCLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+    /// The traffic class of IPv6 packets.
+    pub(crate) const TRAFFIC_CLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
     /// Whether an IPv6 socket has nothing to do with IPv4.
     pub(crate) const ONLY_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
     /// Whether small writes are sent at once: tcp(7), as the next two.
@@ -97,13 +97,17 @@ impl Int {
     pub(crate) const UDP_SEGMENT: Int = Int(libc::SOL_UDP, libc::UDP_SEGMENT);
     /// Whether datagrams that were received are glued together.
     pub(crate) const UDP_GRO: Int = Int(libc::SOL_UDP, libc::UDP_GRO);
-    /// Whether the [`TOS`](Int::TOS) is told with what is received: ip(7), as those of IPv4 below.
+    /// Whether a packet may be cut: ip(7), as those of IPv4 below.
+    pub(crate) const MTU_DISCOVER: Int = Int(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    /// Whether the type of service is told with what is received.
     pub(crate) const RECV_TOS: Int = Int(libc::IPPROTO_IP, libc::IP_RECVTOS);
     /// Whether the address is told that a datagram was sent to.
     pub(crate) const RECV_PKTINFO: Int = Int(libc::IPPROTO_IP, libc::IP_PKTINFO);
     /// From which interface multicast is sent: an address of ours, in the order of the network.
     pub(crate) const MULTICAST_IF: Int = Int(libc::IPPROTO_IP, libc::IP_MULTICAST_IF);
-    /// As [`RECV_TOS`](Int::RECV_TOS), for IPv6: ipv6(7), as those below.
+    /// As [`MTU_DISCOVER`](Int::MTU_DISCOVER), for IPv6: ipv6(7), as those below.
+    pub(crate) const MTU_DISCOVER_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+    /// As [`RECV_TOS`](Int::RECV_TOS), for IPv6.
     pub(crate) const RECV_TCLASS: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS);
     /// As [`RECV_PKTINFO`](Int::RECV_PKTINFO), for IPv6.
     pub(crate) const RECV_PKTINFO_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO);

@@ -230,7 +230,7 @@ impl UdpSocket {
     /// `InvalidInput` above 255: setsockopt(2).
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         // To the kernel -1 is the default.
-        let hops = number("a hop limit of multicast", hops, 0)?;
+        let hops = number("a hop limit", hops, 0)?;
         set_option(self.socket(), Int::MULTICAST_HOPS_V6, hops)
     }
 
@@ -272,6 +272,34 @@ impl UdpSocket {
         refuse_in_child(self.socket())?;
         // As the kernel has it: what is no int is the index of no interface.
         sys::set(self.socket(), Int::MULTICAST_IF_V6, interface as i32)
+    }
+
+    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, ip(7)).
+    ///
+    /// # Errors
+    /// As getsockopt(2).
+    pub fn dont_fragment(&self) -> io::Result<bool> {
+        Ok(sys::get(self.socket(), Int::MTU_DISCOVER)? == libc::IP_PMTUDISC_PROBE)
+    }
+
+    /// Sets whether what is sent must not be cut on its way, whatever the system knows of that way: for protocols that find
+    /// out themselves how much fits, as QUIC does. A datagram that is too long for the device is EMSGSIZE then; one that is
+    /// too long for a router is lost. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
+    ///
+    /// # Errors
+    /// As setsockopt(2).
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        refuse_in_child(self.socket())?;
+        // ip(7): IP_PMTUDISC_PROBE and _WANT; IPv6's have the same numbers (linux/in6.h).
+        let discover = if on {
+            libc::IP_PMTUDISC_PROBE
+        } else {
+            libc::IP_PMTUDISC_WANT
+        };
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::MTU_DISCOVER_V6, discover)?;
+        }
+        sys::set(self.socket(), Int::MTU_DISCOVER, discover)
     }
 
     ip_options!();

@@ -120,7 +120,7 @@ const RUNTIME: [Row; 18] = [
     ),
 ];
 
-const NET: [Row; 25] = [
+const NET: [Row; 24] = [
     (libc::SYS_socket, "socket", None, Error("socket")),
     (libc::SYS_bind, "bind", None, Error("bind")),
     (libc::SYS_listen, "listen", None, Error("listen")),
@@ -165,12 +165,6 @@ const NET: [Row; 25] = [
         libc::SYS_getsockopt,
         "getsockopt",
         Some((2, libc::SO_ACCEPTCONN as u32)),
-        Works,
-    ),
-    (
-        libc::SYS_getsockopt,
-        "getsockopt",
-        Some((2, libc::UDP_SEGMENT as u32)),
         Works,
     ),
     (

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use reveille::block_on;
 use reveille::net::UdpSocket;
 
-use super::{now, set, socket};
+use super::{get, now, set, socket};
 use crate::limit::limit;
 
 /// Catches: an option that is another one, or is not set.
@@ -74,6 +74,30 @@ fn what_is_no_byte_is_refused() {
             }
         }
         assert!(v6.set_multicast_if_v6(u32::MAX).is_err());
+    });
+}
+
+/// Of a socket of both families, for both: ip(7), ipv6(7). Catches: a family that is forgotten; a mode that heeds what the
+/// system knows of the way.
+#[test]
+fn datagrams_are_not_cut_on_their_way_if_that_is_set() {
+    let _limit = limit(30);
+    block_on(async {
+        let v4 = socket().await;
+        let both = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.unwrap();
+        for (on, mode) in [
+            (true, libc::IP_PMTUDISC_PROBE),
+            (false, libc::IP_PMTUDISC_WANT),
+        ] {
+            for socket in [&v4, &both] {
+                socket.set_dont_fragment(on).unwrap();
+                assert_eq!(socket.dont_fragment().unwrap(), on);
+                let told = get(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+                assert_eq!(told, mode);
+            }
+            let told = get(both.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+            assert_eq!(told, mode);
+        }
     });
 }
 

@@ -44,6 +44,15 @@ pub trait Contender {
     /// each connection.
     fn echo(buffer: Buffer, ready: impl FnOnce(u16)) -> impl Future<Output = io::Result<()>>;
 
+    /// Sends back each datagram that comes to a free port of all addresses, `at_once` of them a system call, and tells
+    /// `ready` which port.
+    fn echo_datagrams(
+        _at_once: usize,
+        _ready: impl FnOnce(u16),
+    ) -> impl Future<Output = io::Result<()>> {
+        future::ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
     /// What one item of a crowd of this size costs; a contender that [`Gathers`] can tell.
     fn crowd(_: Crowd, _size: usize, _n: u64) -> impl Future<Output = io::Result<Sample>> {
         future::ready(Err(io::ErrorKind::Unsupported.into()))
@@ -151,6 +160,7 @@ pub trait Bench {
     /// An error if the runtime does not start here, or cannot do that.
     fn operate(&self, operation: Operation, n: u64) -> io::Result<Sample>;
     fn serve(&self, buffer: Buffer, ready: &dyn Fn(u16)) -> io::Result<()>;
+    fn serve_datagrams(&self, at_once: usize, ready: &dyn Fn(u16)) -> io::Result<()>;
 }
 
 impl<C: Contender> Bench for C {
@@ -160,6 +170,10 @@ impl<C: Contender> Bench for C {
 
     fn serve(&self, buffer: Buffer, ready: &dyn Fn(u16)) -> io::Result<()> {
         self.block_on(C::echo(buffer, ready))?
+    }
+
+    fn serve_datagrams(&self, at_once: usize, ready: &dyn Fn(u16)) -> io::Result<()> {
+        self.block_on(C::echo_datagrams(at_once, ready))?
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Interface: [`Raw`]; it serves, and has no tasks to operate on.
 //! Invariant: edge-triggered. A connection is added once, and read until a recv is short or EAGAIN. No
-//! connection holds a buffer; what a slow reader leaves over is copied, and nothing is read until it is sent.
+//! connection holds a buffer; what a slow reader leaves over is copied, and nothing is read until it is sent. Datagrams
+//! are received until EAGAIN, or until a call has brought fewer than it could.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::operations::{Operation, Sample};
+use crate::sys::datagrams::{Datagrams, ROOM};
 use crate::sys::{Epoll, accept};
 
 use super::{Bench, Buffer, OWN, SHARED};
@@ -67,6 +69,45 @@ impl Bench for Raw {
             }
         }
     }
+
+    fn serve_datagrams(&self, at_once: usize, ready: &dyn Fn(u16)) -> io::Result<()> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_nonblocking(true)?;
+        let mut epoll = Epoll::new()?;
+        epoll.add_readable(&socket, 0)?;
+        ready(socket.local_addr()?.port());
+        let mut datagrams = Datagrams::new(at_once, false);
+        loop {
+            epoll.wait(-1)?;
+            match at_once {
+                1 => echo_each(&socket)?,
+                _ => echo_many(&socket, &mut datagrams)?,
+            }
+        }
+    }
+}
+
+/// Until there is nothing to receive. Over loopback there is always room to send: a datagram belongs to the receiver at once.
+fn echo_each(socket: &UdpSocket) -> io::Result<()> {
+    let mut buf = [0; ROOM];
+    while let Some((n, peer)) = unless_blocked(socket.recv_from(&mut buf))? {
+        socket.send_to(&buf[..n], peer)?;
+    }
+    Ok(())
+}
+
+/// The same, many a call. A call that brings fewer than it could has emptied the socket: what comes later is a new edge.
+fn echo_many(socket: &UdpSocket, datagrams: &mut Datagrams) -> io::Result<()> {
+    while let Some(received) = unless_blocked(datagrams.receive(socket))? {
+        let mut sent = 0;
+        while sent < received {
+            sent += datagrams.send(socket, sent..received)?;
+        }
+        if received < datagrams.places() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 struct Connection {

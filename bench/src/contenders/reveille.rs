@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use reveille::Builder;
 use reveille::io::AsyncFd;
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::udp::{Batch, Outgoing};
+use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::JoinSet;
 
 use super::{Buffer, Contender, Gathers, Joining, OWN, SHARED};
 use crate::crowds::{self, Crowd};
 use crate::operations::Sample;
+use crate::sys::datagrams::ROOM;
 
 pub(super) struct Reveille(pub(super) Builder);
 
@@ -56,6 +58,16 @@ impl Contender for Reveille {
                 Buffer::Shared => reveille::spawn(echo_shared(stream, Rc::clone(&shared))),
             });
         }
+    }
+
+    async fn echo_datagrams(at_once: usize, ready: impl FnOnce(u16)) -> io::Result<()> {
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        ready(socket.local_addr()?.port());
+        let echo = match at_once {
+            1 => reveille::spawn(echo_each(socket)),
+            _ => reveille::spawn(echo_many(socket, at_once)),
+        };
+        echo.await.expect("no task panics here")
     }
 
     fn crowd(crowd: Crowd, size: usize, n: u64) -> impl Future<Output = io::Result<Sample>> {
@@ -149,5 +161,27 @@ fn echo_shared(
             }
         }
         Ok(())
+    }
+}
+
+async fn echo_each(socket: UdpSocket) -> io::Result<()> {
+    let mut buf = [0; ROOM];
+    loop {
+        let (n, peer) = socket.recv_from(&mut buf).await?;
+        socket.send_to(&buf[..n], peer).await?;
+    }
+}
+
+async fn echo_many(socket: UdpSocket, at_once: usize) -> io::Result<()> {
+    let mut batch = Batch::new(at_once, ROOM);
+    loop {
+        socket.recv_many(&mut batch).await?;
+        let echoes = batch.iter();
+        let echoes = echoes.map(|received| Outgoing::new(received.bytes(), received.from()));
+        let echoes: Vec<Outgoing> = echoes.collect();
+        let mut sent = 0;
+        while sent < echoes.len() {
+            sent += socket.send_many(&echoes[sent..]).await?.whole();
+        }
     }
 }

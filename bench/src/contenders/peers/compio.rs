@@ -10,10 +10,11 @@ use std::time::Duration;
 use compio::BufResult;
 use compio::buf::{IntoInner as _, IoBuf as _};
 use compio::io::{AsyncRead as _, AsyncWriteExt as _};
-use compio::net::{TcpListener, TcpStream};
+use compio::net::{TcpListener, TcpStream, UdpSocket};
 use compio::runtime::Runtime;
 
 use super::super::{Buffer, Contender, Joining, OWN};
+use crate::sys::datagrams::ROOM;
 
 pub(super) struct Compio;
 
@@ -41,6 +42,16 @@ impl Contender for Compio {
             compio::runtime::spawn(echo_boxed(stream)).detach();
         }
     }
+
+    async fn echo_datagrams(at_once: usize, ready: impl FnOnce(u16)) -> io::Result<()> {
+        if at_once != 1 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        ready(socket.local_addr()?.port());
+        let echo = compio::runtime::spawn(echo_each(socket)).await;
+        echo.expect("no task panics here")
+    }
 }
 
 async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
@@ -52,6 +63,17 @@ async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         let BufResult(sent, slice) = stream.write_all(filled.slice(..n)).await;
+        sent?;
+        buf = slice.into_inner();
+    }
+}
+
+async fn echo_each(socket: UdpSocket) -> io::Result<()> {
+    let mut buf = Vec::with_capacity(ROOM);
+    loop {
+        let BufResult(received, filled) = socket.recv_from(buf).await;
+        let (n, peer) = received?;
+        let BufResult(sent, slice) = socket.send_to(filled.slice(..n), peer).await;
         sent?;
         buf = slice.into_inner();
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use monoio::buf::IoBuf as _;
 use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
+use monoio::net::udp::UdpSocket;
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::super::{Buffer, Contender, OWN};
+use crate::sys::datagrams::ROOM;
 
 pub(super) enum Monoio {
     Epoll,
@@ -52,6 +54,15 @@ impl Contender for Monoio {
             drop(monoio::spawn(echo_boxed(stream)));
         }
     }
+
+    async fn echo_datagrams(at_once: usize, ready: impl FnOnce(u16)) -> io::Result<()> {
+        if at_once != 1 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        ready(socket.local_addr()?.port());
+        monoio::spawn(echo_each(socket)).await
+    }
 }
 
 async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
@@ -63,6 +74,17 @@ async fn echo_boxed(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         let (sent, slice) = stream.write_all(filled.slice(..n)).await;
+        sent?;
+        buf = slice.into_inner();
+    }
+}
+
+async fn echo_each(socket: UdpSocket) -> io::Result<()> {
+    let mut buf = vec![0; ROOM];
+    loop {
+        let (received, filled) = socket.recv_from(buf).await;
+        let (n, peer) = received?;
+        let (sent, slice) = socket.send_to(filled.slice(..n), peer).await;
         sent?;
         buf = slice.into_inner();
     }

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use async_executor::{LocalExecutor, StaticLocalExecutor};
@@ -14,6 +14,7 @@ use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::{Buffer, Contender, OWN};
+use crate::sys::datagrams::ROOM;
 
 thread_local! {
     static EXECUTOR: &'static StaticLocalExecutor = LocalExecutor::new().leak();
@@ -46,6 +47,17 @@ impl Contender for Smol {
             EXECUTOR.with(|executor| executor.spawn(echo_own(stream)).detach());
         }
     }
+
+    async fn echo_datagrams(at_once: usize, ready: impl FnOnce(u16)) -> io::Result<()> {
+        if at_once != 1 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let socket = Async::<UdpSocket>::bind(([0; 4], 0))?;
+        ready(socket.get_ref().local_addr()?.port());
+        EXECUTOR
+            .with(|executor| executor.spawn(echo_each(socket)))
+            .await
+    }
 }
 
 async fn echo_own(mut stream: Async<TcpStream>) -> io::Result<()> {
@@ -54,4 +66,12 @@ async fn echo_own(mut stream: Async<TcpStream>) -> io::Result<()> {
         stream.write_all(&buf[..n]).await?;
     }
     Ok(())
+}
+
+async fn echo_each(socket: Async<UdpSocket>) -> io::Result<()> {
+    let mut buf = [0; ROOM];
+    loop {
+        let (n, peer) = socket.recv_from(&mut buf).await?;
+        socket.send_to(&buf[..n], peer).await?;
+    }
 }

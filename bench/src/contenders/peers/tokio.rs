@@ -1,7 +1,8 @@
 //! tokio on one thread: `LocalRuntime`, whose tasks need not be `Send`, without a `LocalSet` in between.
 //!
 //! Interface: [`Tokio`].
-//! Invariant: both drivers on, everything else as the `Builder` has it.
+//! Invariant: both drivers on, everything else as the `Builder` has it. tokio has no call for many datagrams: its users make
+//! recvmmsg(2) and sendmmsg(2) themselves, inside `async_io`, as here.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, spawn_local, yield_now};
@@ -21,6 +22,7 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 use super::super::{Buffer, Contender, Gathers, Joining, OWN, SHARED};
 use crate::crowds::{self, Crowd};
 use crate::operations::Sample;
+use crate::sys::datagrams::{Datagrams, ROOM};
 
 pub(super) struct Tokio;
 
@@ -55,6 +57,16 @@ impl Contender for Tokio {
                 Buffer::Shared => spawn_local(echo_shared(stream, Rc::clone(&shared))),
             });
         }
+    }
+
+    async fn echo_datagrams(at_once: usize, ready: impl FnOnce(u16)) -> io::Result<()> {
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        ready(socket.local_addr()?.port());
+        let echo = match at_once {
+            1 => spawn_local(echo_each(socket)),
+            _ => spawn_local(echo_many(socket, at_once)),
+        };
+        echo.await.expect("no task panics here")
     }
 
     fn crowd(crowd: Crowd, size: usize, n: u64) -> impl Future<Output = io::Result<Sample>> {
@@ -143,5 +155,26 @@ async fn echo_shared(mut stream: TcpStream, buffer: Rc<RefCell<Vec<u8>>>) -> io:
         };
         let left_over = buffer.borrow()[sent..n].to_vec();
         stream.write_all(&left_over).await?;
+    }
+}
+
+async fn echo_each(socket: UdpSocket) -> io::Result<()> {
+    let mut buf = [0; ROOM];
+    loop {
+        let (n, peer) = socket.recv_from(&mut buf).await?;
+        socket.send_to(&buf[..n], peer).await?;
+    }
+}
+
+async fn echo_many(socket: UdpSocket, at_once: usize) -> io::Result<()> {
+    let mut datagrams = Datagrams::new(at_once, false);
+    loop {
+        let receive = || datagrams.receive(&socket);
+        let received = socket.async_io(Interest::READABLE, receive).await?;
+        let mut sent = 0;
+        while sent < received {
+            let send = || datagrams.send(&socket, sent..received);
+            sent += socket.async_io(Interest::WRITABLE, send).await?;
+        }
     }
 }
