@@ -66,8 +66,8 @@ macro_rules! ip_options {
         }
 
         /// Sets the type of service of the socket's IPv4 packets, from 0 to 255, which a router may look at (ip(7)): the
-        /// upper six bits are the DSCP of RFC 2474. Of a TCP socket the lowest two, which are for ECN, stay as they are.
-        /// What a listener accepts inherits it.
+        /// upper six bits are the DSCP of RFC 2474, the lowest two a mark of congestion, which a TCP socket leaves as it
+        /// is. What a listener accepts inherits it.
         ///
         /// # Errors
         /// `InvalidInput` for another number, of which the kernel would drop the upper bits; else as setsockopt(2).

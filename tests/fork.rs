@@ -429,6 +429,8 @@ fn no_operation_of_a_child_touches_its_parents_datagrams() {
                     in_child("set_ttl", ours.set_ttl(3));
                     in_child("set_tos_v4", ours.set_tos_v4(4));
                     in_child("set_tclass_v6", ours.set_tclass_v6(4));
+                    in_child("set_unicast_hops_v6", ours.set_unicast_hops_v6(4));
+                    in_child("bind_device", ours.bind_device(Some(b"lo")));
                     in_child("set_send_buffer_size", ours.set_send_buffer_size(9));
                     in_child("set_recv_buffer_size", ours.set_recv_buffer_size(9));
                     in_child("take_error", ours.take_error().map(drop));

@@ -31,16 +31,21 @@ fn options_are_set_and_told() {
             v6.set_multicast_hops_v6(n).unwrap();
             v4.set_tos_v4(n & !3).unwrap();
             v6.set_tclass_v6(n).unwrap();
+            v6.set_unicast_hops_v6(n).unwrap();
             assert_eq!(v4.ttl().unwrap(), n);
             assert_eq!(v4.multicast_ttl_v4().unwrap(), n);
             assert_eq!(v6.multicast_hops_v6().unwrap(), n);
             assert_eq!(v4.tos_v4().unwrap(), n & !3);
             assert_eq!(v6.tclass_v6().unwrap(), n);
+            assert_eq!(v6.unicast_hops_v6().unwrap(), n);
         }
         v4.set_multicast_if_v4(Ipv4Addr::LOCALHOST).unwrap();
         assert_eq!(v4.multicast_if_v4().unwrap(), Ipv4Addr::LOCALHOST);
         v6.set_multicast_if_v6(1).unwrap(); // The loopback's index, ever.
         assert_eq!(v6.multicast_if_v6().unwrap(), 1);
+        assert_eq!(v4.device().unwrap(), None);
+        v4.bind_device(Some(b"lo")).unwrap();
+        assert_eq!(v4.device().unwrap().as_deref(), Some(&b"lo"[..]));
         v4.set_recv_buffer_size(10_000).unwrap();
         v4.set_send_buffer_size(20_000).unwrap();
         assert_eq!(v4.recv_buffer_size().unwrap(), 20_000);
@@ -57,6 +62,8 @@ fn what_is_no_byte_is_refused() {
         let v6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
         for n in [256, u32::MAX] {
             for set in [
+                v6.set_ttl(n),
+                v6.set_unicast_hops_v6(n),
                 v6.set_tos_v4(n),
                 v6.set_tclass_v6(n),
                 v6.set_multicast_hops_v6(n),
