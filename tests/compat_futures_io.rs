@@ -10,6 +10,8 @@ use reveille::net::{TcpListener, TcpStream};
 
 #[path = "support/limit.rs"]
 mod limit;
+#[path = "compat/pipes.rs"]
+mod pipes;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "compat/tcp.rs"]

@@ -20,6 +20,8 @@ use reveille::{Builder, block_on};
 
 #[path = "support/limit.rs"]
 mod limit;
+#[path = "compat/pipes.rs"]
+mod pipes;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "compat/tcp.rs"]

@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 
 #[path = "support/limit.rs"]
 mod limit;
+#[path = "compat/pipes.rs"]
+mod pipes;
 #[path = "support/seeds.rs"]
 mod seeds;
 #[path = "compat/tcp.rs"]

@@ -7,7 +7,6 @@ use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::rc::Rc;
 
-use reveille::net::pipe::pipe;
 use reveille::{Builder, block_on, spawn};
 
 use super::{pair, reset};
@@ -126,38 +125,6 @@ fn a_vectored_write_takes_the_first_1024_buffers() {
         drop(writer);
         let expected = [&bytes[..], &bytes[1024..1027]].concat();
         assert_eq!(read_to_end(&mut there).await.unwrap(), expected);
-    });
-}
-
-/// Catches: an end of a pipe without the traits; bytes that are lost, or an end that does not come; a vectored write of the
-/// first buffer only; a close that is an error.
-#[test]
-fn bytes_go_through_a_pipe_under_every_seed() {
-    under_seeds("REVEILLE_CHAOS", SEEDS, |seed| {
-        let _limit = limit(30);
-        let mut builder = Builder::new();
-        if seed > 0 {
-            builder.chaos(seed);
-        }
-        builder.block_on(async {
-            let (mut sender, mut receiver) = pipe().unwrap();
-            let writer = spawn(async move {
-                write_all(&mut sender, &counted(200_000)).await.unwrap();
-                flush(&mut sender).await.unwrap();
-                let bytes = counted(1024);
-                let bufs: Vec<_> = bytes.chunks(1).map(IoSlice::new).collect();
-                let written = poll_fn(|cx| poll_write_vectored(Pin::new(&mut sender), cx, &bufs));
-                assert_eq!(written.await.unwrap(), 1024);
-                close(&mut sender).await.unwrap();
-                close(&mut sender).await.unwrap();
-                // A pipe is closed by dropping it: until then it goes on.
-                write_all(&mut sender, b"on").await.unwrap();
-            });
-            let got = read_to_end(&mut receiver).await.unwrap();
-            writer.await.unwrap();
-            let expected = [counted(200_000), counted(1024), b"on".to_vec()].concat();
-            assert!(got == expected, "{} bytes", got.len());
-        });
     });
 }
 
