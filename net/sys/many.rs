@@ -18,40 +18,47 @@ use super::{Inbound, Outbound, is_refusal, recv_message, retry, send_message};
 pub(crate) const MOST_MESSAGES: usize = 32;
 
 /// Sends messages, in order, and returns how many, which may be fewer than all: the next one has to wait, or failed, and
-/// a further call, with that one first, says which.
-pub(crate) fn send_many(fd: BorrowedFd<'_>, messages: &[Outbound<'_>]) -> io::Result<usize> {
-    if let [message] = messages {
-        return send_message(fd, message).map(|_| 1);
-    }
+/// a further call, with that one first, says which. Of more than [`MOST_MESSAGES`] the first are sent.
+pub(crate) fn send_many<'a>(
+    fd: BorrowedFd<'_>,
+    messages: impl Iterator<Item = Outbound<'a>>,
+) -> io::Result<usize> {
+    // Each is made in its place: to fill places with empty messages first took a quarter of the time of a call.
+    let mut places = [const { None::<Outbound<'a>> }; MOST_MESSAGES];
     let mut iovecs = [EMPTY_IOVEC; MOST_MESSAGES];
     let mut headers = empty_headers();
     let mut count = 0;
-    for ((message, header), iovec) in messages.iter().zip(&mut headers).zip(&mut iovecs) {
-        header.msg_hdr = message.header(iovec);
+    let rooms = headers.iter_mut().zip(&mut iovecs);
+    for ((place, message), (header, iovec)) in places.iter_mut().zip(messages).zip(rooms) {
+        header.msg_hdr = place.insert(message).header(iovec);
         count += 1;
     }
     let sent = retry("sendmmsg", || {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: the pointer is good for reads and writes of `count` mmsghdrs, because so many of `headers` have been
-        // filled in; each is good for a call that sends (see `Outbound::header`), because `messages` is borrowed and
-        // `iovecs` lives for the whole call; sendmmsg(2) writes `msg_len` only and keeps no pointer.
+        // filled in; each is good for a call that sends (see `Outbound::header`), because `places` and `iovecs` live
+        // for the whole call; sendmmsg(2) writes `msg_len` only and keeps no pointer.
         unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) }
     });
     match sent {
-        Err(error) if is_refusal(&error) => send_one_by_one(fd, messages),
+        Err(error) if is_refusal(&error) => send_one_by_one(fd, places.iter().flatten()),
         sent => sent.map(|sent| sent.unsigned_abs() as usize),
     }
 }
 
-fn send_one_by_one(fd: BorrowedFd<'_>, messages: &[Outbound<'_>]) -> io::Result<usize> {
-    for (nth, message) in messages.iter().enumerate() {
+fn send_one_by_one<'a>(
+    fd: BorrowedFd<'_>,
+    messages: impl Iterator<Item = &'a Outbound<'a>>,
+) -> io::Result<usize> {
+    let mut sent = 0;
+    for message in messages {
         match send_message(fd, message) {
-            Err(error) if nth == 0 => return Err(error),
-            Err(_) => return Ok(nth), // As sendmmsg(2) does it.
-            Ok(_) => {}
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => break, // As sendmmsg(2) does it.
+            Ok(_) => sent += 1,
         }
     }
-    Ok(messages.len())
+    Ok(sent)
 }
 
 /// Receives messages, one into each buffer, and returns how many. What is told of each is in the [`Inbound`] of the same

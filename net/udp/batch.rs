@@ -49,6 +49,8 @@ pub struct Batch {
     /// The length of each.
     room: usize,
     metas: Box<[RecvMeta]>,
+    /// What the kernel says of each, until it is in `metas`.
+    inbounds: Box<[Inbound]>,
     /// So many rooms have a datagram.
     filled: usize,
 }
@@ -73,6 +75,7 @@ impl Batch {
             bytes: vec![0; count * room].into(),
             room,
             metas: vec![RecvMeta::default(); count].into(),
+            inbounds: vec![Inbound::EMPTY; count].into(),
             filled: 0,
         }
     }
@@ -89,13 +92,17 @@ impl Batch {
     /// Receives into it; on an error it stays empty.
     fn fill(
         &mut self,
-        receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
+        receive: impl FnOnce(
+            &mut [IoSliceMut<'_>],
+            &mut [RecvMeta],
+            &mut [Inbound],
+        ) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let count = self.metas.len();
         let mut rooms = self.bytes.chunks_mut(self.room.max(1));
         let mut bufs: [_; MOST_MESSAGES] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-        self.filled = receive(&mut bufs[..count], &mut self.metas)?;
+        self.filled = receive(&mut bufs[..count], &mut self.metas, &mut self.inbounds)?;
         Ok(self.filled)
     }
 }
@@ -158,7 +165,7 @@ impl UdpSocket {
     pub fn recv_many(&self, batch: &mut Batch) -> impl Future<Output = io::Result<usize>> {
         batch.filled = 0;
         self.io().async_io(Interest::READABLE, move |_| {
-            batch.fill(|bufs, metas| self.recv_many_now(bufs, metas))
+            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
         })
     }
 
@@ -169,7 +176,7 @@ impl UdpSocket {
     pub fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.filled = 0;
         self.io().try_io(Interest::READABLE, |_| {
-            batch.fill(|bufs, metas| self.recv_many_now(bufs, metas))
+            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
         })
     }
 
@@ -184,7 +191,7 @@ impl UdpSocket {
     ) -> Poll<io::Result<usize>> {
         batch.filled = 0;
         self.io().poll_io(cx, Interest::READABLE, |_| {
-            batch.fill(|bufs, metas| self.recv_many_now(bufs, metas))
+            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
         })
     }
 
@@ -243,7 +250,18 @@ impl UdpSocket {
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> io::Result<usize> {
-        let count = bufs.len().min(metas.len()).min(MOST_MESSAGES);
+        let mut inbounds = [const { Inbound::EMPTY }; MOST_MESSAGES];
+        self.recv_many_by(bufs, metas, &mut inbounds)
+    }
+
+    /// Receives as many as there are buffers, metas and places for what the kernel says of each.
+    fn recv_many_by(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        inbounds: &mut [Inbound],
+    ) -> io::Result<usize> {
+        let count = bufs.len().min(metas.len()).min(inbounds.len());
         let bufs = &mut bufs[..count];
         if bufs.is_empty() {
             return Err(invalid("there is no buffer, or no `RecvMeta`"));
@@ -253,7 +271,6 @@ impl UdpSocket {
         }
         // Chaos asks for fewer datagrams, but never for less of one.
         let count = self.io().registration().offer(count);
-        let mut inbounds = [const { Inbound::EMPTY }; MOST_MESSAGES];
         let inbounds = &mut inbounds[..count];
         let received = sys::recv_many(self.socket(), &mut bufs[..count], inbounds)?;
         for (meta, inbound) in metas.iter_mut().zip(&inbounds[..received]) {

@@ -295,25 +295,16 @@ impl UdpSocket {
             }
             _ => {}
         }
-        let mut messages = [const { Outbound::EMPTY }; MOST_MESSAGES];
-        let mut places = messages.iter_mut();
-        'full: for (nth, next) in outgoing.iter().enumerate() {
-            match next.check() {
-                Err(error) if nth == 0 => return Err(error),
-                Err(_) => break, // The next call says so.
-                Ok(()) => {}
-            }
-            for part in 0..next.messages(kernel_cuts) {
-                let Some(place) = places.next() else {
-                    break 'full;
-                };
-                *place = next.message(part * next.part(kernel_cuts), kernel_cuts);
-            }
-        }
+        outgoing.first().map_or(Ok(()), Outgoing::check)?;
         // Chaos sends fewer datagrams, but never less of one.
-        let count = MOST_MESSAGES - places.len();
-        let count = self.io().registration().offer(count);
-        let sent = sys::send_many(self.socket(), &messages[..count])?;
+        let most = self.io().registration().offer(MOST_MESSAGES);
+        // What cannot be sent ends the call before it; the next call, which begins with it, says why.
+        let good = outgoing.iter().take_while(|next| next.check().is_ok());
+        let messages = good.flat_map(|next| {
+            let parts = 0..next.messages(kernel_cuts);
+            parts.map(move |part| next.message(part * next.part(kernel_cuts), kernel_cuts))
+        });
+        let sent = sys::send_many(self.socket(), messages.take(most))?;
         Ok(Sent::after(sent, outgoing, kernel_cuts))
     }
 }
