@@ -1,0 +1,449 @@
+//! Columns of what goes in and out: none of it, its end, its half, a reset; canceled, and under chaos.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::task::{Poll, Waker};
+
+use futures_lite::future::zip;
+use reveille::task::yield_now;
+use reveille::{Builder, Runtime};
+
+use super::limit::limit;
+use super::seeds::under_seeds;
+use super::step::{Wakes, inside, poll};
+use super::subject::{
+    FORMS, Form, Kind, Parts, Peer, Side, Subject, chunk, eventually, make_wait, peer_takes,
+    peer_takes_part, shut_down, takes,
+};
+use super::table::Column;
+use super::{each, each_within};
+
+/// Seconds that a type may take in a column.
+const PATIENCE: u64 = 30;
+
+/// Catches: an empty read that waits, takes something, or is told as the end; an empty write that waits or ends the
+/// stream; an empty datagram that is not sent, not delivered, or taken for the end.
+#[test]
+fn a_length_of_zero_is_no_wait_and_no_end() {
+    let _limit = limit(60);
+    each_within(PATIENCE, Column::ZeroLength, |kind| {
+        for (&side, form) in kind
+            .sides
+            .iter()
+            .flat_map(|side| FORMS.map(|form| (side, form)))
+        {
+            let runtime = Runtime::new().unwrap();
+            let (subject, mut peer) = (kind.make)();
+            let once = |buf: &mut [u8]| {
+                inside(&runtime, || side.once(&*subject, form, Waker::noop(), buf))
+            };
+            let is_zero = |polled| matches!(polled, Poll::Ready(Ok(0)));
+            match (kind.parts, side) {
+                (Parts::Bytes, Side::Input) => {
+                    assert!(is_zero(once(&mut [])), "nothing is there, {form:?}");
+                    assert_eq!(peer.give(b"ab").unwrap(), 2);
+                    assert!(is_zero(once(&mut [])), "something is there, {form:?}");
+                    takes(&runtime, &*subject, form, b"ab");
+                    make_wait(&runtime, kind, &*subject, side);
+                    assert!(is_zero(once(&mut [])), "nothing is left, {form:?}");
+                }
+                (Parts::Bytes, _) => {
+                    assert!(is_zero(once(&mut [])), "{form:?}");
+                    assert_eq!(
+                        peer.take(&mut [0]).unwrap_err().kind(),
+                        ErrorKind::WouldBlock
+                    );
+                    assert!(matches!(once(&mut [b'a', b'b']), Poll::Ready(Ok(2))));
+                    peer_takes(&mut *peer, b"ab");
+                }
+                (Parts::Datagrams, Side::Input) => {
+                    assert_eq!(peer.give(b"").unwrap(), 0);
+                    assert_eq!(peer.give(b"ab").unwrap(), 2);
+                    let empty = side.soon(&runtime, &*subject, form, &mut [0; 9]);
+                    assert_eq!(empty.unwrap(), 0, "{form:?}");
+                    takes(&runtime, &*subject, form, b"ab");
+                }
+                (Parts::Datagrams, _) => {
+                    assert!(is_zero(once(&mut [])), "{form:?}");
+                    assert!(matches!(once(&mut [b'a', b'b']), Poll::Ready(Ok(2))));
+                    assert_eq!(peer_takes_part(&mut *peer, &mut [0; 9]).unwrap(), 0);
+                    peer_takes(&mut *peer, b"ab");
+                }
+                (Parts::Connections, _) => unreachable!("a connection has no length"),
+            }
+        }
+    });
+}
+
+/// Catches: an end that is told once only, comes before the last byte, or does not wake who waits for more; a listener
+/// that is shut down, and waits for ever.
+#[test]
+fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
+    let _limit = limit(60);
+    each_within(PATIENCE, Column::Eof, |kind| {
+        let connections = kind.parts == Parts::Connections;
+        for form in FORMS {
+            let runtime = Runtime::new().unwrap();
+            let (subject, mut peer) = (kind.make)();
+            let mut wait = chunk(kind.parts, Side::Input);
+            let mut wait = subject.input(&mut wait);
+            assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
+            runtime.turn().unwrap();
+            if connections {
+                // Only a sharer can end a listener.
+                shut_down(&subject.share(), Shutdown::Both);
+                let error = runtime.block_on(wait).unwrap_err();
+                assert_eq!(
+                    error.raw_os_error(),
+                    Some(libc::EINVAL),
+                    "accept(2): it does not listen"
+                );
+            } else {
+                assert_eq!(peer.give(b"last").unwrap(), 4);
+                drop(peer);
+                assert_eq!(runtime.block_on(wait).unwrap(), 4);
+                let mut wait = chunk(kind.parts, Side::Input);
+                assert_eq!(runtime.block_on(subject.input(&mut wait)).unwrap(), 0);
+            }
+            for _ in 0..2 {
+                let end = Side::Input.soon(&runtime, &*subject, form, &mut [0; 9]);
+                match end {
+                    Ok(n) => assert!(n == 0 && !connections, "{form:?}"),
+                    Err(error) => {
+                        assert!(connections, "{error}");
+                        assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{form:?}");
+                    }
+                }
+            }
+        }
+        // Without a byte before it.
+        let runtime = Runtime::new().unwrap();
+        let (subject, peer) = (kind.make)();
+        let mut wait = [0; 9];
+        let mut wait = subject.input(&mut wait);
+        assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
+        runtime.turn().unwrap();
+        if !connections {
+            drop(peer);
+            assert_eq!(runtime.block_on(wait).unwrap(), 0);
+        }
+    });
+}
+
+/// Catches: a peer that has gone told as an end, or not at all; a wait that its going does not end; a listener that
+/// fails for one broken connection, or strands the next.
+#[test]
+fn a_peer_that_breaks_off_is_an_error_and_ends_a_wait() {
+    let _limit = limit(60);
+    each_within(PATIENCE, Column::Reset, |kind| {
+        for &side in kind.sides {
+            for form in FORMS {
+                let runtime = Runtime::new().unwrap();
+                let (subject, mut peer) = (kind.make)();
+                broken(kind, &runtime, &*subject, &mut *peer, (side, form));
+            }
+            let runtime = Runtime::new().unwrap();
+            let (subject, mut peer) = (kind.make)();
+            if !make_wait(&runtime, kind, &*subject, side) {
+                continue;
+            }
+            let mut buf = chunk(kind.parts, side);
+            let mut wait = side.begin(&*subject, &mut buf);
+            assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
+            peer.reset();
+            match kind.parts {
+                Parts::Connections => {
+                    assert_eq!(peer.give(b"z").unwrap(), 1);
+                    assert_eq!(runtime.block_on(wait).unwrap(), 1);
+                }
+                Parts::Datagrams if side == Side::Input => {
+                    // It learns of that by what it sends.
+                    let _sent = subject.try_output(b"x");
+                    assert_broken(runtime.block_on(wait));
+                }
+                _ => assert_broken(runtime.block_on(wait)),
+            }
+        }
+    });
+}
+
+fn broken(
+    kind: &Kind,
+    runtime: &Runtime,
+    subject: &dyn Subject,
+    peer: &mut dyn Peer,
+    (side, form): (Side, Form),
+) {
+    if kind.parts == Parts::Bytes && side == Side::Input {
+        // A Unix stream is reset if something is left unread: unix(7).
+        let _kind_has_none = subject.try_output(b"unread");
+    }
+    peer.reset();
+    match (kind.parts, side) {
+        (Parts::Connections, _) => {
+            assert_eq!(peer.give(b"z").unwrap(), 1);
+            takes(runtime, subject, form, b"z");
+        }
+        (Parts::Datagrams, Side::Input) => {
+            let _sent = subject.try_output(b"x");
+            assert_broken(side.soon(runtime, subject, form, &mut [0; 9]));
+            let again = inside(runtime, || {
+                side.once(subject, form, Waker::noop(), &mut [0; 9])
+            });
+            assert!(again.is_pending(), "told twice");
+        }
+        (_, Side::Input) => assert_broken(side.soon(runtime, subject, form, &mut [0; 9])),
+        _ => {
+            let error = eventually(|| side.soon(runtime, subject, form, &mut [b'x'; 100]).err());
+            assert_broken(Err(error));
+        }
+    }
+}
+
+#[track_caller]
+fn assert_broken(outcome: std::io::Result<usize>) {
+    let kind = outcome.unwrap_err().kind();
+    use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset};
+    assert!(
+        [BrokenPipe, ConnectionRefused, ConnectionReset].contains(&kind),
+        "{kind:?}"
+    );
+}
+
+/// Catches: an end of one direction that ends the other; a half that is dropped or shut down, and ends nothing.
+#[test]
+fn one_direction_goes_on_after_the_others_end() {
+    let _limit = limit(60);
+    each_within(PATIENCE, Column::HalfClose, |kind| {
+        for &side in kind.sides {
+            let runtime = Runtime::new().unwrap();
+            let (mut subject, mut peer) = (kind.make)();
+            if side == Side::Input {
+                assert_eq!(peer.give(b"last").unwrap(), 4);
+                peer.finish();
+                takes(&runtime, &*subject, Form::Future, b"last");
+                for form in FORMS {
+                    assert_eq!(
+                        side.soon(&runtime, &*subject, form, &mut [0; 9]).unwrap(),
+                        0
+                    );
+                }
+                assert_eq!(runtime.block_on(subject.output(b"answer")).unwrap(), 6);
+                peer_takes(&mut *peer, b"answer");
+            } else {
+                assert_eq!(runtime.block_on(subject.output(b"last")).unwrap(), 4);
+                runtime.block_on(async { subject.finish() }).unwrap();
+                peer_takes(&mut *peer, b"last");
+                assert_eq!(peer_takes_part(&mut *peer, &mut [0; 9]).unwrap(), 0);
+                for form in FORMS {
+                    assert_eq!(peer.give(b"answer").unwrap(), 6);
+                    takes(&runtime, &*subject, form, b"answer");
+                }
+            }
+        }
+    });
+}
+
+/// Fault C13. Catches: a future that takes or gives in one poll, and tells so in another.
+#[test]
+fn what_is_canceled_at_any_poll_has_taken_and_given_nothing() {
+    let _limit = limit(60);
+    each_within(PATIENCE, Column::Cancel, |kind| {
+        for &side in kind.sides {
+            let mut random = Random(0x9e37_79b9_7f4a_7c15);
+            match side {
+                Side::Input => input_canceled(kind, &mut random),
+                Side::Output | Side::OutputAtOnce => output_canceled(kind, side, &mut random),
+            }
+        }
+    });
+}
+
+fn input_canceled(kind: &Kind, random: &mut Random) {
+    let runtime = Runtime::new().unwrap();
+    let (subject, mut peer) = (kind.make)();
+    let (total, most) = match kind.parts {
+        Parts::Connections => (100, 2),
+        Parts::Bytes | Parts::Datagrams => (20_000, 200),
+    };
+    let sent = counted(total);
+    let (mut at, mut got, mut canceled) = (0, Vec::new(), 0);
+    while got.len() < total {
+        let end = total.min(at + 1 + random.below(most));
+        if at < end && random.below(2) == 0 {
+            // A full queue takes none.
+            at += peer.give(&sent[at..end]).unwrap_or(0);
+        }
+        let room = if kind.parts == Parts::Bytes {
+            1 + random.below(most)
+        } else {
+            most
+        };
+        let mut room = vec![0; room];
+        let outcome = canceled_at(random, &runtime, Side::Input, &*subject, &mut room);
+        match outcome {
+            Some(n) => got.extend_from_slice(&room[..n]),
+            None => canceled += 1,
+        }
+    }
+    assert!(got == sent, "not what was given");
+    assert!(canceled > 10, "only {canceled} were canceled");
+}
+
+fn output_canceled(kind: &Kind, side: Side, random: &mut Random) {
+    let runtime = Runtime::new().unwrap();
+    let (subject, mut peer) = (kind.make)();
+    let most = chunk(kind.parts, side).len();
+    let bytes = counted(300 * most);
+    let (mut at, mut taken, mut canceled) = (0, Vec::new(), 0);
+    let mut room = vec![0; most];
+    let mut take = |peer: &mut dyn Peer, taken: &mut Vec<u8>| {
+        let n = peer.take(&mut room);
+        taken.extend_from_slice(&room[..n.as_ref().map_or(0, |n| *n)]);
+        n.is_ok_and(|n| n > 0)
+    };
+    for _ in 0..300 {
+        let mut part = bytes[at..at + 1 + random.below(most)].to_vec();
+        match canceled_at(random, &runtime, side, &*subject, &mut part) {
+            Some(n) => at += n,
+            None => canceled += 1,
+        }
+        if random.below(4) == 0 || side == Side::OutputAtOnce {
+            take(&mut *peer, &mut taken);
+        }
+    }
+    assert!(canceled > 10, "only {canceled} were canceled");
+    while taken.len() < at {
+        eventually(|| take(&mut *peer, &mut taken).then_some(()));
+    }
+    drop(subject);
+    while take(&mut *peer, &mut taken) {}
+    assert!(taken == bytes[..at], "{} of {at} bytes", taken.len());
+}
+
+/// Drops a future after up to three polls, woken or not, unless it is ready before; then it says how much.
+fn canceled_at(
+    random: &mut Random,
+    runtime: &Runtime,
+    side: Side,
+    subject: &dyn Subject,
+    buf: &mut [u8],
+) -> Option<usize> {
+    let (_wakes, waker) = Wakes::new();
+    let mut operation = side.begin(subject, buf);
+    for _ in 0..random.below(4) {
+        if let Poll::Ready(n) = inside(runtime, || poll(&mut operation, &waker)) {
+            return Some(n.unwrap());
+        }
+        if random.below(2) == 0 {
+            runtime.turn().unwrap();
+        }
+    }
+    None
+}
+
+/// `REVEILLE_CHAOS=1000` tries so many seeds. Catches: a read, a write or an accept that is cut short and believed
+/// whole, or interrupted and not tried again; bytes lost, doubled or out of place.
+#[test]
+fn under_every_seed_of_chaos_all_arrives_in_order() {
+    under_seeds("REVEILLE_CHAOS", 20, |seed| {
+        let _limit = limit(60);
+        each(Column::Chaos, |kind| {
+            for &side in kind.sides {
+                let (subject, mut peer) = (kind.make)();
+                let runtime = Builder::new().chaos(seed).build().unwrap();
+                runtime.block_on(async {
+                    match side {
+                        Side::Input => input_under_chaos(kind, &*subject, &mut *peer, seed).await,
+                        _ => output_under_chaos(kind, &*subject, &mut *peer, seed).await,
+                    }
+                });
+            }
+        });
+    });
+}
+
+async fn input_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
+    let total = if kind.parts == Parts::Connections {
+        20
+    } else {
+        10_000
+    };
+    let (sent, mut random) = (counted(total), Random(seed | 1));
+    let giving = async {
+        let mut at = 0;
+        while at < total {
+            let most = if kind.parts == Parts::Connections {
+                3
+            } else {
+                700
+            };
+            let end = total.min(at + 1 + random.below(most));
+            at += peer.give(&sent[at..end]).unwrap_or(0);
+            yield_now().await;
+        }
+    };
+    let taking = async {
+        let mut got = Vec::new();
+        while got.len() < total {
+            let mut room = [0; 1000];
+            // By turns.
+            let n = match got.len() % 2 {
+                0 => subject.input(&mut room).await,
+                _ => poll_fn(|cx| subject.poll_input(cx, &mut room)).await,
+            };
+            let n = n.unwrap();
+            assert!(n > 0, "it ends");
+            got.extend_from_slice(&room[..n]);
+        }
+        got
+    };
+    assert!(zip(giving, taking).await.1 == sent);
+}
+
+async fn output_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
+    let most = chunk(kind.parts, Side::Output).len();
+    let total = 20 * most;
+    let (sent, mut random) = (counted(total), Random(seed | 1));
+    let giving = async {
+        let mut at = 0;
+        while at < total {
+            let end = total.min(at + 1 + random.below(most));
+            let n = match at % 2 {
+                0 => subject.output(&sent[at..end]).await,
+                _ => poll_fn(|cx| subject.poll_output(cx, &sent[at..end])).await,
+            };
+            at += n.unwrap();
+        }
+    };
+    let taking = async {
+        let (mut got, mut room) = (Vec::new(), vec![0; most]);
+        while got.len() < total {
+            match peer.take(&mut room) {
+                Ok(n) => got.extend_from_slice(&room[..n]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            yield_now().await;
+        }
+        got
+    };
+    assert!(zip(giving, taking).await.1 == sent);
+}
+
+/// Bytes of which each place shows where it is: a loss or a repetition is seen.
+fn counted(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+/// xorshift64: random enough to choose steps by, and the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % limit
+    }
+}
