@@ -32,7 +32,7 @@ pub(crate) const NOTES: [(&str, &str); 3] = [
 ];
 
 /// The public names of `net` that are no types with a descriptor, and why.
-pub(crate) const PLAIN: [(&str, &str); 7] = [
+pub(crate) const PLAIN: [(&str, &str); 8] = [
     ("AddressesError", "an error"),
     ("ToSocketAddrs", "a trait, of addresses"),
     (
@@ -40,6 +40,7 @@ pub(crate) const PLAIN: [(&str, &str); 7] = [
         "what ReadHalf and OwnedReadHalf are aliases of",
     ),
     ("tcp::ReuniteError", "an error that gives two halves back"),
+    ("tcp::SplitStream", "a trait, of what has halves"),
     (
         "tcp::ShutdownOnDrop",
         "the part of an OwnedWriteHalf that ends writing",
