@@ -38,9 +38,14 @@ mod subject;
 mod table;
 #[path = "every_socket/tcp.rs"]
 mod tcp;
+#[path = "every_socket/unconnected.rs"]
+mod unconnected;
 
-use subject::Kind;
+use limit::limit;
+use subject::{End, Kind, Shape};
 use table::{Cell, Column, Table};
+use unconnected::Make;
+use within::within;
 
 /// How each type is made and used, in any order.
 fn kinds() -> Vec<Kind> {
@@ -49,7 +54,7 @@ fn kinds() -> Vec<Kind> {
 
 /// Runs a column for each type whose cell says so.
 #[track_caller]
-fn each(column: Column, test: impl Fn(&Kind)) {
+fn each_kind(column: Column, test: impl Fn(&Kind)) {
     let (table, kinds) = (Table::of_net(), kinds());
     let mut ran = 0;
     for row in table
@@ -65,12 +70,28 @@ fn each(column: Column, test: impl Fn(&Kind)) {
     assert!(ran > 0, "no type is tested");
 }
 
+/// As [`each_kind`], by one test for sockets that are yet to be connected, and one for all others.
+#[track_caller]
+fn each((column, of_unconnected): (Column, impl Fn(Make)), test: impl Fn(&End)) {
+    each_kind(column, |kind| match kind.shape {
+        Shape::End(end) => test(&end),
+        Shape::Unconnected(make) => of_unconnected(make),
+    });
+}
+
 /// As [`each`], on a thread for each type: what hangs is named.
 #[track_caller]
-fn each_within(seconds: u64, column: Column, test: fn(&Kind)) {
-    each(column, |kind| {
-        let kind = *kind;
-        within::within(seconds, move || test(&kind));
+fn each_within(
+    seconds: u64,
+    (column, of_unconnected): (Column, impl Fn(Make) + Copy + Send + 'static),
+    test: fn(&End),
+) {
+    each_kind(column, |kind| {
+        let shape = kind.shape;
+        within(seconds, move || match shape {
+            Shape::End(end) => test(&end),
+            Shape::Unconnected(make) => of_unconnected(make),
+        });
     });
 }
 
@@ -80,7 +101,7 @@ fn each_within(seconds: u64, column: Column, test: fn(&Kind)) {
 /// without a test.
 #[test]
 fn every_type_has_a_row_and_every_row_a_type_and_all_its_cells() {
-    let _limit = limit::limit(30);
+    let _limit = limit(30);
     let tree = exports::sources();
     let (table, types) = (Table::of_net(), exports::public_types(&tree));
     let mut complaints = table.complaints(&types, &table::PLAIN, &table::NOTES);

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use futures_lite::future::zip;
 use reveille::task::yield_now;
@@ -13,11 +14,11 @@ use super::limit::limit;
 use super::seeds::under_seeds;
 use super::step::{Wakes, inside, poll};
 use super::subject::{
-    FORMS, Form, Kind, Parts, Peer, Side, Subject, chunk, eventually, make_wait, peer_takes,
+    End, FORMS, Form, LONG, Parts, Peer, Side, Subject, chunk, eventually, make_wait, peer_takes,
     peer_takes_part, shut_down, takes,
 };
 use super::table::Column;
-use super::{each, each_within};
+use super::{each, each_within, unconnected};
 
 /// Seconds that a type may take in a column.
 const PATIENCE: u64 = 30;
@@ -27,25 +28,22 @@ const PATIENCE: u64 = 30;
 #[test]
 fn a_length_of_zero_is_no_wait_and_no_end() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::ZeroLength, |kind| {
-        for (&side, form) in kind
-            .sides
-            .iter()
-            .flat_map(|side| FORMS.map(|form| (side, form)))
-        {
+    let column = (Column::ZeroLength, unconnected::none);
+    each_within(PATIENCE, column, |end| {
+        for (side, form) in end.forms() {
             let runtime = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
+            let (subject, mut peer) = (end.make)();
             let once = |buf: &mut [u8]| {
                 inside(&runtime, || side.once(&*subject, form, Waker::noop(), buf))
             };
             let is_zero = |polled| matches!(polled, Poll::Ready(Ok(0)));
-            match (kind.parts, side) {
+            match (end.parts, side) {
                 (Parts::Bytes, Side::Input) => {
                     assert!(is_zero(once(&mut [])), "nothing is there, {form:?}");
                     assert_eq!(peer.give(b"ab").unwrap(), 2);
                     assert!(is_zero(once(&mut [])), "something is there, {form:?}");
                     takes(&runtime, &*subject, form, b"ab");
-                    make_wait(&runtime, kind, &*subject, side);
+                    make_wait(&runtime, end, &*subject, side);
                     assert!(is_zero(once(&mut [])), "nothing is left, {form:?}");
                 }
                 (Parts::Bytes, _) => {
@@ -81,12 +79,13 @@ fn a_length_of_zero_is_no_wait_and_no_end() {
 #[test]
 fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::Eof, |kind| {
-        let connections = kind.parts == Parts::Connections;
+    let column = (Column::Eof, unconnected::none);
+    each_within(PATIENCE, column, |end| {
+        let connections = end.parts == Parts::Connections;
         for form in FORMS {
             let runtime = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
-            let mut wait = chunk(kind.parts, Side::Input);
+            let (subject, mut peer) = (end.make)();
+            let mut wait = chunk(end.parts, Side::Input);
             let mut wait = subject.input(&mut wait);
             assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
             runtime.turn().unwrap();
@@ -103,7 +102,7 @@ fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
                 assert_eq!(peer.give(b"last").unwrap(), 4);
                 drop(peer);
                 assert_eq!(runtime.block_on(wait).unwrap(), 4);
-                let mut wait = chunk(kind.parts, Side::Input);
+                let mut wait = chunk(end.parts, Side::Input);
                 assert_eq!(runtime.block_on(subject.input(&mut wait)).unwrap(), 0);
             }
             for _ in 0..2 {
@@ -119,7 +118,7 @@ fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
         }
         // Without a byte before it.
         let runtime = Runtime::new().unwrap();
-        let (subject, peer) = (kind.make)();
+        let (subject, peer) = (end.make)();
         let mut wait = [0; 9];
         let mut wait = subject.input(&mut wait);
         assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
@@ -136,23 +135,24 @@ fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
 #[test]
 fn a_peer_that_breaks_off_is_an_error_and_ends_a_wait() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::Reset, |kind| {
-        for &side in kind.sides {
+    let column = (Column::Reset, unconnected::refused);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             for form in FORMS {
                 let runtime = Runtime::new().unwrap();
-                let (subject, mut peer) = (kind.make)();
-                broken(kind, &runtime, &*subject, &mut *peer, (side, form));
+                let (subject, mut peer) = (end.make)();
+                broken(end, &runtime, &*subject, &mut *peer, (side, form));
             }
             let runtime = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
-            if !make_wait(&runtime, kind, &*subject, side) {
+            let (subject, mut peer) = (end.make)();
+            if !make_wait(&runtime, end, &*subject, side) {
                 continue;
             }
-            let mut buf = chunk(kind.parts, side);
+            let mut buf = chunk(end.parts, side);
             let mut wait = side.begin(&*subject, &mut buf);
             assert!(inside(&runtime, || poll(&mut wait, Waker::noop())).is_pending());
             peer.reset();
-            match kind.parts {
+            match end.parts {
                 Parts::Connections => {
                     assert_eq!(peer.give(b"z").unwrap(), 1);
                     assert_eq!(runtime.block_on(wait).unwrap(), 1);
@@ -169,18 +169,18 @@ fn a_peer_that_breaks_off_is_an_error_and_ends_a_wait() {
 }
 
 fn broken(
-    kind: &Kind,
+    end: &End,
     runtime: &Runtime,
     subject: &dyn Subject,
     peer: &mut dyn Peer,
     (side, form): (Side, Form),
 ) {
-    if kind.parts == Parts::Bytes && side == Side::Input {
+    if end.parts == Parts::Bytes && side == Side::Input {
         // A Unix stream is reset if something is left unread: unix(7).
         let _kind_has_none = subject.try_output(b"unread");
     }
     peer.reset();
-    match (kind.parts, side) {
+    match (end.parts, side) {
         (Parts::Connections, _) => {
             assert_eq!(peer.give(b"z").unwrap(), 1);
             takes(runtime, subject, form, b"z");
@@ -215,10 +215,11 @@ fn assert_broken(outcome: std::io::Result<usize>) {
 #[test]
 fn one_direction_goes_on_after_the_others_end() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::HalfClose, |kind| {
-        for &side in kind.sides {
+    let column = (Column::HalfClose, unconnected::none);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let runtime = Runtime::new().unwrap();
-            let (mut subject, mut peer) = (kind.make)();
+            let (mut subject, mut peer) = (end.make)();
             if side == Side::Input {
                 assert_eq!(peer.give(b"last").unwrap(), 4);
                 peer.finish();
@@ -249,33 +250,36 @@ fn one_direction_goes_on_after_the_others_end() {
 #[test]
 fn what_is_canceled_at_any_poll_has_taken_and_given_nothing() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::Cancel, |kind| {
-        for &side in kind.sides {
+    let column = (Column::Cancel, unconnected::canceled);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let mut random = Random(0x9e37_79b9_7f4a_7c15);
             match side {
-                Side::Input => input_canceled(kind, &mut random),
-                Side::Output | Side::OutputAtOnce => output_canceled(kind, side, &mut random),
+                Side::Input => input_canceled(end, &mut random),
+                Side::Output | Side::OutputAtOnce => output_canceled(end, side, &mut random),
             }
         }
     });
 }
 
-fn input_canceled(kind: &Kind, random: &mut Random) {
+fn input_canceled(end: &End, random: &mut Random) {
     let runtime = Runtime::new().unwrap();
-    let (subject, mut peer) = (kind.make)();
-    let (total, most) = match kind.parts {
+    let (subject, mut peer) = (end.make)();
+    let (total, most) = match end.parts {
         Parts::Connections => (100, 2),
         Parts::Bytes | Parts::Datagrams => (20_000, 200),
     };
     let sent = counted(total);
     let (mut at, mut got, mut canceled) = (0, Vec::new(), 0);
+    let start = Instant::now();
     while got.len() < total {
-        let end = total.min(at + 1 + random.below(most));
-        if at < end && random.below(2) == 0 {
+        assert!(start.elapsed() < LONG, "only {} of {total} came", got.len());
+        let to = total.min(at + 1 + random.below(most));
+        if at < to && random.below(2) == 0 {
             // A full queue takes none.
-            at += peer.give(&sent[at..end]).unwrap_or(0);
+            at += peer.give(&sent[at..to]).unwrap_or(0);
         }
-        let room = if kind.parts == Parts::Bytes {
+        let room = if end.parts == Parts::Bytes {
             1 + random.below(most)
         } else {
             most
@@ -291,10 +295,10 @@ fn input_canceled(kind: &Kind, random: &mut Random) {
     assert!(canceled > 10, "only {canceled} were canceled");
 }
 
-fn output_canceled(kind: &Kind, side: Side, random: &mut Random) {
+fn output_canceled(end: &End, side: Side, random: &mut Random) {
     let runtime = Runtime::new().unwrap();
-    let (subject, mut peer) = (kind.make)();
-    let most = chunk(kind.parts, side).len();
+    let (subject, mut peer) = (end.make)();
+    let most = chunk(end.parts, side).len();
     let bytes = counted(300 * most);
     let (mut at, mut taken, mut canceled) = (0, Vec::new(), 0);
     let mut room = vec![0; most];
@@ -349,14 +353,15 @@ fn canceled_at(
 fn under_every_seed_of_chaos_all_arrives_in_order() {
     under_seeds("REVEILLE_CHAOS", 20, |seed| {
         let _limit = limit(60);
-        each(Column::Chaos, |kind| {
-            for &side in kind.sides {
-                let (subject, mut peer) = (kind.make)();
+        let column = (Column::Chaos, |make| unconnected::under_chaos(make, seed));
+        each(column, |end| {
+            for &side in end.sides {
+                let (subject, mut peer) = (end.make)();
                 let runtime = Builder::new().chaos(seed).build().unwrap();
                 runtime.block_on(async {
                     match side {
-                        Side::Input => input_under_chaos(kind, &*subject, &mut *peer, seed).await,
-                        _ => output_under_chaos(kind, &*subject, &mut *peer, seed).await,
+                        Side::Input => input_under_chaos(end, &*subject, &mut *peer, seed).await,
+                        _ => output_under_chaos(end, &*subject, &mut *peer, seed).await,
                     }
                 });
             }
@@ -364,8 +369,8 @@ fn under_every_seed_of_chaos_all_arrives_in_order() {
     });
 }
 
-async fn input_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
-    let total = if kind.parts == Parts::Connections {
+async fn input_under_chaos(end: &End, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
+    let total = if end.parts == Parts::Connections {
         20
     } else {
         10_000
@@ -374,13 +379,13 @@ async fn input_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Pe
     let giving = async {
         let mut at = 0;
         while at < total {
-            let most = if kind.parts == Parts::Connections {
+            let most = if end.parts == Parts::Connections {
                 3
             } else {
                 700
             };
-            let end = total.min(at + 1 + random.below(most));
-            at += peer.give(&sent[at..end]).unwrap_or(0);
+            let to = total.min(at + 1 + random.below(most));
+            at += peer.give(&sent[at..to]).unwrap_or(0);
             yield_now().await;
         }
     };
@@ -402,24 +407,25 @@ async fn input_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Pe
     assert!(zip(giving, taking).await.1 == sent);
 }
 
-async fn output_under_chaos(kind: &Kind, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
-    let most = chunk(kind.parts, Side::Output).len();
+async fn output_under_chaos(end: &End, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
+    let most = chunk(end.parts, Side::Output).len();
     let total = 20 * most;
     let (sent, mut random) = (counted(total), Random(seed | 1));
     let giving = async {
         let mut at = 0;
         while at < total {
-            let end = total.min(at + 1 + random.below(most));
+            let to = total.min(at + 1 + random.below(most));
             let n = match at % 2 {
-                0 => subject.output(&sent[at..end]).await,
-                _ => poll_fn(|cx| subject.poll_output(cx, &sent[at..end])).await,
+                0 => subject.output(&sent[at..to]).await,
+                _ => poll_fn(|cx| subject.poll_output(cx, &sent[at..to])).await,
             };
             at += n.unwrap();
         }
     };
     let taking = async {
-        let (mut got, mut room) = (Vec::new(), vec![0; most]);
+        let (mut got, mut room, start) = (Vec::new(), vec![0; most], Instant::now());
         while got.len() < total {
+            assert!(start.elapsed() < LONG, "only {} of {total} came", got.len());
             match peer.take(&mut room) {
                 Ok(n) => got.extend_from_slice(&room[..n]),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),

@@ -6,14 +6,14 @@ use std::thread;
 use reveille::Runtime;
 use reveille::io::is_not_at_home;
 
-use super::each_within;
 use super::limit::limit;
 use super::step::{Wakes, inside, poll};
 use super::subject::{
-    FORMS, Form, Kind, Parts, Peer, Side, Subject, chunk, drain, eventually, make_wait,
+    End, FORMS, Form, Parts, Peer, Side, Subject, chunk, drain, eventually, make_wait,
     registrations, takes, works,
 };
 use super::table::Column;
+use super::{each_within, unconnected};
 
 /// Seconds that a type may take in a column.
 const PATIENCE: u64 = 30;
@@ -22,13 +22,17 @@ const PATIENCE: u64 = 30;
 #[test]
 fn what_has_not_waited_is_at_home_on_any_threads_runtime() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::FirstUsedElsewhere, |kind| {
+    let column = (
+        Column::FirstUsedElsewhere,
+        unconnected::first_used_elsewhere,
+    );
+    each_within(PATIENCE, column, |end| {
         let here = Runtime::new().unwrap();
-        let (subject, mut peer) = inside(&here, || (kind.make)());
-        let kind = *kind;
+        let (subject, mut peer) = inside(&here, || (end.make)());
+        let end = *end;
         let elsewhere = thread::spawn(move || {
             let there = Runtime::new().unwrap();
-            works(&there, &kind, &*subject, &mut *peer);
+            works(&there, &end, &*subject, &mut *peer);
             assert_eq!(registrations(&there), 1);
         });
         elsewhere.join().unwrap();
@@ -41,23 +45,24 @@ fn what_has_not_waited_is_at_home_on_any_threads_runtime() {
 #[test]
 fn a_wait_in_another_runtime_is_the_documented_error() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::ForeignRuntime, |kind| {
-        for &side in kind.sides {
+    let column = (Column::ForeignRuntime, unconnected::polled_elsewhere);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let home = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
-            if !make_wait(&home, kind, &*subject, side) {
+            let (subject, mut peer) = (end.make)();
+            if !make_wait(&home, end, &*subject, side) {
                 // What never waits may be done anywhere.
                 let foreign = Runtime::new().unwrap();
-                works(&foreign, kind, &*subject, &mut *peer);
+                works(&foreign, end, &*subject, &mut *peer);
                 continue;
             }
             let (wakes, waker) = Wakes::new();
-            let mut buf = chunk(kind.parts, side);
+            let mut buf = chunk(end.parts, side);
             let mut wait = || inside(&home, || side.once(&*subject, Form::Poll, &waker, &mut buf));
             assert!(wait().is_pending());
             let foreign = Runtime::new().unwrap();
             for form in FORMS {
-                refused(&foreign, kind, side, &*subject, form);
+                refused(&foreign, end, side, &*subject, form);
             }
             assert_eq!((registrations(&home), registrations(&foreign)), (1, 0));
             serve(&mut *peer, side);
@@ -76,8 +81,8 @@ fn a_wait_in_another_runtime_is_the_documented_error() {
 
 /// One operation that would have to wait, where it cannot.
 #[track_caller]
-fn refused(foreign: &Runtime, kind: &Kind, side: Side, subject: &dyn Subject, form: Form) {
-    let mut buf = chunk(kind.parts, side);
+fn refused(foreign: &Runtime, end: &End, side: Side, subject: &dyn Subject, form: Form) {
+    let mut buf = chunk(end.parts, side);
     match inside(foreign, || {
         side.once(subject, form, Waker::noop(), &mut buf)
     }) {
@@ -103,12 +108,13 @@ fn serve(peer: &mut dyn Peer, side: Side) {
 #[test]
 fn a_drop_on_another_thread_closes_and_deregisters() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::DroppedElsewhere, |kind| {
-        for &side in kind.sides {
+    let column = (Column::DroppedElsewhere, unconnected::dropped_elsewhere);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let home = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
-            let registered = make_wait(&home, kind, &*subject, side);
-            let mut buf = chunk(kind.parts, side);
+            let (subject, mut peer) = (end.make)();
+            let registered = make_wait(&home, end, &*subject, side);
+            let mut buf = chunk(end.parts, side);
             let polled = inside(&home, || {
                 side.once(&*subject, Form::Poll, Waker::noop(), &mut buf)
             });
@@ -121,16 +127,16 @@ fn a_drop_on_another_thread_closes_and_deregisters() {
                 (registrations(&home) == 0).then_some(())
             });
             drop(sharer);
-            eventually(|| sees_it_closed(kind, &mut *peer).then_some(()));
+            eventually(|| sees_it_closed(end, &mut *peer).then_some(()));
         }
     });
 }
 
 /// True once the peer learns that nothing is at the other end.
-fn sees_it_closed(kind: &Kind, peer: &mut dyn Peer) -> bool {
-    match kind.sides {
+fn sees_it_closed(end: &End, peer: &mut dyn Peer) -> bool {
+    match end.sides {
         // A pipe's reader cannot give.
-        [Side::Output] if kind.parts == Parts::Bytes => {
+        [Side::Output] if end.parts == Parts::Bytes => {
             drain(peer);
             matches!(peer.take(&mut [0]), Ok(0))
         }
@@ -146,14 +152,15 @@ fn sees_it_closed(kind: &Kind, peer: &mut dyn Peer) -> bool {
 #[test]
 fn after_its_runtimes_end_a_value_waits_nowhere_until_it_is_made_anew() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::RuntimeEnded, |kind| {
-        for &side in kind.sides {
+    let column = (Column::RuntimeEnded, unconnected::outlives_its_runtime);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let home = Runtime::new().unwrap();
-            let (subject, mut peer) = (kind.make)();
-            if !make_wait(&home, kind, &*subject, side) {
+            let (subject, mut peer) = (end.make)();
+            if !make_wait(&home, end, &*subject, side) {
                 continue; // The other side has a wait.
             }
-            let mut buf = chunk(kind.parts, side);
+            let mut buf = chunk(end.parts, side);
             let mut wait = side.begin(&*subject, &mut buf);
             let mut again = |runtime: &Runtime| inside(runtime, || poll(&mut wait, Waker::noop()));
             assert!(again(&home).is_pending());
@@ -165,7 +172,7 @@ fn after_its_runtimes_end_a_value_waits_nowhere_until_it_is_made_anew() {
             }
             drop(wait);
             for form in FORMS {
-                refused(&next, kind, side, &*subject, form);
+                refused(&next, end, side, &*subject, form);
             }
             assert_eq!(registrations(&next), 0);
             if side == Side::Input {
@@ -173,16 +180,16 @@ fn after_its_runtimes_end_a_value_waits_nowhere_until_it_is_made_anew() {
                 takes(&next, &*subject, Form::Future, b"still");
             }
             let subject = subject.rewrapped().unwrap();
-            works(&next, kind, &*subject, &mut *peer);
+            works(&next, end, &*subject, &mut *peer);
             assert_eq!(registrations(&next), 1);
         }
         // And dropped after the end.
         let home = Runtime::new().unwrap();
-        let (subject, mut peer) = (kind.make)();
-        make_wait(&home, kind, &*subject, kind.sides[0]);
+        let (subject, mut peer) = (end.make)();
+        make_wait(&home, end, &*subject, end.sides[0]);
         drop(home);
         drop(subject);
-        eventually(|| sees_it_closed(kind, &mut *peer).then_some(()));
+        eventually(|| sees_it_closed(end, &mut *peer).then_some(()));
     });
 }
 
@@ -191,10 +198,11 @@ fn after_its_runtimes_end_a_value_waits_nowhere_until_it_is_made_anew() {
 #[test]
 fn nothing_stays_registered() {
     let _limit = limit(60);
-    each_within(PATIENCE, Column::EpollClean, |kind| {
-        for &side in kind.sides {
+    let column = (Column::EpollClean, unconnected::leaves_nothing_registered);
+    each_within(PATIENCE, column, |end| {
+        for &side in end.sides {
             let runtime = Runtime::new().unwrap();
-            let (subject, mut peer) = inside(&runtime, || (kind.make)());
+            let (subject, mut peer) = inside(&runtime, || (end.make)());
             if side == Side::Input {
                 assert_eq!(peer.give(b"a").unwrap(), 1);
                 let form = Form::Try;
@@ -207,8 +215,8 @@ fn nothing_stays_registered() {
                 assert_eq!(runtime.block_on(subject.output(b"a")).unwrap(), 1);
             }
             assert_eq!(registrations(&runtime), 0, "it has not waited");
-            let waits = make_wait(&runtime, kind, &*subject, side);
-            let mut buf = chunk(kind.parts, side);
+            let waits = make_wait(&runtime, end, &*subject, side);
+            let mut buf = chunk(end.parts, side);
             let mut canceled = side.begin(&*subject, &mut buf);
             assert_eq!(
                 inside(&runtime, || poll(&mut canceled, Waker::noop())).is_pending(),
@@ -221,7 +229,7 @@ fn nothing_stays_registered() {
             let subject = subject.rewrapped().unwrap();
             assert_eq!(registrations(&runtime), 0, "it was given back");
             serve(&mut *peer, side);
-            works(&runtime, kind, &*subject, &mut *peer);
+            works(&runtime, end, &*subject, &mut *peer);
             assert_eq!(registrations(&runtime), 1);
             drop(subject);
             assert_eq!(registrations(&runtime), 0, "it was dropped");

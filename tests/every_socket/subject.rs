@@ -17,19 +17,41 @@ use std::time::{Duration, Instant};
 use reveille::Runtime;
 
 use super::step::{inside, poll};
+use super::unconnected::Make;
 
 /// A type, as the columns know it.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     /// As in the table.
     pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    /// All the ways in which a descriptor for a value of it comes to be.
+    pub(crate) creations: fn() -> Vec<Creation>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    End(End),
+    /// A socket that is yet to be connected, or to listen.
+    Unconnected(Make),
+}
+
+/// An end, which has a peer.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
     /// What the type itself does. A half is tested as part of the whole, which does the rest.
     pub(crate) sides: &'static [Side],
     pub(crate) parts: Parts,
     /// A value, and what it is connected to.
     pub(crate) make: fn() -> (Box<dyn Subject>, Box<dyn Peer>),
-    /// All the ways in which a descriptor for such a value comes to be.
-    pub(crate) creations: fn() -> Vec<Creation>,
+}
+
+impl End {
+    /// Each side in each form.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = (Side, Form)> {
+        let forms = |side: &Side| FORMS.map(|form| (*side, form));
+        self.sides.iter().flat_map(forms)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,14 +301,14 @@ pub(crate) fn drain(peer: &mut dyn Peer) {
 
 /// Makes the side wait: takes no input, gives output until there is no room. True if it waits.
 #[track_caller]
-pub(crate) fn make_wait(runtime: &Runtime, kind: &Kind, subject: &dyn Subject, side: Side) -> bool {
+pub(crate) fn make_wait(runtime: &Runtime, end: &End, subject: &dyn Subject, side: Side) -> bool {
     if side == Side::OutputAtOnce {
         return false;
     }
     // The kernel may still move what was given, and so make room: only what stays without room waits.
     let mut waited = 0;
     eventually(|| {
-        let mut buf = chunk(kind.parts, side);
+        let mut buf = chunk(end.parts, side);
         let made = inside(runtime, || {
             side.once(subject, Form::Future, Waker::noop(), &mut buf)
         });
@@ -307,10 +329,10 @@ pub(crate) fn chunk(parts: Parts, side: Side) -> Vec<u8> {
 
 /// Waits on each side, and is served by its peer.
 #[track_caller]
-pub(crate) fn works(runtime: &Runtime, kind: &Kind, subject: &dyn Subject, peer: &mut dyn Peer) {
-    for &side in kind.sides {
-        let waits = make_wait(runtime, kind, subject, side);
-        let mut buf = chunk(kind.parts, side);
+pub(crate) fn works(runtime: &Runtime, end: &End, subject: &dyn Subject, peer: &mut dyn Peer) {
+    for &side in end.sides {
+        let waits = make_wait(runtime, end, subject, side);
+        let mut buf = chunk(end.parts, side);
         let mut operation = side.begin(subject, &mut buf);
         let mut again = || inside(runtime, || poll(&mut operation, Waker::noop()));
         assert_eq!(again().is_pending(), waits);
@@ -347,6 +369,9 @@ pub(crate) fn registrations(runtime: &Runtime) -> usize {
     lines.count() - 2 // Two are the runtime's own: an eventfd and a timerfd.
 }
 
+/// Far beyond what anything here takes.
+pub(crate) const LONG: Duration = Duration::from_secs(10);
+
 /// Waits for what other threads or the kernel do by themselves.
 #[track_caller]
 pub(crate) fn eventually<R>(mut look: impl FnMut() -> Option<R>) -> R {
@@ -355,10 +380,7 @@ pub(crate) fn eventually<R>(mut look: impl FnMut() -> Option<R>) -> R {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "it does not come"
-        );
+        assert!(start.elapsed() < LONG, "it does not come");
         thread::yield_now();
     }
 }

@@ -11,39 +11,47 @@ use std::{future, io};
 use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use reveille::net::{TcpListener, TcpStream};
 
-use super::subject::{Creation, Descriptor, Kind, Operation, Parts, Peer, Side, Subject};
+use super::subject::{
+    Creation, Descriptor, End, Kind, Operation, Parts, Peer, Shape, Side, Subject,
+};
 
 pub(crate) fn kinds() -> Vec<Kind> {
-    let half = |name, sides, make| Kind {
-        name,
-        sides,
-        parts: Parts::Bytes,
-        make,
-        creations: Vec::new,
+    let half = |name, sides, make| {
+        let parts = Parts::Bytes;
+        // The stream is what has a descriptor, and makes it.
+        Kind {
+            name,
+            shape: Shape::End(End { sides, parts, make }),
+            creations: Vec::new,
+        }
     };
     vec![
         Kind {
             name: "tcp::TcpListener",
-            sides: &[Side::Input],
-            parts: Parts::Connections,
-            make: || {
-                let listener = bound();
-                let at = listener.local_addr().unwrap();
-                (
-                    Box::new(Listener(listener)),
-                    Box::new(Dialer {
-                        at,
-                        open: Vec::new(),
-                    }),
-                )
-            },
+            shape: Shape::End(End {
+                sides: &[Side::Input],
+                parts: Parts::Connections,
+                make: || {
+                    let listener = bound();
+                    let at = listener.local_addr().unwrap();
+                    (
+                        Box::new(Listener(listener)),
+                        Box::new(Dialer {
+                            at,
+                            open: Vec::new(),
+                        }),
+                    )
+                },
+            }),
             creations: || vec![Creation::new("bind", || TcpListener::bind(LOCAL))],
         },
         Kind {
             name: "tcp::TcpStream",
-            sides: &[Side::Input, Side::Output],
-            parts: Parts::Bytes,
-            make: || made_by(Stream),
+            shape: Shape::End(End {
+                sides: &[Side::Input, Side::Output],
+                parts: Parts::Bytes,
+                make: || made_by(Stream),
+            }),
             creations: stream_creations,
         },
         half("tcp::ReadHalf", &[Side::Input], || {
