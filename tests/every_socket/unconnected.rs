@@ -127,15 +127,15 @@ pub(crate) fn dropped_elsewhere(make: Make) {
 /// The column child.
 pub(crate) fn forked(make: Make) {
     let runtime = Runtime::new().unwrap();
-    let mut sockets = Some([make(), make(), make()]);
+    let (connecting, _listener) = make().connect(To::Listener);
+    let mut sockets = Some((make(), connecting, make()));
     runtime.block_on(async {
         in_a_child(|| {
-            let [changed, connected, listening] = sockets.take().unwrap();
+            let (changed, mut connecting, listening) = sockets.take().unwrap();
             for (what, outcome) in changed.changes() {
                 let error = outcome.expect_err(what);
                 assert!(is_forked_child(&error), "{what}: {error}");
             }
-            let (mut connecting, _listener) = connected.connect(To::Listener);
             match poll(&mut connecting, Waker::noop()) {
                 Poll::Ready(Err(error)) => assert!(is_forked_child(&error), "connect: {error}"),
                 polled => panic!("connect: {:?}", polled.map_ok(drop)),
@@ -144,12 +144,12 @@ pub(crate) fn forked(make: Make) {
             assert!(is_forked_child(&error), "listen: {error}");
         });
     });
-    let [changed, connected, listening] = sockets.unwrap();
+    let (changed, connecting, listening) = sockets.unwrap();
     for (what, outcome) in changed.changes() {
         outcome.expect(what);
     }
     connects(&runtime, changed);
-    connects(&runtime, connected);
+    drop(runtime.block_on(connecting).unwrap());
     drop(listening.listen().unwrap());
 }
 
