@@ -26,6 +26,8 @@ mod within;
 mod bytes;
 #[path = "every_socket/exports.rs"]
 mod exports;
+#[path = "every_socket/halves.rs"]
+mod halves;
 #[path = "every_socket/made_up.rs"]
 mod made_up;
 #[path = "every_socket/places.rs"]

@@ -16,7 +16,7 @@ use super::table::Column;
 use super::{each_within, unconnected};
 
 /// Seconds that a type may take in a column.
-const PATIENCE: u64 = 30;
+const PATIENCE: u64 = 20;
 
 /// Catches: a value that is registered when it is made, and so can wait only there.
 #[test]

@@ -41,6 +41,8 @@ pub(crate) enum Shape {
 pub(crate) struct End {
     /// What the type itself does. A half is tested as part of the whole, which does the rest.
     pub(crate) sides: &'static [Side],
+    /// Those of the sides that fail when the peer breaks off; an input may only see an end, or nothing.
+    pub(crate) breaks: &'static [Side],
     pub(crate) parts: Parts,
     /// A value, and what it is connected to.
     pub(crate) make: fn() -> (Box<dyn Subject>, Box<dyn Peer>),

@@ -1,6 +1,5 @@
 //! TCP, as the columns see it: the listener, the stream, its halves.
 
-use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,9 +7,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::{future, io};
 
-use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use reveille::net::{TcpListener, TcpStream};
 
+use super::halves::{Halves, OwnedHalves, Whole};
 use super::subject::{
     Creation, Descriptor, End, Kind, Operation, Parts, Peer, Shape, Side, Subject,
 };
@@ -21,7 +21,12 @@ pub(crate) fn kinds() -> Vec<Kind> {
         // The stream is what has a descriptor, and makes it.
         Kind {
             name,
-            shape: Shape::End(End { sides, parts, make }),
+            shape: Shape::End(End {
+                sides,
+                breaks: sides,
+                parts,
+                make,
+            }),
             creations: Vec::new,
         }
     };
@@ -30,6 +35,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
             name: "tcp::TcpListener",
             shape: Shape::End(End {
                 sides: &[Side::Input],
+                breaks: &[Side::Input],
                 parts: Parts::Connections,
                 make: || {
                     let listener = bound();
@@ -49,17 +55,14 @@ pub(crate) fn kinds() -> Vec<Kind> {
             name: "tcp::TcpStream",
             shape: Shape::End(End {
                 sides: &[Side::Input, Side::Output],
+                breaks: &[Side::Input, Side::Output],
                 parts: Parts::Bytes,
                 make: || made_by(Stream),
             }),
             creations: stream_creations,
         },
-        half("tcp::ReadHalf", &[Side::Input], || {
-            made_by(|s| Halves(RefCell::new(s)))
-        }),
-        half("tcp::WriteHalf", &[Side::Output], || {
-            made_by(|s| Halves(RefCell::new(s)))
-        }),
+        half("tcp::ReadHalf", &[Side::Input], || made_by(Halves::of)),
+        half("tcp::WriteHalf", &[Side::Output], || made_by(Halves::of)),
         half("tcp::OwnedReadHalf", &[Side::Input], || {
             made_by(OwnedHalves::of)
         }),
@@ -121,17 +124,18 @@ fn stream_creations() -> Vec<Creation> {
 
 struct Listener(TcpListener);
 
-/// The byte that came by a connection, or none if it was broken off: its sender wrote it before it was accepted.
+/// The byte that came by a connection, unless it was broken off: its sender wrote it before it was accepted.
 fn byte_of(stream: TcpStream, room: &mut [u8]) -> io::Result<usize> {
     let mut stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     stream.read(&mut room[..1])
 }
 
-fn is_reset(outcome: &io::Result<usize>) -> bool {
-    outcome
-        .as_ref()
-        .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+fn is_broken(byte: &io::Result<usize>) -> bool {
+    match byte {
+        Ok(n) => *n == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
 }
 
 impl Subject for Listener {
@@ -139,7 +143,7 @@ impl Subject for Listener {
         Box::pin(async {
             loop {
                 let byte = byte_of(self.0.accept().await?.0, room);
-                if !is_reset(&byte) {
+                if !is_broken(&byte) {
                     return byte;
                 }
             }
@@ -149,7 +153,7 @@ impl Subject for Listener {
     fn try_input(&self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let byte = byte_of(self.0.try_accept()?.0, room);
-            if !is_reset(&byte) {
+            if !is_broken(&byte) {
                 return byte;
             }
         }
@@ -158,7 +162,7 @@ impl Subject for Listener {
     fn poll_input(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
             let byte = byte_of(ready!(self.0.poll_accept(cx))?.0, room);
-            if !is_reset(&byte) {
+            if !is_broken(&byte) {
                 return Poll::Ready(byte);
             }
         }
@@ -236,115 +240,16 @@ impl Subject for Stream {
     }
 }
 
-/// A stream that each operation splits anew, because the halves borrow it.
-struct Halves(RefCell<TcpStream>);
-
-impl Subject for Halves {
-    fn input<'a>(&'a self, room: &'a mut [u8]) -> Operation<'a> {
-        Box::pin(async {
-            let mut stream = self.0.borrow_mut();
-            let (reader, _) = stream.split();
-            reader.read(room).await
-        })
+impl Whole for TcpStream {
+    fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        self.split()
     }
 
-    fn try_input(&self, room: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().split().0.try_read(room)
+    fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        self.into_split()
     }
 
-    fn poll_input(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().split().0.poll_read(cx, room)
-    }
-
-    fn output<'a>(&'a self, bytes: &'a [u8]) -> Operation<'a> {
-        Box::pin(async {
-            let mut stream = self.0.borrow_mut();
-            let (_, writer) = stream.split();
-            writer.write(bytes).await
-        })
-    }
-
-    fn try_output(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().split().1.try_write(bytes)
-    }
-
-    fn poll_output(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().split().1.poll_write(cx, bytes)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.0.get_mut().split().1.shutdown()
-    }
-
-    fn share(&self) -> OwnedFd {
-        let stream = self.0.borrow();
-        stream.as_fd().try_clone_to_owned().unwrap()
-    }
-
-    fn rewrapped(self: Box<Self>) -> io::Result<Box<dyn Subject>> {
-        let stream = TcpStream::from_std(self.0.into_inner().into_std()?)?;
-        Ok(Box::new(Halves(RefCell::new(stream))))
-    }
-}
-
-/// Both halves; the one that writes is dropped to end writing.
-struct OwnedHalves {
-    reader: OwnedReadHalf,
-    writer: Option<OwnedWriteHalf>,
-}
-
-impl OwnedHalves {
-    fn of(stream: TcpStream) -> OwnedHalves {
-        let (reader, writer) = stream.into_split();
-        OwnedHalves {
-            reader,
-            writer: Some(writer),
-        }
-    }
-
-    fn writer(&self) -> &OwnedWriteHalf {
-        self.writer.as_ref().expect("writing was not ended")
-    }
-}
-
-impl Subject for OwnedHalves {
-    fn input<'a>(&'a self, room: &'a mut [u8]) -> Operation<'a> {
-        Box::pin(self.reader.read(room))
-    }
-
-    fn try_input(&self, room: &mut [u8]) -> io::Result<usize> {
-        self.reader.try_read(room)
-    }
-
-    fn poll_input(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.reader.poll_read(cx, room)
-    }
-
-    fn output<'a>(&'a self, bytes: &'a [u8]) -> Operation<'a> {
-        Box::pin(self.writer().write(bytes))
-    }
-
-    fn try_output(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer().try_write(bytes)
-    }
-
-    fn poll_output(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, bytes)
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.writer = None;
-        Ok(())
-    }
-
-    fn share(&self) -> OwnedFd {
-        self.reader.as_ref().as_fd().try_clone_to_owned().unwrap()
-    }
-
-    fn rewrapped(self: Box<Self>) -> io::Result<Box<dyn Subject>> {
-        let writer = self.writer.expect("writing was not ended");
-        let stream = self.reader.reunite(writer).expect("they are of one stream");
-        let stream = TcpStream::from_std(stream.into_std()?)?;
-        Ok(Box::new(OwnedHalves::of(stream)))
+    fn rewrapped(self) -> io::Result<TcpStream> {
+        TcpStream::from_std(self.into_std()?)
     }
 }
