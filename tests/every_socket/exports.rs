@@ -11,10 +11,10 @@ use super::source::{code, has_word};
 /// Sources by their paths from the project's root.
 pub(crate) type Tree = BTreeMap<String, String>;
 
-/// The sources of `net`.
-pub(crate) fn sources() -> Tree {
+/// All sources in a folder of the project.
+pub(crate) fn sources(folder: &str) -> Tree {
     let mut tree = Tree::new();
-    read(Path::new(env!("CARGO_MANIFEST_DIR")), "net", &mut tree);
+    read(Path::new(env!("CARGO_MANIFEST_DIR")), folder, &mut tree);
     tree
 }
 
