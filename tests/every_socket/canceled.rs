@@ -182,7 +182,11 @@ async fn input_under_chaos(end: &End, subject: &dyn Subject, peer: &mut dyn Peer
 
 async fn output_under_chaos(end: &End, subject: &dyn Subject, peer: &mut dyn Peer, seed: u64) {
     let most = chunk(end.parts, Side::Output).len();
-    let total = 20 * most;
+    let total = if end.parts == Parts::Bytes {
+        300_000
+    } else {
+        20_000
+    };
     let (sent, mut random) = (counted(total), Random(seed | 1));
     let giving = async {
         let mut at = 0;
@@ -212,7 +216,10 @@ async fn output_under_chaos(end: &End, subject: &dyn Subject, peer: &mut dyn Pee
 
 /// Bytes of which each place shows where it is: a loss or a repetition is seen.
 fn counted(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
+    let cycle: Vec<u8> = (0..251).collect();
+    let mut bytes = cycle.repeat(len / cycle.len() + 1);
+    bytes.truncate(len);
+    bytes
 }
 
 /// xorshift64: random enough to choose steps by, and the same in every run.
