@@ -33,6 +33,7 @@ pub(crate) struct Kind {
 pub(crate) enum Shape {
     End(End),
     /// A socket that is yet to be connected, or to listen.
+    #[expect(dead_code, reason = "the first comes soon")]
     Unconnected(Make),
 }
 
@@ -44,9 +45,11 @@ pub(crate) struct End {
     /// Those of the sides that fail when the peer breaks off; an input may only see an end, or nothing.
     pub(crate) breaks: &'static [Side],
     pub(crate) parts: Parts,
-    /// A value, and what it is connected to.
-    pub(crate) make: fn() -> (Box<dyn Subject>, Box<dyn Peer>),
+    pub(crate) make: fn() -> Wired,
 }
+
+/// A value, and what it is connected to.
+pub(crate) type Wired = (Box<dyn Subject>, Box<dyn Peer>);
 
 impl End {
     /// Each side in each form.
@@ -69,6 +72,7 @@ pub(crate) enum Side {
 pub(crate) enum Parts {
     Bytes,
     /// Each is given and taken as a whole, and may be empty.
+    #[expect(dead_code, reason = "the first come soon")]
     Datagrams,
     /// Each counts as one byte, the one it was sent.
     Connections,
@@ -144,7 +148,7 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    pub(crate) fn new(fd: impl Into<OwnedFd>, reset: fn(OwnedFd)) -> Box<dyn Peer> {
+    pub(crate) fn boxed(fd: impl Into<OwnedFd>, reset: fn(OwnedFd)) -> Box<dyn Peer> {
         let fd = fd.into();
         set_nonblocking(&fd, true);
         Box::new(Descriptor {

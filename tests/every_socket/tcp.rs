@@ -12,7 +12,7 @@ use reveille::net::{TcpListener, TcpStream};
 
 use super::halves::{Halves, OwnedHalves, Whole};
 use super::subject::{
-    Creation, Descriptor, End, Kind, Operation, Parts, Peer, Shape, Side, Subject,
+    Creation, Descriptor, End, Kind, Operation, Parts, Peer, Shape, Side, Subject, Wired,
 };
 
 pub(crate) fn kinds() -> Vec<Kind> {
@@ -86,13 +86,11 @@ fn accepted() -> (TcpStream, std::net::TcpStream) {
     (listener.try_accept().unwrap().0, peer)
 }
 
-fn made_by<S: Subject + 'static>(
-    make: impl FnOnce(TcpStream) -> S,
-) -> (Box<dyn Subject>, Box<dyn Peer>) {
+fn made_by<S: Subject + 'static>(make: impl FnOnce(TcpStream) -> S) -> Wired {
     let (stream, peer) = accepted();
     (
         Box::new(make(stream)),
-        Descriptor::new(peer, close_with_reset),
+        Descriptor::boxed(peer, close_with_reset),
     )
 }
 
