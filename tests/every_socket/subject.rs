@@ -22,11 +22,18 @@ use super::unconnected::Make;
 /// A type, as the columns know it.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
-    /// As in the table.
+    /// As in the table; what follows a space tells kinds of one type apart.
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
     /// All the ways in which a descriptor for a value of it comes to be.
     pub(crate) creations: fn() -> Vec<Creation>,
+}
+
+impl Kind {
+    /// The name of its row.
+    pub(crate) fn row(&self) -> &'static str {
+        self.name.split(' ').next().unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy)]

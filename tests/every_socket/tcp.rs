@@ -1,7 +1,6 @@
 //! TCP, as the columns see it: the listener, the stream, its halves.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,9 +9,10 @@ use std::{future, io};
 use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use reveille::net::{TcpListener, TcpStream};
 
+use super::dialer::{Dialer, byte_of};
 use super::halves::{Halves, OwnedHalves, Whole};
 use super::subject::{
-    Creation, Descriptor, End, Kind, Operation, Parts, Peer, Shape, Side, Subject, Wired,
+    Creation, Descriptor, End, Kind, Operation, Parts, Shape, Side, Subject, Wired,
 };
 
 pub(crate) fn kinds() -> Vec<Kind> {
@@ -40,12 +40,10 @@ pub(crate) fn kinds() -> Vec<Kind> {
                 make: || {
                     let listener = bound();
                     let at = listener.local_addr().unwrap();
+                    let dial = move || std::net::TcpStream::connect(at);
                     (
                         Box::new(Listener(listener)),
-                        Box::new(Dialer {
-                            at,
-                            open: Vec::new(),
-                        }),
+                        Dialer::boxed(dial, close_with_reset),
                     )
                 },
             }),
@@ -122,26 +120,12 @@ fn stream_creations() -> Vec<Creation> {
 
 struct Listener(TcpListener);
 
-/// The byte that came by a connection, unless it was broken off: its sender wrote it before it was accepted.
-fn byte_of(stream: TcpStream, room: &mut [u8]) -> io::Result<usize> {
-    let mut stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    stream.read(&mut room[..1])
-}
-
-fn is_broken(byte: &io::Result<usize>) -> bool {
-    match byte {
-        Ok(n) => *n == 0,
-        Err(error) => error.kind() == ErrorKind::ConnectionReset,
-    }
-}
-
 impl Subject for Listener {
     fn input<'a>(&'a self, room: &'a mut [u8]) -> Operation<'a> {
         Box::pin(async {
             loop {
-                let byte = byte_of(self.0.accept().await?.0, room);
-                if !is_broken(&byte) {
+                let (stream, _) = self.0.accept().await?;
+                if let Some(byte) = byte_of(stream.into_std()?, room) {
                     return byte;
                 }
             }
@@ -150,8 +134,8 @@ impl Subject for Listener {
 
     fn try_input(&self, room: &mut [u8]) -> io::Result<usize> {
         loop {
-            let byte = byte_of(self.0.try_accept()?.0, room);
-            if !is_broken(&byte) {
+            let (stream, _) = self.0.try_accept()?;
+            if let Some(byte) = byte_of(stream.into_std()?, room) {
                 return byte;
             }
         }
@@ -159,8 +143,8 @@ impl Subject for Listener {
 
     fn poll_input(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            let byte = byte_of(ready!(self.0.poll_accept(cx))?.0, room);
-            if !is_broken(&byte) {
+            let (stream, _) = ready!(self.0.poll_accept(cx))?;
+            if let Some(byte) = byte_of(stream.into_std()?, room) {
                 return Poll::Ready(byte);
             }
         }
@@ -173,28 +157,6 @@ impl Subject for Listener {
     fn rewrapped(self: Box<Self>) -> io::Result<Box<dyn Subject>> {
         let listener = TcpListener::from_std(self.0.into_std()?)?;
         Ok(Box::new(Listener(listener)))
-    }
-}
-
-/// Connects, and keeps what it connected.
-struct Dialer {
-    at: SocketAddr,
-    open: Vec<std::net::TcpStream>,
-}
-
-impl Peer for Dialer {
-    fn give(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for byte in bytes {
-            let mut stream = std::net::TcpStream::connect(self.at)?;
-            stream.write_all(&[*byte])?;
-            self.open.push(stream);
-        }
-        Ok(bytes.len())
-    }
-
-    fn reset(&mut self) {
-        let stream = std::net::TcpStream::connect(self.at).unwrap();
-        close_with_reset(stream.into());
     }
 }
 
