@@ -86,7 +86,12 @@ fn the_end_comes_after_the_last_byte_again_and_again_and_ends_a_wait() {
             runtime.turn().unwrap();
             if connections {
                 // Only a sharer can end a listener.
-                shut_down(&subject.share(), Shutdown::Both);
+                let how = if form == Form::Try {
+                    Shutdown::Read
+                } else {
+                    Shutdown::Both
+                };
+                shut_down(&subject.share(), how);
                 let error = runtime.block_on(wait).unwrap_err();
                 assert_eq!(
                     error.raw_os_error(),
