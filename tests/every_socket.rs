@@ -38,6 +38,8 @@ mod made_up;
 mod places;
 #[path = "every_socket/process.rs"]
 mod process;
+#[path = "every_socket/steps.rs"]
+mod steps;
 #[path = "every_socket/subject.rs"]
 mod subject;
 #[path = "every_socket/table.rs"]

@@ -8,10 +8,8 @@ use reveille::Runtime;
 
 use super::limit::limit;
 use super::step::{inside, poll};
-use super::subject::{
-    End, FORMS, Form, Parts, Peer, Side, Subject, chunk, eventually, make_wait, peer_takes,
-    peer_takes_part, shut_down, takes,
-};
+use super::steps::{chunk, eventually, make_wait, peer_takes, peer_takes_part, takes};
+use super::subject::{End, FORMS, Form, Parts, Peer, Side, Subject, shut_down};
 use super::table::Column;
 use super::{each_within, unconnected};
 

@@ -12,7 +12,8 @@ use reveille::{Builder, Runtime};
 use super::limit::limit;
 use super::seeds::under_seeds;
 use super::step::{Wakes, inside, poll};
-use super::subject::{End, LONG, Parts, Peer, Side, Subject, chunk, eventually};
+use super::steps::{LONG, chunk, eventually};
+use super::subject::{End, Parts, Peer, Side, Subject};
 use super::table::Column;
 use super::{each, each_within, unconnected};
 

@@ -8,10 +8,8 @@ use reveille::io::is_not_at_home;
 
 use super::limit::limit;
 use super::step::{Wakes, inside, poll};
-use super::subject::{
-    End, FORMS, Form, Parts, Peer, Side, Subject, chunk, drain, eventually, make_wait,
-    registrations, takes, works,
-};
+use super::steps::{chunk, drain, eventually, make_wait, registrations, takes, works};
+use super::subject::{End, FORMS, Form, Parts, Peer, Side, Subject};
 use super::table::Column;
 use super::{each_within, unconnected};
 
@@ -67,6 +65,9 @@ fn a_wait_in_another_runtime_is_the_documented_error() {
             assert_eq!((registrations(&home), registrations(&foreign)), (1, 0));
             serve(&mut *peer, side);
             let n = eventually(|| {
+                if side == Side::Output {
+                    drain(&mut *peer);
+                }
                 home.turn().unwrap();
                 (wakes.count() > 0).then(&mut wait)
             });

@@ -11,9 +11,8 @@ use reveille::io::is_forked_child;
 
 use super::limit::limit;
 use super::step::{inside, poll};
-use super::subject::{
-    End, FORMS, Form, Shape, Side, chunk, make_wait, peer_takes, set_nonblocking, takes, works,
-};
+use super::steps::{chunk, make_wait, peer_takes, takes, works};
+use super::subject::{End, FORMS, Form, Shape, Side, set_nonblocking};
 use super::table::Column;
 use super::{alone, child, each_kind, each_within, unconnected};
 

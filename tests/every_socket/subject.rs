@@ -8,15 +8,14 @@ use std::fs::File;
 use std::future::{Future, ready};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use reveille::Runtime;
 
 use super::step::{inside, poll};
+use super::steps::eventually;
 use super::unconnected::Make;
 
 /// A type, as the columns know it.
@@ -269,132 +268,6 @@ impl Side {
                 Poll::Pending => None,
             }
         })
-    }
-}
-
-/// Takes exactly this input.
-#[track_caller]
-pub(crate) fn takes(runtime: &Runtime, subject: &dyn Subject, form: Form, expected: &[u8]) {
-    let mut got = Vec::new();
-    while got.len() < expected.len() {
-        let mut room = vec![0; expected.len() - got.len()];
-        let n = Side::Input.soon(runtime, subject, form, &mut room).unwrap();
-        assert!(n > 0, "it ends after {got:?}");
-        got.extend_from_slice(&room[..n]);
-    }
-    assert_eq!(got, expected);
-}
-
-/// The peer takes exactly this output.
-#[track_caller]
-pub(crate) fn peer_takes(peer: &mut dyn Peer, expected: &[u8]) {
-    let mut got = Vec::new();
-    while got.len() < expected.len() {
-        let mut room = vec![0; expected.len() - got.len()];
-        let n = peer_takes_part(peer, &mut room).unwrap();
-        assert!(n > 0, "it ends after {got:?}");
-        got.extend_from_slice(&room[..n]);
-    }
-    assert_eq!(got, expected);
-}
-
-/// What the peer takes next.
-#[track_caller]
-pub(crate) fn peer_takes_part(peer: &mut dyn Peer, room: &mut [u8]) -> io::Result<usize> {
-    eventually(|| match peer.take(room) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-        outcome => Some(outcome),
-    })
-}
-
-/// Takes all that is there.
-pub(crate) fn drain(peer: &mut dyn Peer) {
-    while let Ok(1..) = peer.take(&mut [0; 65_536]) {}
-}
-
-/// Makes the side wait: takes no input, gives output until there is no room. True if it waits.
-#[track_caller]
-pub(crate) fn make_wait(runtime: &Runtime, end: &End, subject: &dyn Subject, side: Side) -> bool {
-    if side == Side::OutputAtOnce {
-        return false;
-    }
-    // The kernel may still move what was given, and so make room: only what stays without room waits.
-    let mut waited = 0;
-    eventually(|| {
-        let mut buf = chunk(end.parts, side);
-        let made = inside(runtime, || {
-            side.once(subject, Form::Future, Waker::noop(), &mut buf)
-        });
-        runtime.turn().unwrap();
-        waited = if made.is_pending() { waited + 1 } else { 0 };
-        (waited == 3).then_some(())
-    });
-    true
-}
-
-/// A buffer of a size that suits.
-pub(crate) fn chunk(parts: Parts, side: Side) -> Vec<u8> {
-    match (parts, side) {
-        (Parts::Bytes, Side::Output) => vec![b'o'; 65_536],
-        _ => vec![b'o'; 1000],
-    }
-}
-
-/// Waits on each side, and is served by its peer.
-#[track_caller]
-pub(crate) fn works(runtime: &Runtime, end: &End, subject: &dyn Subject, peer: &mut dyn Peer) {
-    for &side in end.sides {
-        let waits = make_wait(runtime, end, subject, side);
-        let mut buf = chunk(end.parts, side);
-        let mut operation = side.begin(subject, &mut buf);
-        let mut again = || inside(runtime, || poll(&mut operation, Waker::noop()));
-        assert_eq!(again().is_pending(), waits);
-        if side == Side::Input {
-            assert_eq!(peer.give(b"w").unwrap(), 1);
-        }
-        if waits {
-            let n = eventually(|| {
-                if side == Side::Output {
-                    drain(peer);
-                }
-                runtime.turn().unwrap();
-                match again() {
-                    Poll::Ready(n) => Some(n),
-                    Poll::Pending => None,
-                }
-            });
-            assert!(n.unwrap() > 0);
-        }
-        drop(operation);
-        if side == Side::Input {
-            assert_eq!(buf[0], b'w');
-        } else {
-            drain(peer);
-        }
-    }
-}
-
-/// Descriptors in the runtime's interest list: proc_pid_fdinfo(5) has a line for each.
-pub(crate) fn registrations(runtime: &Runtime) -> usize {
-    let path = format!("/proc/self/fdinfo/{}", runtime.as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(path).unwrap();
-    let lines = info.lines().filter(|line| line.starts_with("tfd:"));
-    lines.count() - 2 // Two are the runtime's own: an eventfd and a timerfd.
-}
-
-/// Far beyond what anything here takes.
-pub(crate) const LONG: Duration = Duration::from_secs(10);
-
-/// Waits for what other threads or the kernel do by themselves.
-#[track_caller]
-pub(crate) fn eventually<R>(mut look: impl FnMut() -> Option<R>) -> R {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(start.elapsed() < LONG, "it does not come");
-        thread::yield_now();
     }
 }
 

@@ -14,7 +14,8 @@ use reveille::{Builder, Runtime};
 
 use super::process::in_a_child;
 use super::step::{inside, poll};
-use super::subject::{eventually, registrations, set_nonblocking};
+use super::steps::{eventually, registrations};
+use super::subject::set_nonblocking;
 
 /// Where a socket is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
