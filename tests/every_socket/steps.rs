@@ -65,8 +65,7 @@ pub(crate) fn make_wait(runtime: &Runtime, end: &End, subject: &dyn Subject, sid
             side.once(subject, Form::Future, Waker::noop(), &mut buf)
         });
         runtime.turn().unwrap();
-        let (on_the_way, not_sent) = on_the_way(subject);
-        let settled = side == Side::Input || on_the_way == not_sent;
+        let settled = side == Side::Input || is_full(subject);
         waited = if made.is_pending() && settled {
             waited + 1
         } else {
@@ -122,6 +121,24 @@ pub(crate) fn works(runtime: &Runtime, end: &End, subject: &dyn Subject, peer: &
             drain(peer);
         }
     }
+}
+
+/// True if not even a byte more can be given, and nothing on its way can make room. epoll(7) speaks of room only once a
+/// third of it is free, so a task may wait although there is some. Gives what there is room for.
+fn is_full(subject: &dyn Subject) -> bool {
+    let (on_the_way, not_sent) = on_the_way(subject);
+    if on_the_way != not_sent {
+        return false;
+    }
+    let (socket, bytes) = (subject.share(), [b'o'; 1000]);
+    let (start, flags) = (
+        bytes.as_ptr().cast(),
+        libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+    );
+    // SAFETY: `start` is good for reads of as many bytes as `bytes` has, which outlives the call.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), start, bytes.len(), flags) };
+    // A pipe is no socket; it is full once a write of whole pages finds no room.
+    sent == -1
 }
 
 /// How many bytes of output have not arrived, and how many of these were not even sent: tcp(7), SIOCOUTQ. Whatever is
