@@ -46,6 +46,8 @@ mod subject;
 mod table;
 #[path = "every_socket/tcp.rs"]
 mod tcp;
+#[path = "every_socket/udp.rs"]
+mod udp;
 #[path = "every_socket/unconnected.rs"]
 mod unconnected;
 
@@ -57,7 +59,7 @@ use within::within;
 
 /// How each type is made and used, in any order.
 fn kinds() -> Vec<Kind> {
-    [tcp::kinds()].into_iter().flatten().collect()
+    [tcp::kinds(), udp::kinds()].into_iter().flatten().collect()
 }
 
 /// Runs a column for each type whose cell says so.

@@ -39,7 +39,6 @@ impl Kind {
 pub(crate) enum Shape {
     End(End),
     /// A socket that is yet to be connected, or to listen.
-    #[expect(dead_code, reason = "the first comes soon")]
     Unconnected(Make),
 }
 
@@ -78,7 +77,6 @@ pub(crate) enum Side {
 pub(crate) enum Parts {
     Bytes,
     /// Each is given and taken as a whole, and may be empty.
-    #[expect(dead_code, reason = "the first come soon")]
     Datagrams,
     /// Each counts as one byte, the one it was sent.
     Connections,

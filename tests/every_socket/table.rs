@@ -12,10 +12,12 @@ tcp::ReadHalf       | tcp::TcpStream | test | test | test  | test | test   | sam
 tcp::WriteHalf      | tcp::TcpStream | test | c    | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
 tcp::OwnedReadHalf  | tcp::TcpStream | test | test | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
 tcp::OwnedWriteHalf | tcp::TcpStream | test | c    | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
+tcp::TcpSocket      |                | d    | d    | test  | d    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+udp::UdpSocket      |                | test | e    | test  | e    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
 ";
 
 /// Why a column has no meaning for a type, by the manual.
-pub(crate) const NOTES: [(&str, &str); 3] = [
+pub(crate) const NOTES: [(&str, &str); 5] = [
     (
         "a",
         "accept(2) returns a connection or none; there is no length that could be zero",
@@ -29,10 +31,19 @@ pub(crate) const NOTES: [(&str, &str); 3] = [
         "c",
         "write(2) knows no end of file; that the reader has gone is an error, EPIPE, which is in the column reset",
     ),
+    (
+        "d",
+        "socket(2): a stream socket must be connected before any data may be sent or received on it",
+    ),
+    (
+        "e",
+        "udp(7) knows no connection that could end, in one direction or both; that nothing is at the other end is an error, \
+         ECONNREFUSED, which is in the column reset",
+    ),
 ];
 
 /// The public names of `net` that are no types with a descriptor, and why.
-pub(crate) const PLAIN: [(&str, &str); 8] = [
+pub(crate) const PLAIN: [(&str, &str); 15] = [
     ("AddressesError", "an error"),
     ("ToSocketAddrs", "a trait, of addresses"),
     (
@@ -50,6 +61,13 @@ pub(crate) const PLAIN: [(&str, &str); 8] = [
         "tcp::Writer",
         "what WriteHalf and OwnedWriteHalf are aliases of",
     ),
+    ("tcp::TcpInfo", "what the kernel counts"),
+    ("udp::Batch", "room for datagrams"),
+    ("udp::Ecn", "two bits"),
+    ("udp::Outgoing", "a datagram to be sent"),
+    ("udp::Received", "a datagram of a Batch"),
+    ("udp::RecvMeta", "what goes with a datagram"),
+    ("udp::Sent", "two numbers"),
 ];
 
 /// What can happen to any socket.

@@ -1,19 +1,21 @@
 //! TCP, as the columns see it: the listener, the stream, its halves.
 
-use std::net::Ipv4Addr;
+use std::any::Any;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::{future, io};
 
 use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use reveille::net::{TcpListener, TcpStream};
+use reveille::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::dialer::{Dialer, byte_of};
 use super::halves::{Halves, OwnedHalves, Whole};
 use super::subject::{
     Creation, Descriptor, End, Kind, Operation, Parts, Shape, Side, Subject, Wired,
 };
+use super::unconnected::{Connecting, To, Unconnected};
 
 pub(crate) fn kinds() -> Vec<Kind> {
     let half = |name, sides, make| {
@@ -58,6 +60,16 @@ pub(crate) fn kinds() -> Vec<Kind> {
                 make: || made_by(Stream),
             }),
             creations: stream_creations,
+        },
+        Kind {
+            name: "tcp::TcpSocket",
+            shape: Shape::Unconnected(|| Box::new(Socket(TcpSocket::new_v4().unwrap()))),
+            creations: || {
+                vec![
+                    Creation::new("new_v4", || future::ready(TcpSocket::new_v4())),
+                    Creation::new("new_v6", || future::ready(TcpSocket::new_v6())),
+                ]
+            },
         },
         half("tcp::ReadHalf", &[Side::Input], || made_by(Halves::of)),
         half("tcp::WriteHalf", &[Side::Output], || made_by(Halves::of)),
@@ -211,5 +223,52 @@ impl Whole for TcpStream {
 
     fn rewrapped(self) -> io::Result<TcpStream> {
         TcpStream::from_std(self.into_std()?)
+    }
+}
+
+struct Socket(TcpSocket);
+
+impl Unconnected for Socket {
+    fn connect(self: Box<Self>, to: To) -> (Connecting, Box<dyn Any>) {
+        let (at, place) = place(to);
+        let connecting = async move {
+            let stream = self.0.connect(at).await?;
+            Ok(Box::new(stream) as Box<dyn Any>)
+        };
+        (Box::pin(connecting), place)
+    }
+
+    fn listen(self: Box<Self>) -> io::Result<Box<dyn Any>> {
+        Ok(Box::new(self.0.listen(16)?))
+    }
+
+    fn changes(&self) -> Vec<(&'static str, io::Result<()>)> {
+        vec![
+            ("set_reuseaddr", self.0.set_reuseaddr(true)),
+            ("set_nodelay", self.0.set_nodelay(true)),
+            ("bind", self.0.bind(LOCAL.into())),
+        ]
+    }
+
+    fn share(&self) -> OwnedFd {
+        self.0.as_fd().try_clone_to_owned().unwrap()
+    }
+}
+
+/// An address, and what is there as long as this lives.
+fn place(to: To) -> (SocketAddr, Box<dyn Any>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(LOCAL.into()).unwrap();
+    let at = socket.local_addr().unwrap();
+    match to {
+        // Bound, so that no other socket listens there.
+        To::Nowhere => (at, Box::new(socket)),
+        To::Listener => (at, Box::new(socket.listen(16).unwrap())),
+        To::FullListener => {
+            // Linux has room for one more than this; the SYN of a further one is dropped.
+            let listener = socket.listen(0).unwrap();
+            let waiting = std::net::TcpStream::connect(at).unwrap();
+            (at, Box::new((listener, waiting)))
+        }
     }
 }
