@@ -34,6 +34,8 @@ mod exports;
 mod halves;
 #[path = "every_socket/made_up.rs"]
 mod made_up;
+#[path = "every_socket/pipe.rs"]
+mod pipe;
 #[path = "every_socket/places.rs"]
 mod places;
 #[path = "every_socket/process.rs"]
@@ -50,6 +52,8 @@ mod tcp;
 mod udp;
 #[path = "every_socket/unconnected.rs"]
 mod unconnected;
+#[path = "every_socket/unix.rs"]
+mod unix;
 
 use limit::limit;
 use subject::{End, Kind, Shape};
@@ -59,7 +63,10 @@ use within::within;
 
 /// How each type is made and used, in any order.
 fn kinds() -> Vec<Kind> {
-    [tcp::kinds(), udp::kinds()].into_iter().flatten().collect()
+    [pipe::kinds(), tcp::kinds(), udp::kinds(), unix::kinds()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Runs a column for each type whose cell says so.

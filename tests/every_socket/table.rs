@@ -5,19 +5,29 @@ use std::collections::BTreeSet;
 /// A cell says `test`; or `same`, if there the type is but another way to the value of the type in the second column,
 /// which is tested; or the letter of the note that says why the column has no meaning for the type.
 const TABLE: &str = "
-type                | same as        | zero | eof  | reset | half | cancel | emfile | first | foreign | drop | child | ended | block | epoll | chaos
-tcp::TcpListener    |                | a    | test | test  | b    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
-tcp::TcpStream      |                | test | test | test  | test | test   | test   | test  | test    | test | test  | test  | test  | test  | test
-tcp::ReadHalf       | tcp::TcpStream | test | test | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
-tcp::WriteHalf      | tcp::TcpStream | test | c    | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
-tcp::OwnedReadHalf  | tcp::TcpStream | test | test | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
-tcp::OwnedWriteHalf | tcp::TcpStream | test | c    | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
-tcp::TcpSocket      |                | d    | d    | test  | d    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
-udp::UdpSocket      |                | test | e    | test  | e    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+type                 | same as          | zero | eof  | reset | half | cancel | emfile | first | foreign | drop | child | ended | block | epoll | chaos
+tcp::TcpListener     |                  | a    | test | test  | b    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+tcp::TcpStream       |                  | test | test | test  | test | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+tcp::ReadHalf        | tcp::TcpStream   | test | test | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
+tcp::WriteHalf       | tcp::TcpStream   | test | c    | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
+tcp::OwnedReadHalf   | tcp::TcpStream   | test | test | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
+tcp::OwnedWriteHalf  | tcp::TcpStream   | test | c    | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
+tcp::TcpSocket       |                  | d    | d    | test  | d    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+udp::UdpSocket       |                  | test | e    | test  | e    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+unix::UnixListener   |                  | a    | test | test  | b    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+unix::UnixStream     |                  | test | test | test  | test | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+unix::ReadHalf       | unix::UnixStream | test | test | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
+unix::WriteHalf      | unix::UnixStream | test | c    | test  | test | test   | same   | test  | test    | same | test  | test  | test  | test  | test
+unix::OwnedReadHalf  | unix::UnixStream | test | test | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
+unix::OwnedWriteHalf | unix::UnixStream | test | c    | test  | test | test   | same   | test  | test    | test | test  | test  | test  | test  | test
+unix::UnixDatagram   |                  | test | f    | test  | test | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+unix::UnixSocket     |                  | d    | d    | test  | d    | test   | test   | test  | g       | test | test  | test  | test  | test  | test
+pipe::Receiver       |                  | test | test | h     | i    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
+pipe::Sender         |                  | test | c    | test  | i    | test   | test   | test  | test    | test | test  | test  | test  | test  | test
 ";
 
 /// Why a column has no meaning for a type, by the manual.
-pub(crate) const NOTES: [(&str, &str); 5] = [
+pub(crate) const NOTES: [(&str, &str); 9] = [
     (
         "a",
         "accept(2) returns a connection or none; there is no length that could be zero",
@@ -40,10 +50,27 @@ pub(crate) const NOTES: [(&str, &str); 5] = [
         "udp(7) knows no connection that could end, in one direction or both; that nothing is at the other end is an error, \
          ECONNREFUSED, which is in the column reset",
     ),
+    (
+        "f",
+        "recv(2): a datagram of no bytes is one like others, so 0 is no end, and unix(7) knows no other",
+    ),
+    (
+        "g",
+        "connect(2), EAGAIN: a Unix socket is connected at once or not at all; what waits for room in the queue is a timer, \
+         which may be polled anywhere, and not the socket",
+    ),
+    (
+        "h",
+        "pipe(7): once no writer is left a read sees the end of file, which is in the column eof, and nothing else",
+    ),
+    (
+        "i",
+        "pipe(7): a pipe is unidirectional, so its only direction ends with it",
+    ),
 ];
 
 /// The public names of `net` that are no types with a descriptor, and why.
-pub(crate) const PLAIN: [(&str, &str); 15] = [
+pub(crate) const PLAIN: [(&str, &str); 24] = [
     ("AddressesError", "an error"),
     ("ToSocketAddrs", "a trait, of addresses"),
     (
@@ -68,6 +95,27 @@ pub(crate) const PLAIN: [(&str, &str); 15] = [
     ("udp::Received", "a datagram of a Batch"),
     ("udp::RecvMeta", "what goes with a datagram"),
     ("udp::Sent", "two numbers"),
+    (
+        "unix::Reader",
+        "what ReadHalf and OwnedReadHalf are aliases of",
+    ),
+    (
+        "unix::ReceivedFds",
+        "what has arrived, with descriptors that are std's",
+    ),
+    ("unix::ReuniteError", "an error that gives two halves back"),
+    (
+        "unix::ShutdownOnDrop",
+        "the part of an OwnedWriteHalf that ends writing",
+    ),
+    ("unix::SocketAddr", "std's address"),
+    ("unix::SplitStream", "a trait, of what has halves"),
+    ("unix::UCred", "three numbers"),
+    (
+        "unix::Writer",
+        "what WriteHalf and OwnedWriteHalf are aliases of",
+    ),
+    ("pipe::OpenOptions", "two switches"),
 ];
 
 /// What can happen to any socket.
