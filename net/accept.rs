@@ -136,6 +136,11 @@ impl<C: Connection> Acceptor<C> {
                 Err(error) if is_limit(&error) && !sys::is_readable(listener) => {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
+                // A Unix listener that a sharer has shut down says EAGAIN for ever to an accept that does not wait, and
+                // EINVAL to one that does (unix_accept in net/unix/af_unix.c).
+                Err(error) if would_block(&error) && !ours_alone && sys::is_at_end(listener) => {
+                    return Err(io::Error::from_raw_os_error(libc::EINVAL));
+                }
                 // On a socket that listens, each of these errors is a refusal, by a sandbox or a
                 // firewall.
                 Err(error) if is_refusal(&error) && sys::is_listening(listener).unwrap_or(true) => {
@@ -190,6 +195,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
                 | libc::EPERM
         )
     )
+}
+
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// Errors of accept(2) that a listening socket does not give, or not again and again.

@@ -8,7 +8,7 @@
 //! Interface, file by file:
 //! - `socket`, from its making to its shutdown: [`stream_socket`], [`datagram_socket`], [`socket`](socket()),
 //!   [`unix_pair`], [`bind`], [`listen`], [`connect`], [`finish_connect`], [`accept`], [`accept_unix`],
-//!   [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`shutdown`].
+//!   [`keep_nonblocking`], [`is_readable`], [`holds_bytes`], [`is_at_end`], [`shutdown`].
 //! - `stream`, the bytes of a socket: [`recv`], [`send`], [`recv_vectored`], [`send_vectored`], and what
 //!   of several buffers these hand to the kernel.
 //! - `pipe`: [`PipeFd`], the end of a pipe, and its bytes.
@@ -71,7 +71,7 @@ pub(crate) use options::{
 pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{
     Connecting, accept, accept_unix, bind, connect, datagram_socket, finish_connect, holds_bytes,
-    is_readable, keep_nonblocking, listen, shutdown, socket, stream_socket, unix_pair,
+    is_at_end, is_readable, keep_nonblocking, listen, shutdown, socket, stream_socket, unix_pair,
 };
 pub(crate) use stream::{
     first, first_len, first_mut, offered, recv, recv_vectored, send, send_vectored, window,

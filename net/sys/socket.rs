@@ -1,9 +1,8 @@
 //! Sockets from their making to their shutdown: all calls on them but those for bytes and options.
 //!
 //! Interface: [`socket`], [`stream_socket`] or [`datagram_socket`], then either [`bind`], [`listen`] and [`accept`] or
-//! [`accept_unix`], or [`connect`] and [`finish_connect`]; [`unix_pair`]; [`shutdown`]. [`is_readable`] and [`holds_bytes`] ask
-//! what is there;
-//! [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
+//! [`accept_unix`], or [`connect`] and [`finish_connect`]; [`unix_pair`]; [`shutdown`]. [`is_readable`], [`holds_bytes`]
+//! and [`is_at_end`] ask what is there; [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
 //! Invariants:
 //! - A socket is close-on-exec and non-blocking from the call that makes it, and is owned at once, by
 //!   [`own`].
@@ -260,6 +259,13 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
 /// [`is_readable`], because an entry in the error queue is POLLERR until it is taken from there.
 pub(crate) fn holds_bytes(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0)
+}
+
+/// Says whether nothing more can come in, because the socket is shut down or the peer has gone. If poll(2) fails, the
+/// answer is no.
+pub(crate) fn is_at_end(fd: BorrowedFd<'_>) -> bool {
+    let ends = libc::POLLRDHUP | libc::POLLHUP;
+    poll_now(fd, libc::POLLRDHUP).is_ok_and(|events| events & ends != 0)
 }
 
 fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {

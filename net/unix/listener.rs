@@ -117,7 +117,7 @@ impl UnixListener {
     /// [`try_accept`](UnixListener::try_accept).
     ///
     /// # Errors
-    /// What else accept(2) reports: EINVAL if the socket does not listen, EOPNOTSUPP if it is one of datagrams; those of
+    /// What else accept(2) reports: EINVAL if the socket does not listen, or a sharer has shut it down, EOPNOTSUPP if it is one of datagrams; those of
     /// waiting, see [`AsyncFd::readable`](crate::io::AsyncFd::readable); outside a runtime, where `accept` cannot pause,
     /// also those of the limit.
     ///

@@ -122,7 +122,8 @@ impl UnixSocket {
     /// Safe, as [`connect`](UnixSocket::connect).
     pub async fn connect_addr(self, address: &SocketAddr) -> io::Result<UnixStream> {
         self.expect_stream("connect")?;
-        UnixStream::connected(self.socket, UnixAddr::encode(address)).await
+        let ours_alone = self.ours_alone.into_inner();
+        UnixStream::connected(self.socket, ours_alone, UnixAddr::encode(address)).await
     }
 
     /// Makes a socket for datagrams of what this is.

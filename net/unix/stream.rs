@@ -104,15 +104,23 @@ impl UnixStream {
     /// Safe, as [`connect`](UnixStream::connect).
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
-        UnixStream::connected(socket, UnixAddr::encode(address)).await
+        UnixStream::connected(socket, true, UnixAddr::encode(address)).await
     }
 
-    /// Connects a socket.
-    pub(super) async fn connected(socket: OwnedFd, address: UnixAddr) -> io::Result<UnixStream> {
+    /// Connects a socket, which is ours alone or may be shared.
+    pub(super) async fn connected(
+        socket: OwnedFd,
+        ours_alone: bool,
+        address: UnixAddr,
+    ) -> io::Result<UnixStream> {
         let (mut pause, longest) = BACK_OFF;
         loop {
             // It may fail, or connect, at once, and so may the next.
             consume_budget().await;
+            if !ours_alone {
+                // connect(2) has no flag for a single call.
+                sys::keep_nonblocking(socket.as_fd())?;
+            }
             match sys::connect(socket.as_fd(), &address) {
                 Ok(Connecting::Connected) => return UnixStream::new(socket.into()),
                 // It was interrupted: a Unix socket does not go on alone (unix_stream_connect in net/unix/af_unix.c).
