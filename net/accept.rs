@@ -4,7 +4,7 @@
 //! thin layers. Its methods are those of the public types, which document them. [`Connection`] is what they accept.
 //! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit no event
 //! announces that a descriptor was freed, so `accept` tries again on a timer.
-//! Read before: `socket`. Read next: `listener`.
+//! Read before: `socket`, `net::pause`. Read next: `listener`.
 
 use std::io;
 use std::mem;
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::methods::refuse_in_child;
+use super::pause::BackOff;
 use super::sys;
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
-use crate::time::sleep;
 
 /// What a listener accepts.
 pub(super) trait Connection: Sized {
@@ -49,9 +49,6 @@ pub(super) struct Acceptor<C: Connection> {
 /// How many connections may wait for `accept`, if net.core.somaxconn allows so many (its default is
 /// 4096): listen(2).
 pub(super) const BACKLOG: u32 = 1024;
-
-/// How long `accept` pauses at the descriptor limit: the first pause, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
 
 /// The limit is logged at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -81,19 +78,19 @@ impl<C: Connection> Acceptor<C> {
     }
 
     pub(super) async fn accept(&self) -> io::Result<(C, C::Peer)> {
-        let (mut back_off, longest) = BACK_OFF;
+        let mut back_off = BackOff::new(10, 160);
         loop {
             let accepted = self
                 .io
                 .async_io(Interest::READABLE, |_| self.accept_now())
                 .await;
             match accepted {
-                // Outside a runtime nothing could end the pause.
-                Err(error) if is_limit(&error) && Handle::try_current().is_ok() => {
-                    self.log(&error);
+                Err(error) if is_limit(&error) => {
+                    if Handle::try_current().is_ok() {
+                        self.log(&error);
+                    }
                     // No edge comes when a descriptor is freed. Readiness stays as it is.
-                    sleep(back_off).await;
-                    back_off = longest.min(back_off * 2);
+                    back_off.pause(error).await?;
                 }
                 accepted => return accepted,
             }

@@ -27,6 +27,7 @@ mod compat;
 pub(crate) mod lookup;
 mod methods;
 mod options;
+mod pause;
 pub mod pipe;
 pub(crate) mod race;
 mod split;

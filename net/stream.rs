@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::pause::poll_again_soon;
 use super::sys::{self, Medium};
 use crate::io::{AsyncFd, Interest};
 use crate::runtime::Handle;
@@ -195,6 +196,10 @@ impl<T: ByteStream> Stream<T> {
         let medium = self.handle();
         let mut filled = 0;
         Wait::new(self.io.registration()).until_ready(move |wait, cx| {
+            if buf.is_empty() {
+                // 0 at once, and yet an operation of the budget.
+                return self.read(buf).poll_once(cx);
+            }
             while filled < buf.len() {
                 let rest = &mut buf[filled..];
                 let holds_bytes = || medium.into().holds_bytes();
@@ -240,11 +245,9 @@ impl<T: ByteStream> Stream<T> {
         let peek = |_: &T| self.recv_peek(buf);
         match ready!(self.io.poll_io(cx, Interest::READABLE, peek))? {
             Peeked::Bytes(n) => Poll::Ready(Ok(n)),
-            Peeked::NothingNew if Handle::try_current().is_ok() => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+            Peeked::NothingNew => {
+                poll_again_soon(cx).map(|()| Err(io::ErrorKind::WouldBlock.into()))
             }
-            Peeked::NothingNew => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
         }
     }
 
@@ -283,6 +286,10 @@ impl<T: ByteStream> Stream<T> {
     pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         let (medium, registration) = (self.handle(), self.io.registration());
         Wait::new(registration).until_ready(move |wait, cx| {
+            if buf.is_empty() {
+                // Nothing to write is an operation of the budget, too.
+                return self.read(&mut []).poll_once(cx).map_ok(drop);
+            }
             while !buf.is_empty() {
                 let n = ready!(wait.poll_write(cx, buf.len(), send(medium, buf)))?;
                 buf = &buf[n..];

@@ -83,6 +83,7 @@
 //!   task, the task is runnable without further traffic. A stream whose first wait is a read is registered
 //!   without room to write. As no event would report that then, it is assumed: each write is tried. Before a task
 //!   waits for room, epoll is asked to report it. Kept by [`io::registration`], [`io::sources`] and `net`.
+//!   What the kernel has no event for is tried again by a timer, or named where it is documented.
 //!
 //! # A wake from another thread, call by call
 //!

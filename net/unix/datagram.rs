@@ -14,24 +14,21 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use super::super::methods::{
     buffer_sizes, operations, readable, refuse_in_child, set_buffer_size, writable,
 };
+use super::super::pause::{BackOff, poll_again_soon};
 use super::super::sys::{self, Connecting, Int, UnixAddr, decode_unix};
 use super::addr::address;
 use crate::io::{AsyncFd, Interest, Ready};
-use crate::runtime::Handle;
 use crate::task::coop::consume_budget;
-use crate::time::sleep;
 
 /// A Unix datagram socket: to talk with any number of sockets on this machine, or, [connected](UnixDatagram::connect), with
 /// one. Nothing is lost or reordered on the way: a sender waits while the queue of the receiver is full.
@@ -90,12 +87,6 @@ pub struct UnixDatagram {
 /// The room that a `Vec` without any is given before a datagram is received into it, in bytes. A datagram may have more, but
 /// few have: what it may have is about the sender's [buffer](UnixDatagram::send_buffer_size).
 const ROOM: usize = 65_536;
-
-/// How long `send_to` pauses while there is no room at the address: the first pause, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-
-/// How long `poll_send_to` pauses, which cannot count its tries.
-const POLLED_PAUSE: Duration = Duration::from_millis(5);
 
 impl UnixDatagram {
     /// Makes a socket at a path, where a file is made; with a NUL in front of it, at an abstract name; at an abstract name
@@ -547,15 +538,11 @@ impl UnixDatagram {
         &self,
         mut send: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let (mut pause, longest) = PAUSES;
+        let mut back_off = BackOff::new(1, 50);
         loop {
             consume_budget().await;
             match self.send_now(&mut send) {
-                // Outside a runtime nothing could end the pause.
-                Err(error) if is_full(&error) && Handle::try_current().is_ok() => {
-                    sleep(pause).await;
-                    pause = longest.min(pause * 2);
-                }
+                Err(full) if is_full(&full) => back_off.pause(full).await?,
                 sent => return sent,
             }
         }
@@ -568,15 +555,7 @@ impl UnixDatagram {
     ) -> Poll<io::Result<usize>> {
         ready!(pin!(consume_budget()).poll(cx));
         match self.send_now(send) {
-            Err(error) if is_full(&error) && Handle::try_current().is_ok() => {
-                let mut pause = sleep(POLLED_PAUSE);
-                if Pin::new(&mut pause).poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
-                // There is no place for it. Its timer, which is the runtime's, wakes the task, and is gone then.
-                mem::forget(pause);
-                Poll::Pending
-            }
+            Err(full) if is_full(&full) => poll_again_soon(cx).map(|()| Err(full)),
             sent => Poll::Ready(sent),
         }
     }

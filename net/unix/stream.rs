@@ -18,13 +18,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::Path;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::super::methods::{
     buffer_sizes, operations, peeking, readable, reading, refuse_in_child, set_buffer_size,
     writable, writing,
 };
 use super::super::options::{is_on, set_option};
+use super::super::pause::BackOff;
 use super::super::split::{self, Split, SplitStream};
 use super::super::stream::{Attempt, Stream};
 use super::super::sys::{self, Connecting, Int, UnixAddr};
@@ -32,9 +32,7 @@ use super::addr::address;
 use super::ucred::UCred;
 use super::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::{AsyncFd, Interest, Ready};
-use crate::runtime::Handle;
 use crate::task::coop::consume_budget;
-use crate::time::sleep;
 
 /// A connection between two sockets of one machine.
 ///
@@ -45,6 +43,10 @@ use crate::time::sleep;
 /// # Closing
 /// What was written before a close arrives: it lies with the peer already. If bytes were left unread, the peer then
 /// sees ECONNRESET once, in place of the end.
+///
+/// Of one thing no event tells (unix_poll in net/unix/af_unix.c): that writing has ended while reading goes on, by `shutdown`
+/// of this end or of the peer's reading. A write that waits for room then waits on, until the peer closes or reading ends,
+/// too. So end what waits before writing is shut down, or shut down both.
 ///
 /// # Descriptors, credentials, urgent bytes
 /// A read ends behind the bytes that a descriptor came with, and, while [`set_passcred`](UnixStream::set_passcred) is on,
@@ -71,9 +73,6 @@ use crate::time::sleep;
 pub struct UnixStream {
     stream: Stream<StdStream>,
 }
-
-/// How long `connect` pauses where the queue of the listener is full: the first pause, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 impl UnixStream {
     /// Connects to a path, or to an abstract name, which begins with a NUL: `"\0name"`.
@@ -113,7 +112,7 @@ impl UnixStream {
         ours_alone: bool,
         address: UnixAddr,
     ) -> io::Result<UnixStream> {
-        let (mut pause, longest) = BACK_OFF;
+        let mut back_off = BackOff::new(1, 50);
         loop {
             // It may fail, or connect, at once, and so may the next.
             consume_budget().await;
@@ -126,10 +125,7 @@ impl UnixStream {
                 // It was interrupted: a Unix socket does not go on alone (unix_stream_connect in net/unix/af_unix.c).
                 Ok(Connecting::InProgress) => {}
                 // Not by an event: there is none. poll(2) says at once that the socket may be written to, and has hung up.
-                Err(full) if is_full(&full) && Handle::try_current().is_ok() => {
-                    sleep(pause).await;
-                    pause = longest.min(pause * 2);
-                }
+                Err(full) if is_full(&full) => back_off.pause(full).await?,
                 Err(error) => return Err(error),
             }
         }

@@ -120,7 +120,9 @@ impl Registration {
                 core.reactor.sources.clear(name, interest);
             }
             None => {
-                let untried = (Ready::READABLE | Ready::WRITABLE) - interest.mask();
+                // What epoll is not to report counts as not ready: nothing could disprove it.
+                let untried = self.interest.mask() & (Ready::READABLE | Ready::WRITABLE);
+                let untried = untried - interest.mask();
                 self.register(core, untried)?;
             }
         }

@@ -1,8 +1,10 @@
 //! The two sets of bits: what one waits for, and what was reported.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 
+use futures_lite::future::poll_once;
 use reveille::Runtime;
 use reveille::io::{AsyncFd, Interest, Ready};
 
@@ -192,4 +194,22 @@ fn a_datagram_that_was_refused_reports_no_more_writing_and_the_next_is_sent() {
     let somebody = UdpSocket::bind(at).unwrap();
     ours.send(b"y").unwrap();
     assert_eq!(somebody.recv(&mut [0; 2]).unwrap(), 1);
+}
+
+/// Catches: a direction that epoll was not asked about and that counts as ready: a wait for either direction spins then,
+/// because nothing can disprove it.
+#[test]
+fn what_is_not_reported_is_never_ready() {
+    let _limit = limit(30);
+    reveille::block_on(async {
+        let (reader, _writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let reader = AsyncFd::with_interest(reader, Interest::READABLE).unwrap();
+        // A read that has to wait registers it.
+        let read = |reader: &std::os::unix::net::UnixStream| (&mut &*reader).read(&mut [0; 8]);
+        let nothing = poll_once(reader.async_io(Interest::READABLE, read)).await;
+        assert!(nothing.is_none());
+        let either = Interest::READABLE | Interest::WRITABLE;
+        assert!(poll_once(reader.ready(either)).await.is_none());
+    });
 }

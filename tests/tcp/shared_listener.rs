@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use reveille::net::{TcpListener, TcpStream};
-use reveille::spawn;
-use reveille::time::{sleep, timeout};
+use reveille::time::{advance, sleep, timeout};
+use reveille::{Builder, spawn};
 
 use crate::child::in_child;
 use crate::limit::limit;
-use crate::step::{inside, poll};
+use crate::step::{Wakes, inside, poll};
 use crate::{LOCAL, pair, reset, running, stepping};
 
 /// A listener that is shared, by how it came to be, and the descriptor of whoever shares it.
@@ -285,4 +285,29 @@ fn a_peek_behind_what_is_there_outside_a_runtime_is_an_error() {
     });
     let outside = poll(&mut peek, Waker::noop());
     assert!(matches!(outside, Poll::Ready(Err(error)) if error.kind() == ErrorKind::WouldBlock));
+}
+
+/// Fault A31. Catches: a polled peek that wakes its task at once, again and again, so that a peer burns the processor.
+#[test]
+fn a_polled_peek_that_sees_nothing_new_rests() {
+    let _limit = limit(30);
+    let runtime = Builder::new().start_paused(true).build().unwrap();
+    let (ours, _theirs) = runtime.block_on(peeked(true));
+    let (wakes, waker) = Wakes::new();
+    let cx = &mut Context::from_waker(&waker);
+    let polled = inside(&runtime, || ours.poll_peek(cx, &mut [0; 16]));
+    // Or the first poll registers.
+    let polled = match polled {
+        Poll::Pending if wakes.count() > 0 => inside(&runtime, || ours.poll_peek(cx, &mut [0; 16])),
+        polled => polled,
+    };
+    assert!(polled.is_pending());
+    let before = wakes.count();
+    for _ in 0..10 {
+        runtime.turn().unwrap();
+    }
+    assert_eq!(wakes.count(), before);
+    runtime.block_on(advance(Duration::from_millis(5)));
+    runtime.turn().unwrap();
+    assert_eq!(wakes.count(), before + 1);
 }

@@ -4,11 +4,13 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
 use std::task::Poll;
 use std::thread;
 
-use reveille::Runtime;
 use reveille::io::Interest;
+use reveille::task::yield_now;
+use reveille::{Runtime, spawn};
 
 use super::step::{Wakes, inside, poll};
 use super::{Reader, counted, fill, finish, ours, pair, running, stepping, write_now};
@@ -346,5 +348,34 @@ fn try_write_would_block_when_full_and_works_after_a_report() {
         }
         drop(ours);
         assert_eq!(reader.await.unwrap(), taken);
+    });
+}
+
+/// Fault B41. Catches: an operation on nothing that spends no budget, so that a loop of them starves all other tasks.
+#[test]
+fn empty_writes_and_exact_reads_let_others_run() {
+    let _limit = limit(30);
+    running(async || {
+        let (_theirs, ours) = pair().await;
+        for exact in [false, true] {
+            let runs = Rc::new(Cell::new(0));
+            let other = spawn({
+                let runs = Rc::clone(&runs);
+                async move {
+                    loop {
+                        runs.set(runs.get() + 1);
+                        yield_now().await;
+                    }
+                }
+            });
+            for _ in 0..10_000 {
+                match exact {
+                    true => ours.read_exact(&mut []).await.map(drop).unwrap(),
+                    false => ours.write_all(b"").await.unwrap(),
+                }
+            }
+            assert!(runs.get() > 10, "exact: {exact}: {}", runs.get());
+            other.abort();
+        }
     });
 }

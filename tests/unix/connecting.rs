@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use reveille::Runtime;
 use reveille::net::{UnixListener, UnixSocket, UnixStream};
 use reveille::task::yield_now;
 use reveille::time::{sleep, timeout};
@@ -274,4 +275,20 @@ fn a_socket_for_datagrams_is_no_stream() {
             assert!(error.to_string().starts_with(call), "{error}");
         }
     });
+}
+
+/// Fault C2. Catches: a pause that was begun inside a runtime, and panics when it is polled outside.
+#[test]
+fn a_connect_that_leaves_its_runtime_is_an_error() {
+    let _limit = limit(30);
+    let folder = Folder::new();
+    let runtime = Runtime::new().unwrap();
+    let (_listener, _first) = runtime.block_on(full(&folder));
+    let mut connect = Box::pin(UnixStream::connect(folder.path("full")));
+    let waits = runtime.block_on(async { poll(&mut connect, Waker::noop()).is_pending() });
+    assert!(waits);
+    let Poll::Ready(Err(error)) = poll(&mut connect, Waker::noop()) else {
+        panic!("nothing could end its pause");
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
 }

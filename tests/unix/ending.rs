@@ -5,8 +5,10 @@ use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::task::Poll;
 
+use reveille::Runtime;
 use reveille::net::UnixStream;
 
+use super::step::{Wakes, inside, poll};
 use super::{Folder, ours, running};
 use crate::limit::limit;
 
@@ -137,4 +139,35 @@ fn the_end_of_a_write_half_ends_writing_and_nothing_else_does() {
         })
         .await;
     });
+}
+
+/// What the page of `UnixStream` says of a write that waits. Catches: a page that is no longer true, which would be good news.
+#[test]
+fn a_write_that_waits_hears_of_a_shutdown_of_both_directions_only() {
+    let _limit = limit(30);
+    let runtime = Runtime::new().unwrap();
+    let (ours, theirs) = runtime.block_on(async { UnixStream::pair() }).unwrap();
+    let bytes = vec![0; 1 << 20];
+    let fill = |runtime: &Runtime| inside(runtime, || ours.try_write(&bytes));
+    while fill(&runtime).is_ok() {}
+    let (wakes, waker) = Wakes::new();
+    let mut write = Box::pin(ours.write(b"x"));
+    assert!(inside(&runtime, || poll(&mut write, &waker)).is_pending());
+    runtime.turn().unwrap();
+    let before = wakes.count();
+    for one_way in [
+        ours.shutdown(Shutdown::Write),
+        theirs.shutdown(Shutdown::Read),
+    ] {
+        one_way.unwrap();
+        runtime.turn().unwrap();
+        assert_eq!(wakes.count(), before, "an event comes: the page can say so");
+    }
+    ours.shutdown(Shutdown::Both).unwrap();
+    runtime.turn().unwrap();
+    assert!(wakes.count() > before);
+    let Poll::Ready(Err(error)) = inside(&runtime, || poll(&mut write, &waker)) else {
+        panic!("it waits on");
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
 }
