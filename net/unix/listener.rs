@@ -69,6 +69,8 @@ impl UnixListener {
     /// As [`bind`](UnixListener::bind).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+        // Before there is a file, which nothing would remove.
+        refuse_in_child(socket.as_fd())?;
         sys::bind(socket.as_fd(), &UnixAddr::encode(address))?;
         UnixListener::listen(socket, BACKLOG, true)
     }

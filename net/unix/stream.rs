@@ -104,6 +104,8 @@ impl UnixStream {
     /// Safe, as [`connect`](UnixStream::connect).
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+        // Before a listener has a connection that ends at once.
+        refuse_in_child(socket.as_fd())?;
         UnixStream::connected(socket, true, UnixAddr::encode(address)).await
     }
 
