@@ -161,6 +161,27 @@ fn without_the_calls_that_take_flags_several_buffers_go_at_once_all_the_same() {
     }
 }
 
+/// Catches: an error that names one of the limits only, where the other may be the reason.
+#[test]
+fn the_error_of_a_capacity_names_both_limits() {
+    let _limit = limit(30);
+    let refused = thread::spawn(|| {
+        let (sender, _receiver) = pipe().unwrap();
+        let set = Some((1, libc::F_SETPIPE_SZ as u32));
+        refuse(libc::SYS_fcntl, set, libc::EPERM);
+        sender.set_capacity(4096).unwrap_err()
+    });
+    let error = refused.join().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    for limit in [
+        "pipe-max-size",
+        "pipe-user-pages-soft",
+        "pipe-user-pages-hard",
+    ] {
+        assert!(error.to_string().contains(limit), "{error}");
+    }
+}
+
 /// Catches: a wait that comes back from a sharer's flag as an error, or not at all.
 #[test]
 fn who_waits_gets_bytes_though_a_sharer_has_cleared_the_flag() {
