@@ -155,7 +155,10 @@ impl UnixSocket {
         set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
 
-    buffer_sizes!();
+    buffer_sizes!(
+        "It has no effect on Unix sockets: what may wait for a receiver is about the senders' \
+         [rooms](Self::set_send_buffer_size) (unix(7))."
+    );
 
     /// Asked before the socket becomes a stream or a listener.
     fn expect_stream(&self, what: &str) -> io::Result<()> {

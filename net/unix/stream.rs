@@ -186,7 +186,10 @@ impl UnixStream {
     writable!();
     writing!();
     operations!();
-    buffer_sizes!();
+    buffer_sizes!(
+        "It has no effect on Unix sockets: what may wait for a receiver is about the senders' \
+         [rooms](Self::set_send_buffer_size) (unix(7))."
+    );
 
     /// Shuts down reading, writing or both, at once: shutdown(2). What was written before arrives.
     ///
@@ -225,6 +228,8 @@ impl UnixStream {
     }
 
     /// Who is at the other end (SO_PEERCRED): the process that called connect(2), listen(2) or socketpair(2), as it was then.
+    /// Of a socket that neither was connected nor listens, as one of [`from_std`](UnixStream::from_std) may be, the kernel
+    /// says without an error that user and group are 4,294,967,295, and that there is no process.
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -249,7 +254,8 @@ impl UnixStream {
     ///
     /// # Errors
     /// ENOPROTOOPT before Linux 6.5; ESRCH or EINVAL if the process has ended and was waited for (Linux gives a
-    /// descriptor of such a process, too, from 6.16 on); EMFILE, ENFILE.
+    /// descriptor of such a process, too, from 6.16 on); ENODATA for a socket that never was connected, as one of
+    /// [`from_std`](UnixStream::from_std) may be; EMFILE, ENFILE.
     pub fn peer_pidfd(&self) -> io::Result<OwnedFd> {
         sys::peer_pidfd(self.socket())
     }
