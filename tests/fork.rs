@@ -274,6 +274,28 @@ fn a_child_connects_to_nothing() {
     });
 }
 
+/// Fault E5; promise 12. Catches: a child that binds and listens, and is refused only then: who connects meanwhile is reset.
+#[test]
+fn a_child_binds_nothing() {
+    alone("a_child_binds_nothing", || {
+        block_on(async {
+            in_a_child(|| {
+                // It would be the first error.
+                refuse(libc::SYS_bind, None, libc::ENOSYS);
+                let cx = &mut Context::from_waker(Waker::noop());
+                let Poll::Ready(tcp) = pin!(TcpListener::bind("127.0.0.1:0")).poll(cx) else {
+                    panic!("bind waits in a child");
+                };
+                assert_says_exec_first(&tcp.expect_err("TcpListener::bind").to_string());
+                let Poll::Ready(udp) = pin!(UdpSocket::bind("127.0.0.1:0")).poll(cx) else {
+                    panic!("bind waits in a child");
+                };
+                assert_says_exec_first(&udp.expect_err("UdpSocket::bind").to_string());
+            });
+        });
+    });
+}
+
 /// Promise 12. Catches: a child that waits for a lock which a thread of the parent holds, or for work that no thread
 /// does.
 #[test]
