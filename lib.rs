@@ -219,6 +219,7 @@ pub mod io {
     pub use crate::runtime::io::errors::is_not_at_home;
     pub use crate::runtime::io::interest::{Interest, Ready};
     pub use crate::runtime::sys::is_forked_child_error as is_forked_child;
+    pub(crate) use crate::runtime::sys::refuse_in_forked_child;
 
     pub mod unix {
         //! `AsyncFd` at the path tokio has it.

@@ -42,8 +42,8 @@ fn main() -> io::Result<()> {
             signal(SignalKind::terminate())?,
         );
         // After a crash, or SIGKILL, the file is still there, and this says "Address in use". If no other chat runs,
-        // remove the file by hand. A server that has to start without a hand connects to it first: ECONNREFUSED, and
-        // nothing else, says that nobody listens. The page of `reveille::net::unix` has this as a function.
+        // remove the file by hand. A server that has to start without a hand connects to it first: ECONNREFUSED
+        // says that nobody listens, or not yet. The page of `reveille::net::unix` has this as a function.
         let listener = UnixListener::bind(&path)?;
         println!("listening on {}", path.display());
         let room = Sender::new(KEPT);

@@ -183,7 +183,7 @@ macro_rules! peeking {
     () => {
         /// As [`read`](Self::read), but leaves the bytes in the socket.
         ///
-        /// Where SO_PEEK_OFF is set (Linux 6.9), a peek begins behind what was peeked before, and no event
+        /// Where SO_PEEK_OFF is set (for TCP from Linux 6.9 on), a peek begins behind what was peeked before, and no event
         /// announces bytes there. So the peek is tried again after 1 ms, and then less and less often, at last
         /// every 100 ms.
         ///
@@ -414,6 +414,10 @@ pub(in crate::net) use operations;
 /// The rooms that the kernel keeps for a socket.
 macro_rules! buffer_sizes {
     () => {
+        buffer_sizes!("");
+    };
+    // What there is to say of the room for bytes received, where it has no effect.
+    ($received:literal) => {
         /// The room for bytes to be sent, in bytes, of which some is for the kernel's own use (SO_SNDBUF).
         ///
         /// # Errors
@@ -441,6 +445,7 @@ macro_rules! buffer_sizes {
 
         /// Sets the room for bytes received, in bytes. The kernel cuts it at net.core.rmem_max, doubles it, for its own use,
         /// raises it to 2,304 bytes, and from then on no longer adjusts it (socket(7), tcp(7)).
+        #[doc = $received]
         ///
         /// # Errors
         /// As setsockopt(2).

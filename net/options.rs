@@ -5,8 +5,9 @@
 //! Invariants:
 //! - Nothing here hands the socket out, as `as_fd` does: after that each read that drains it would cost a recv(2) and a
 //!   poll(2) more. So options have methods of their own, and need no other crate.
-//! - A value that the kernel would refuse, or cut, is refused here, with the limits: the kernel says EINVAL only, which
-//!   looks as if a sandbox had refused the call.
+//! - A value that the kernel would refuse is refused here, with the limits: the kernel says EINVAL only, which looks as if
+//!   a sandbox had refused the call. So is one that it would cut to another meaning, as a number above 255 or the name of
+//!   a device; it still cuts what it must, as the lowest two bits of a type of service.
 //! - In the child of a fork nothing is set ([`refuse_in_child`]).
 //!
 //! Read before: `methods`. Read next: `tcp::options`.
@@ -32,7 +33,7 @@ macro_rules! ip_options {
         }
 
         /// Sets how many routers an IPv4 packet of the socket may pass, from 1 to 255 (ip(7)). What a listener accepts
-        /// inherits it.
+        /// inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for another number; else as setsockopt(2).
@@ -49,7 +50,7 @@ macro_rules! ip_options {
         }
 
         /// Sets how many routers an IPv6 packet of the socket may pass, from 1 to 255 (ipv6(7)). What a listener
-        /// accepts inherits it.
+        /// accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for another number; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
@@ -67,7 +68,7 @@ macro_rules! ip_options {
 
         /// Sets the type of service of the socket's IPv4 packets, from 0 to 255, which a router may look at (ip(7)): the
         /// upper six bits are the DSCP of RFC 2474, the lowest two a mark of congestion, which a TCP socket leaves as it
-        /// is. What a listener accepts inherits it.
+        /// is. What a listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for another number, of which the kernel would drop the upper bits; else as setsockopt(2).

@@ -34,7 +34,7 @@ pub trait SplitStream: Split {
     /// The address of the other end.
     ///
     /// # Errors
-    /// ENOTCONN if the connection has ended: getpeername(2).
+    /// ENOTCONN if the connection of TCP has ended; a Unix stream keeps the address: getpeername(2).
     fn peer_addr(&self) -> io::Result<Self::SocketAddr>;
 }
 
@@ -91,7 +91,7 @@ impl<S: Deref<Target: SplitStream>> Reader<S> {
     /// The address of the other end.
     ///
     /// # Errors
-    /// ENOTCONN if the connection has ended: getpeername(2).
+    /// ENOTCONN if the connection of TCP has ended; a Unix stream keeps the address: getpeername(2).
     pub fn peer_addr(&self) -> io::Result<<S::Target as SplitStream>::SocketAddr> {
         self.stream.peer_addr()
     }
@@ -139,7 +139,7 @@ impl<S: Deref<Target: SplitStream>> Writer<S> {
     /// The address of the other end.
     ///
     /// # Errors
-    /// ENOTCONN if the connection has ended: getpeername(2).
+    /// ENOTCONN if the connection of TCP has ended; a Unix stream keeps the address: getpeername(2).
     pub fn peer_addr(&self) -> io::Result<<S::Target as SplitStream>::SocketAddr> {
         self.stream.peer_addr()
     }

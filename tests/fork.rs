@@ -6,12 +6,14 @@
 
 use std::cell::Cell;
 use std::env;
+use std::ffi::CString;
 use std::fs;
 use std::future::{Future, pending, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -203,8 +205,97 @@ fn no_operation_of_a_child_touches_its_parents_pipe() {
     });
 }
 
-/// Fault E5; promise 12. Catches: an operation of a child that takes its parent's bytes, writes among
-/// them, ends its connection or changes it.
+/// Fault E5; promise 12. Catches: a child that opens a named pipe before it is refused: it closes the pipe again, and for
+/// a reader that waits for the first writer the pipe has then ended.
+#[test]
+fn a_child_does_not_open_a_named_pipe() {
+    alone("a_child_does_not_open_a_named_pipe", || {
+        let path = env::temp_dir().join(format!("reveille-fork-f-{}", std::process::id()));
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: mkfifo(3) reads the string, which ends with a zero byte and outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        block_on(async {
+            let receiver = pipe::OpenOptions::new().open_receiver(&path).unwrap();
+            in_a_child(|| {
+                let options = pipe::OpenOptions::new();
+                let sender = options.open_sender(&path).expect_err("open_sender");
+                assert_says_exec_first(&sender.to_string());
+                let receiver = options.open_receiver(&path).expect_err("open_receiver");
+                assert_says_exec_first(&receiver.to_string());
+            });
+            let mut buf = [0; 8];
+            let ended = poll_once(receiver.read(&mut buf)).await;
+            assert!(ended.is_none(), "the child has ended the pipe: {ended:?}");
+        });
+        fs::remove_file(&path).unwrap();
+    });
+}
+
+/// Fault E5; promise 12. Catches: a child that connects, and is refused only then: a server sees a connection that ends.
+#[test]
+fn a_child_connects_to_nothing() {
+    alone("a_child_connects_to_nothing", || {
+        block_on(async {
+            let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let there = tcp.local_addr().unwrap();
+            let unix = UnixListener::bind("").unwrap();
+            let at = unix.local_addr().unwrap();
+            in_a_child(|| {
+                fn refused(what: &str, connect: impl Future<Output = io::Result<()>>) {
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    let Poll::Ready(outcome) = pin!(connect).poll(cx) else {
+                        panic!("{what} waits in a child");
+                    };
+                    assert_says_exec_first(&outcome.expect_err(what).to_string());
+                }
+                refused("TcpStream::connect", async {
+                    TcpStream::connect(there).await.map(drop)
+                });
+                refused("one of two addresses", async {
+                    TcpStream::connect(&[there, there][..]).await.map(drop)
+                });
+                refused("TcpSocket::connect", async {
+                    TcpSocket::new_v4()?.connect(there).await.map(drop)
+                });
+                refused("UnixStream::connect", async {
+                    net::UnixStream::connect_addr(&at).await.map(drop)
+                });
+                refused("UnixSocket::connect", async {
+                    let socket = UnixSocket::new_stream()?;
+                    socket.connect_addr(&at).await.map(drop)
+                });
+            });
+            tcp.set_nonblocking(true).unwrap();
+            let nothing = tcp.accept().map(drop).expect_err("a child has connected");
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+            let nothing = unix.try_accept().expect_err("a child has connected");
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        });
+    });
+}
+
+/// Fault E5; promise 12. Catches: a child that binds and listens, and is refused only then: who connects meanwhile is reset.
+#[test]
+fn a_child_binds_nothing() {
+    alone("a_child_binds_nothing", || {
+        block_on(async {
+            in_a_child(|| {
+                // It would be the first error.
+                refuse(libc::SYS_bind, None, libc::ENOSYS);
+                let cx = &mut Context::from_waker(Waker::noop());
+                let Poll::Ready(tcp) = pin!(TcpListener::bind("127.0.0.1:0")).poll(cx) else {
+                    panic!("bind waits in a child");
+                };
+                assert_says_exec_first(&tcp.expect_err("TcpListener::bind").to_string());
+                let Poll::Ready(udp) = pin!(UdpSocket::bind("127.0.0.1:0")).poll(cx) else {
+                    panic!("bind waits in a child");
+                };
+                assert_says_exec_first(&udp.expect_err("UdpSocket::bind").to_string());
+            });
+        });
+    });
+}
+
 /// Promise 12. Catches: a child that waits for a lock which a thread of the parent holds, or for work that no thread
 /// does.
 #[test]
@@ -284,6 +375,8 @@ fn a_child_that_a_job_forks_does_no_job_of_its_parents() {
     );
 }
 
+/// Fault E5; promise 12. Catches: an operation of a child that takes its parent's bytes, writes among
+/// them, ends its connection or changes it.
 #[test]
 fn no_operation_of_a_child_touches_its_parents_connection() {
     alone(
@@ -470,6 +563,7 @@ fn no_operation_of_a_child_touches_its_parents_unix_sockets() {
                 let mut halves = Some(split.into_split());
                 let (plain, _other) = UnixStream::pair().unwrap();
                 let plain_listener = OwnedFd::from(plain.try_clone().unwrap());
+                let path = env::temp_dir().join(format!("reveille-fork-l-{}", std::process::id()));
                 in_a_child(|| {
                     let refused = |what: &str, outcome: io::Result<()>| {
                         let Err(error) = outcome else {
@@ -493,6 +587,7 @@ fn no_operation_of_a_child_touches_its_parents_unix_sockets() {
                     let theirs = plain_listener.try_clone().unwrap().into();
                     refused("from_std", UnixListener::from_std(theirs).map(drop));
                     refused("bind", UnixListener::bind("").map(drop));
+                    refused("bind", UnixListener::bind(&path).map(drop));
                     let made = made.as_ref().unwrap();
                     refused("bind", made.bind(""));
                     refused("set_passcred", made.set_passcred(true));
@@ -507,6 +602,7 @@ fn no_operation_of_a_child_touches_its_parents_unix_sockets() {
                     refused("connect", connected.map(drop));
                     drop(halves.take());
                 });
+                assert!(!path.exists(), "the child made a file");
                 // SAFETY: F_GETFL takes no argument and touches no memory of ours.
                 let flags = unsafe { libc::fcntl(plain.as_raw_fd(), libc::F_GETFL) };
                 assert_eq!(

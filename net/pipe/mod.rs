@@ -73,6 +73,8 @@
 //! # Writes that stay together
 //! Of several writers to one pipe the bytes of a write of at most 4096 bytes (PIPE_BUF, pipe(7)) stay together, and such a
 //! write is done whole or not at all. A longer one may be done in part, and another writer's bytes may come in between.
+//! A write of several buffers counts as one, except in a sandbox that refuses both pwritev2(2) and writev(2): there, it
+//! ends behind the first buffer that is not empty.
 //!
 //! If other code writes packets (pipe2(2), O_DIRECT), each read takes one of them. What a read has no room for is lost, and
 //! so it is if [chaos](crate::Builder::chaos) makes the read short.
@@ -133,8 +135,10 @@ macro_rules! both_ends {
         /// at least, and this returns which number that is.
         ///
         /// # Errors
-        /// As fcntl(2), F_SETPIPE_SZ: `PermissionDenied` if it is more than /proc/sys/fs/pipe-max-size (1 MiB, usually) and
-        /// the process is not privileged; EBUSY if the pipe holds more bytes than that; ENOMEM; EBADF if the descriptor is not
+        /// As fcntl(2), F_SETPIPE_SZ: `PermissionDenied` if the process is not privileged and it is more than
+        /// /proc/sys/fs/pipe-max-size (1 MiB, usually), or all pipes of the user together would then have more pages than
+        /// /proc/sys/fs/pipe-user-pages-soft (16,384, usually, which is 64 MiB) or pipe-user-pages-hard (no limit,
+        /// usually); EBUSY if the pipe holds more bytes than that; ENOMEM; EBADF if the descriptor is not
         /// one of a pipe. `InvalidInput` above 2,147,483,647 bytes. In the child of a process that had a runtime before
         /// it forked, because the pipe is the parent's, too.
         pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
@@ -155,18 +159,25 @@ macro_rules! both_ends {
         /// As fcntl(2); and in the child of a process that had a runtime before it forked, because the mode is the parent's,
         /// too. The descriptor is closed then.
         pub fn into_blocking_fd(self) -> io::Result<OwnedFd> {
-            let fd = self.into_nonblocking_fd()?;
+            let fd = self.stream.into_inner().into_fd();
             refuse_in_child(fd.as_fd())?;
             sys::set_blocking(fd.as_fd())?;
             Ok(fd)
         }
 
-        /// Deregisters, and gives back the descriptor, in non-blocking mode.
+        /// Deregisters, and gives back the descriptor, in non-blocking mode: it is put there if other code may have
+        /// changed that.
         ///
         /// # Errors
-        /// None today.
+        /// For a descriptor that other code may hold, as fcntl(2); and in the child of a process that had a runtime before
+        /// it forked, because the mode is the parent's, too. The descriptor is closed then.
         pub fn into_nonblocking_fd(self) -> io::Result<OwnedFd> {
-            Ok(self.stream.into_inner().into_fd())
+            let pipe = self.stream.into_inner();
+            if pipe.is_shared() {
+                refuse_in_child(pipe.as_fd())?;
+                sys::keep_nonblocking(pipe.as_fd())?;
+            }
+            Ok(pipe.into_fd())
         }
 
         fn pipe(&self) -> &PipeFd {

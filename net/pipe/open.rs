@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::super::sys::PipeFd;
 use super::{Receiver, Sender, is_pipe, not_a_pipe};
+use crate::io::refuse_in_forked_child;
 
 /// How a named pipe (FIFO) is opened.
 ///
@@ -85,6 +86,8 @@ impl OpenOptions {
     }
 
     fn open(&self, path: &Path, (read, write): (bool, bool)) -> io::Result<PipeFd> {
+        // Before the pipe has another reader or writer: when that goes, the pipe ends.
+        refuse_in_forked_child()?;
         // CLOEXEC is std's. NOCTTY, because the path may be that of a terminal.
         let file: File = StdOptions::new()
             .read(read)

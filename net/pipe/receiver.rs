@@ -83,6 +83,11 @@ impl Receiver {
     /// Takes a descriptor as it is: of a pipe, a terminal, or what else epoll(7) can watch and read(2) can read. It should
     /// be in non-blocking mode; if it is not, the first transfer that needs that puts it there.
     ///
+    /// A terminal that other code reads at the same time can leave this reader waiting although bytes are there, until more
+    /// come: a read is EAGAIN while the other one is at work, and what that leaves, no event announces. This reader then
+    /// tries again up to 100 times, which is enough unless the other one keeps the terminal for itself for longer, or is
+    /// not given a processor. (Of two readers, neither knows which bytes it gets.) Pipes have no such gap.
+    ///
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of a file that does not fit come from
     /// the first read.

@@ -78,13 +78,13 @@ impl Medium<'_> {
         }
     }
 
-    /// Says whether there are bytes to read although a read has just said EAGAIN; see [`holds_bytes`](super::holds_bytes).
-    /// A pipe's EAGAIN is true.
+    /// Says whether there are bytes to read although a read has just said EAGAIN; see [`holds_bytes`](super::holds_bytes),
+    /// and [`PipeFd::holds_bytes`].
     #[inline]
     pub(crate) fn holds_bytes(self) -> bool {
         match self {
             Medium::Socket(fd) => super::holds_bytes(fd),
-            Medium::Pipe(_) => false,
+            Medium::Pipe(pipe) => pipe.holds_bytes(),
         }
     }
 

@@ -26,7 +26,8 @@ use super::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Connecting {
     Connected,
-    /// The kernel goes on alone. Wait until the socket is writable, then call [`finish_connect`].
+    /// For TCP the kernel goes on alone: wait until the socket is writable, then call [`finish_connect`]. A Unix socket was
+    /// interrupted and does not go on: connect it again.
     InProgress,
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn connect<const N: usize>(
     });
     match outcome {
         Ok(_) => Ok(Connecting::Connected),
-        // POSIX connect(): if interrupted, "the connection shall be established asynchronously". Calling
+        // POSIX connect(): if interrupted, "the connection shall be established asynchronously". For TCP,
         // connect(2) again would give EALREADY, or EISCONN for a connection that is ours.
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::InProgress),

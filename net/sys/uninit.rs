@@ -55,7 +55,7 @@ fn read_uninit(pipe: &PipeFd, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> 
                 // mutably for the whole call; preadv2(2) reads none of them, and keeps no pointer.
                 unsafe { libc::preadv2(fd, &raw const iovec, 1, -1, flags) }
             }),
-            Way::Plain => retry("read", || {
+            Way::Vectored | Way::Plain => retry("read", || {
                 // SAFETY: `start` is good for writes of `len` bytes, because both are those of `buf`, which is borrowed
                 // mutably for the whole call; read(2) reads none of them, writes at most `len`, and keeps no pointer.
                 unsafe { libc::read(fd, start, len) }

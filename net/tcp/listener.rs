@@ -72,6 +72,8 @@ impl TcpListener {
         let target = addresses.target()?;
         in_turn(target, |address| {
             let socket = sys::stream_socket(&address)?;
+            // Before a peer can connect, which would be reset.
+            refuse_in_child(socket.as_fd())?;
             sys::set_reuse_address(socket.as_fd(), true)?;
             sys::bind(socket.as_fd(), &SockAddr::encode(&address))?;
             sys::listen(socket.as_fd(), BACKLOG)?;

@@ -5,8 +5,10 @@
 //! [`as_fd`](std::os::fd::AsFd::as_fd), as the crate socket2 does, may do anything with the socket, and from then on
 //! each read that drains it costs a recv(2) and a poll(2) more; the methods here cost their own call only.
 //!
-//! What is set on a listener, its connections inherit, but for TCP_FASTOPEN: so they need no call each. Values have units
-//! and limits: what the kernel would refuse, or silently cut, is `InvalidInput`, with the limits.
+//! What is set on a listener, its connections inherit, but for TCP_FASTOPEN: so they need no call each. They inherit it at
+//! the end of their handshake, so those that wait for `accept` already do not. Values have units and limits: what the kernel
+//! would refuse is `InvalidInput`, with the limits. It cuts silently, as their methods say, the sizes of buffers, the
+//! [backlog](TcpSocket::listen), the number for TCP_FASTOPEN, and the lowest two bits of IP_TOS and IPV6_TCLASS.
 //!
 //! | option | read, and set by `set_…` | [`TcpSocket`] | [`TcpStream`] | [`TcpListener`] |
 //! |---|---|:-:|:-:|:-:|

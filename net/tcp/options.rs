@@ -32,7 +32,7 @@ macro_rules! inherited {
             is_on(self.socket(), Int::NODELAY)
         }
 
-        /// Sets whether small writes are sent at once (tcp(7)). What a listener accepts inherits it.
+        /// Sets whether small writes are sent at once (tcp(7)). What a listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// As setsockopt(2).
@@ -50,7 +50,7 @@ macro_rules! inherited {
 
         /// Sets whether the kernel asks a silent peer if it is still there, as
         /// [`set_tcp_keepalive`](Self::set_tcp_keepalive) says, or else the system: after two hours (tcp(7)). What a
-        /// listener accepts inherits it.
+        /// listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// As setsockopt(2).
@@ -67,7 +67,7 @@ macro_rules! inherited {
         }
 
         /// Has the kernel ask a silent peer if it is still there, and says when. Without this, a connection whose peer
-        /// has vanished lives for ever, unless something is sent. What a listener accepts inherits it.
+        /// has vanished lives for ever, unless something is sent. What a listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for what is beyond the limits of [`TcpKeepalive`], and nothing is set; else as setsockopt(2).
@@ -89,7 +89,7 @@ macro_rules! inherited {
         /// Sets how long what was sent may stay unacknowledged, in milliseconds, of which parts count as one: from 1 ms to
         /// 24 days. `None` is the system's limit. It also takes the place of the retries of a
         /// [keepalive](Self::set_tcp_keepalive): a silent peer is given up at the first question after this time. What a
-        /// listener accepts inherits it.
+        /// listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for another duration; else as setsockopt(2).
@@ -246,7 +246,7 @@ impl TcpStream {
     of_one_connection!();
 }
 
-/// Options, which what it accepts inherits: the [table](super#options) says which type has which.
+/// Options, which what it accepts inherits, unless it waits already: the [table](super#options) says which type has which.
 impl TcpListener {
     ip_options!();
     buffer_sizes!();

@@ -147,6 +147,8 @@ impl TcpStream {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
         let socket = sys::stream_socket(&address)?;
+        // Before a listener has a connection that ends at once.
+        refuse_in_child(socket.as_fd())?;
         TcpStream::connected_by(socket, true, address).await
     }
 

@@ -71,6 +71,8 @@ impl UdpSocket {
     pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         in_turn(addresses.target()?, |address| {
             let socket = sys::datagram_socket(&address)?;
+            // Before a datagram can come, which would be lost.
+            refuse_in_child(socket.as_fd())?;
             sys::bind(socket.as_fd(), &SockAddr::encode(&address))?;
             UdpSocket::new(std::net::UdpSocket::from(socket), false)
         })

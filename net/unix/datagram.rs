@@ -531,7 +531,10 @@ impl UnixDatagram {
         sys::set(self.socket(), Int::PASSCRED, passcred.into())
     }
 
-    buffer_sizes!();
+    buffer_sizes!(
+        "It has no effect on Unix sockets: what may wait for a receiver is about the senders' \
+         [rooms](Self::set_send_buffer_size) (unix(7))."
+    );
 
     /// Sends to an address. While there is no room, it tries again, from time to time.
     pub(super) async fn sending_to(

@@ -53,7 +53,7 @@ pub struct UnixListener {
 
 impl UnixListener {
     /// Listens at a path, or at an abstract name, which begins with a NUL: `"\0name"`. The empty path lets the kernel choose
-    /// an abstract name. Up to 1024 connections may wait for `accept`, if net.core.somaxconn allows so many.
+    /// an abstract name. Up to 1024 connections may wait for `accept`, and one more, if net.core.somaxconn allows so many.
     ///
     /// # Errors
     /// EADDRINUSE if there is a file, though nobody may listen there (see [After a crash](super#after-a-crash)); ENOENT,
@@ -69,6 +69,8 @@ impl UnixListener {
     /// As [`bind`](UnixListener::bind).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+        // Before there is a file, which nothing would remove.
+        refuse_in_child(socket.as_fd())?;
         sys::bind(socket.as_fd(), &UnixAddr::encode(address))?;
         UnixListener::listen(socket, BACKLOG, true)
     }

@@ -9,8 +9,9 @@
 //! # After a crash
 //! The file of a socket stays when its listener is gone, and the next `bind` of that path is an error, EADDRINUSE. This
 //! library never removes a file. A program removes the file at its end; after a crash the next start finds it. Whether
-//! anyone listens there, a connect says: ECONNREFUSED means no, and nothing else does. A listener that is busy does not
-//! refuse, it lets connects wait. (A file that is no socket refuses, too: look before you remove it.)
+//! anyone listens there, a connect says: ECONNREFUSED means no, and so does ENOENT, for then the file is gone; nothing else
+//! does. A listener that is busy does not refuse, it lets connects wait. (A file that is no socket refuses, too: look before
+//! you remove it. So does a socket that is bound and does not listen yet, which is a moment in the life of a listener.)
 //! ```
 //! use std::io::{ErrorKind, Result};
 //! use std::os::unix::fs::FileTypeExt;
@@ -23,7 +24,7 @@
 //! async fn bind(path: &Path) -> Result<UnixListener> {
 //!     match UnixListener::bind(path) {
 //!         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-//!             let is_socket = std::fs::symlink_metadata(path)?.file_type().is_socket();
+//!             let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
 //!             // Whatever else it says, or nothing for a while: a listener lives.
 //!             let probe = timeout(Duration::from_secs(1), UnixStream::connect(path));
 //!             match probe.await {
@@ -33,6 +34,8 @@
 //!                     std::fs::remove_file(path)?;
 //!                     UnixListener::bind(path)
 //!                 }
+//!                 // The predecessor has ended since, and has removed it.
+//!                 Ok(Err(gone)) if gone.kind() == ErrorKind::NotFound => UnixListener::bind(path),
 //!                 _ => Err(error),
 //!             }
 //!         }
@@ -52,7 +55,8 @@
 //! # std::fs::remove_file(&path)
 //! # }).unwrap();
 //! ```
-//! Two programs that start at once may both find the file stale, and the one removes the socket of the other. Where that
+//! Two programs that start at once may both find the file stale, and the one removes the socket of the other, which may just
+//! have been bound. Where that
 //! can be, hold a lock (flock(2) on another file) while this runs, or use an abstract name.
 //!
 //! # Descriptors

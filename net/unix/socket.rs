@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,11 +95,18 @@ impl UnixSocket {
     /// net.core.somaxconn allows that.
     ///
     /// # Errors
-    /// EINVAL if it is not bound: listen(2); `InvalidInput` if it is a socket for datagrams.
+    /// `InvalidInput` if it is not bound, or is a socket for datagrams; else as listen(2).
     pub fn listen(self, backlog: u32) -> io::Result<UnixListener> {
         self.expect_stream("listen")?;
         let ours_alone = self.ours_alone.into_inner();
-        UnixListener::listen(self.socket, backlog, ours_alone)
+        let listener = StdListener::from(self.socket);
+        // The kernel would say EINVAL, which looks as if a sandbox had refused the call. Where a sandbox refuses
+        // getsockname(2), the kernel decides.
+        if listener.local_addr().is_ok_and(|local| local.is_unnamed()) {
+            let text = "the socket is not bound, so it cannot listen: call `bind` before";
+            return Err(invalid(text.to_owned()));
+        }
+        UnixListener::listen(listener.into(), backlog, ours_alone)
     }
 
     /// Connects the socket to a path, or to an abstract name; see [`UnixStream::connect`].
@@ -148,7 +155,10 @@ impl UnixSocket {
         set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
 
-    buffer_sizes!();
+    buffer_sizes!(
+        "It has no effect on Unix sockets: what may wait for a receiver is about the senders' \
+         [rooms](Self::set_send_buffer_size) (unix(7))."
+    );
 
     /// Asked before the socket becomes a stream or a listener.
     fn expect_stream(&self, what: &str) -> io::Result<()> {

@@ -103,6 +103,8 @@ impl UnixStream {
     /// Safe, as [`connect`](UnixStream::connect).
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+        // Before a listener has a connection that ends at once.
+        refuse_in_child(socket.as_fd())?;
         UnixStream::connected(socket, true, UnixAddr::encode(address)).await
     }
 
@@ -116,6 +118,8 @@ impl UnixStream {
         loop {
             // It may fail, or connect, at once, and so may the next.
             consume_budget().await;
+            // Its parent may have begun.
+            refuse_in_child(socket.as_fd())?;
             if !ours_alone {
                 // connect(2) has no flag for a single call.
                 sys::keep_nonblocking(socket.as_fd())?;
@@ -180,7 +184,10 @@ impl UnixStream {
     writable!();
     writing!();
     operations!();
-    buffer_sizes!();
+    buffer_sizes!(
+        "It has no effect on Unix sockets: what may wait for a receiver is about the senders' \
+         [rooms](Self::set_send_buffer_size) (unix(7))."
+    );
 
     /// Shuts down reading, writing or both, at once: shutdown(2). What was written before arrives.
     ///
@@ -219,6 +226,8 @@ impl UnixStream {
     }
 
     /// Who is at the other end (SO_PEERCRED): the process that called connect(2), listen(2) or socketpair(2), as it was then.
+    /// Of a socket that neither was connected nor listens, as one of [`from_std`](UnixStream::from_std) may be, the kernel
+    /// says without an error that user and group are 4,294,967,295, and that there is no process.
     ///
     /// # Errors
     /// As getsockopt(2).
@@ -243,7 +252,8 @@ impl UnixStream {
     ///
     /// # Errors
     /// ENOPROTOOPT before Linux 6.5; ESRCH or EINVAL if the process has ended and was waited for (Linux gives a
-    /// descriptor of such a process, too, from 6.16 on); EMFILE, ENFILE.
+    /// descriptor of such a process, too, from 6.16 on); ENODATA for a socket that never was connected, as one of
+    /// [`from_std`](UnixStream::from_std) may be; EMFILE, ENFILE.
     pub fn peer_pidfd(&self) -> io::Result<OwnedFd> {
         sys::peer_pidfd(self.socket())
     }

@@ -10,7 +10,9 @@ use std::thread;
 use futures_lite::future::poll_once;
 use reveille::net::pipe::{OpenOptions, Receiver, Sender, pipe};
 
-use super::{Fifo, descriptors, fill, is_nonblocking, named_descriptors, number, running};
+use super::{
+    Fifo, clear_nonblocking, descriptors, fill, is_nonblocking, named_descriptors, number, running,
+};
 use crate::limit::limit;
 
 /// Promise 13. Catches: an end that a started program inherits: the pipe never ends then; one that blocks.
@@ -184,6 +186,31 @@ fn into_blocking_fd_really_blocks() {
         });
         sender.write_all(b"x").await.unwrap();
         assert_eq!(reader.join().unwrap().unwrap(), b'x');
+    });
+}
+
+/// Catches: a descriptor that blocks, although the page says that it does not: that of a pipe taken in blocking mode, which
+/// no transfer had to change, or of one whose sharer has cleared the flag since.
+#[test]
+fn into_nonblocking_fd_never_blocks() {
+    let _limit = limit(30);
+    running(async || {
+        for unused in [true, false] {
+            let [reading, writing] = descriptors();
+            let receiver = Receiver::from_owned_fd_unchecked(reading).unwrap();
+            let sender = Sender::from_owned_fd_unchecked(writing).unwrap();
+            if !unused {
+                assert_eq!(sender.write(b"x").await.unwrap(), 1);
+                assert_eq!(receiver.read(&mut [0; 8]).await.unwrap(), 1);
+            }
+            assert!(is_nonblocking(&receiver.into_nonblocking_fd().unwrap()));
+            assert!(is_nonblocking(&sender.into_nonblocking_fd().unwrap()));
+        }
+        let (sender, receiver) = pipe().unwrap();
+        clear_nonblocking(receiver.as_raw_fd());
+        clear_nonblocking(sender.as_raw_fd());
+        assert!(is_nonblocking(&receiver.into_nonblocking_fd().unwrap()));
+        assert!(is_nonblocking(&sender.into_nonblocking_fd().unwrap()));
     });
 }
 

@@ -126,6 +126,62 @@ fn without_the_calls_that_take_flags_the_flag_is_set_again() {
     }
 }
 
+/// Catches: a write of several buffers that ends behind the first one where a sandbox refuses pwritev2(2), although there
+/// is room for all, so that another writer's bytes come in between; and that the same is an error where writev(2) is
+/// refused, too.
+#[test]
+fn without_the_calls_that_take_flags_several_buffers_go_at_once_all_the_same() {
+    let _limit = limit(60);
+    for (plain, whole) in [(None, (5, 5)), (Some(libc::EPERM), (2, 3))] {
+        within(30, move || {
+            let refused = thread::spawn(move || {
+                refuse(libc::SYS_preadv2, None, libc::EPERM);
+                refuse(libc::SYS_pwritev2, None, libc::EPERM);
+                if let Some(errno) = plain {
+                    refuse(libc::SYS_readv, None, errno);
+                    refuse(libc::SYS_writev, None, errno);
+                }
+                reveille::block_on(async {
+                    let (sender, receiver) = pipe().unwrap();
+                    let wrote = sender
+                        .write_vectored(&[IoSlice::new(b"he"), IoSlice::new(b"llo")])
+                        .await
+                        .unwrap();
+                    sender.write_all(&b"hello"[wrote..]).await.unwrap();
+                    let (mut one, mut other) = ([0; 3], [0; 3]);
+                    let bufs = &mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
+                    let read = receiver.read_vectored(bufs).await.unwrap();
+                    assert_eq!((wrote, read), whole);
+                    let both = [one, other].concat();
+                    assert_eq!(&both[..read], &b"hello"[..read]);
+                });
+            });
+            refused.join().unwrap();
+        });
+    }
+}
+
+/// Catches: an error that names one of the limits only, where the other may be the reason.
+#[test]
+fn the_error_of_a_capacity_names_both_limits() {
+    let _limit = limit(30);
+    let refused = thread::spawn(|| {
+        let (sender, _receiver) = pipe().unwrap();
+        let set = Some((1, libc::F_SETPIPE_SZ as u32));
+        refuse(libc::SYS_fcntl, set, libc::EPERM);
+        sender.set_capacity(4096).unwrap_err()
+    });
+    let error = refused.join().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    for limit in [
+        "pipe-max-size",
+        "pipe-user-pages-soft",
+        "pipe-user-pages-hard",
+    ] {
+        assert!(error.to_string().contains(limit), "{error}");
+    }
+}
+
 /// Catches: a wait that comes back from a sharer's flag as an error, or not at all.
 #[test]
 fn who_waits_gets_bytes_though_a_sharer_has_cleared_the_flag() {

@@ -18,7 +18,7 @@ use crate::table::{Row, judge, limited};
 /// A number of bytes that nothing around asks for.
 const BYTES: u32 = 777;
 
-pub(super) const PIPES: [Row; 12] = [
+pub(super) const PIPES: [Row; 14] = [
     (libc::SYS_pipe2, "pipe2", None, Error("pipe2")),
     (libc::SYS_preadv2, "preadv2", None, Works),
     (libc::SYS_pwritev2, "pwritev2", None, Works),
@@ -36,6 +36,8 @@ pub(super) const PIPES: [Row; 12] = [
         Works,
     ),
     // Not called where the others are not refused.
+    (libc::SYS_readv, "readv", None, Works),
+    (libc::SYS_writev, "writev", None, Works),
     (libc::SYS_read, "read", Some((2, BYTES)), Works),
     (libc::SYS_write, "write", Some((2, BYTES)), Works),
     (libc::SYS_poll, "poll", None, Works),

@@ -257,6 +257,24 @@ fn each_option_is_told_and_set_and_no_other_with_it() {
     });
 }
 
+/// Catches: a page that promises an option to connections which were made before it was set.
+#[test]
+fn a_connection_inherits_what_the_listener_had_at_the_end_of_the_handshake() {
+    let _limit = limit(30);
+    running(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        // It is in the queue when `connect` returns.
+        let _before = std::net::TcpStream::connect(at).unwrap();
+        listener.set_nodelay(true).unwrap();
+        let _after = std::net::TcpStream::connect(at).unwrap();
+        for inherits in [false, true] {
+            let (stream, _) = listener.accept().await.unwrap();
+            assert_eq!(stream.nodelay().unwrap(), inherits);
+        }
+    });
+}
+
 /// Catches: what is set on a listener, or on a socket before it is one, lost on the way to its connections, which then
 /// would need a call each.
 #[test]

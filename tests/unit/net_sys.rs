@@ -368,6 +368,30 @@ fn where_poll_fails_a_zero_is_the_end_of_a_pipe() {
     }
 }
 
+/// Fault R10, of terminals. Catches: an EAGAIN of a terminal that is believed although its bytes are there (n_tty_read, while
+/// another reader holds the lock), which no event announces again; a reader that asks for ever while the other one stays;
+/// one of a pipe, which is asked although its EAGAIN is true.
+#[test]
+fn an_eagain_of_a_terminal_is_doubted_for_a_while() {
+    let _limit = limit(30);
+    let (reading, writing) = sys::pipe().unwrap();
+    let (reading, writing) = (reading, std::fs::File::from(writing));
+    (&writing).write_all(b"x").unwrap();
+    let terminal = PipeFd::new(reading.try_clone().unwrap(), false, true);
+    for _ in 0..3 {
+        // As often as it is asked in a row.
+        let asked = (0..10_000).take_while(|_| Medium::from(&terminal).holds_bytes());
+        let asked = asked.count();
+        assert!((10..1000).contains(&asked), "{asked}");
+    }
+    assert_eq!(Medium::from(&terminal).recv(&mut [0]).unwrap(), 1);
+    assert!(!Medium::from(&terminal).holds_bytes());
+    (&writing).write_all(b"x").unwrap();
+    assert!(Medium::from(&terminal).holds_bytes());
+    let pipe = PipeFd::new(reading, true, true);
+    assert!(!Medium::from(&pipe).holds_bytes());
+}
+
 /// Fault A14, the half below `accept`'s loop: each transient errno of accept(2) comes out as it is,
 /// and takes no connection with it. Catches: an errno swallowed or changed here.
 #[test]

@@ -131,6 +131,17 @@ fn a_connection_is_accepted_in_all_three_forms() {
     });
 }
 
+/// Catches: a mistake of the program's, for which a sandbox is blamed.
+#[test]
+fn a_unix_socket_without_an_address_cannot_listen_and_the_error_says_why() {
+    let _limit = limit(30);
+    let socket = UnixSocket::new_stream().unwrap();
+    let error = socket.listen(8).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("not bound"), "{error}");
+    assert!(!error.to_string().contains("sandbox"), "{error}");
+}
+
 /// Fault A30. Catches: a listener that is shared, blocks the thread, and with it every task.
 #[test]
 fn a_sharer_that_makes_a_unix_listener_block_does_not_stop_the_loop() {

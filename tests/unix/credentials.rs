@@ -9,7 +9,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 
 use reveille::io::{AsyncFd, Interest};
-use reveille::net::{UnixListener, UnixStream};
+use reveille::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::{Folder, child, running, within};
 use crate::limit::limit;
@@ -43,6 +43,28 @@ fn who_a_peer_is() {
     let unconnected = UnixStream::from_std(OwnedFd::from(unconnected.into_std().unwrap()).into());
     // The listener's own, as those who connect see them.
     assert_eq!(unconnected.unwrap().peer_cred().unwrap(), peer);
+}
+
+/// Catches: pages that promise a peer, or an error, where the kernel says neither; an address that is gone with the peer.
+#[test]
+fn a_unix_stream_that_never_was_connected_has_no_peer_and_one_that_was_keeps_it() {
+    let _limit = limit(30);
+    let socket = UnixSocket::new_stream().unwrap();
+    let socket = socket.as_fd().try_clone_to_owned().unwrap();
+    let unconnected = UnixStream::from_std(socket.into()).unwrap();
+    let peer = unconnected.peer_cred().unwrap();
+    assert_eq!(
+        (peer.uid(), peer.gid(), peer.pid()),
+        (u32::MAX, u32::MAX, None)
+    );
+    let errno = unconnected.peer_pidfd().unwrap_err().raw_os_error();
+    let refusals = [libc::ENODATA, libc::ESRCH, libc::ENOPROTOOPT].map(Some); // Of newer kernels, and of older ones.
+    assert!(refusals.contains(&errno), "{errno:?}");
+    let none = unconnected.peer_addr().unwrap_err();
+    assert_eq!(none.raw_os_error(), Some(libc::ENOTCONN));
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    drop(theirs);
+    assert!(ours.peer_addr().unwrap().is_unnamed());
 }
 
 /// The process of which a pidfd says it is: proc_pid_fdinfo(5).
