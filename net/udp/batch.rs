@@ -274,7 +274,7 @@ impl UdpSocket {
         let inbounds = &mut inbounds[..count];
         let received = sys::recv_many(self.socket(), &mut bufs[..count], inbounds)?;
         for (meta, inbound) in metas.iter_mut().zip(&inbounds[..received]) {
-            *meta = RecvMeta::of(inbound)?;
+            *meta = RecvMeta::of(inbound);
         }
         Ok(received)
     }

@@ -4,7 +4,6 @@
 //! Invariant: what the kernel did not say is `None`, and never a guess.
 //! Read before: `net::sys::message`. Read next: `udp::batch`.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::sys::{ControlMessage, Inbound, decode};
@@ -59,17 +58,20 @@ impl RecvMeta {
     }
 
     /// As the kernel told it.
-    pub(super) fn of(inbound: &Inbound) -> io::Result<RecvMeta> {
+    pub(super) fn of(inbound: &Inbound) -> RecvMeta {
         let mut meta = RecvMeta {
-            from: decode(inbound.from.written())?,
             len: inbound.len,
             truncated: inbound.truncated,
             ..RecvMeta::default()
         };
+        // Other sockets than those of the internet have none. An error would lose all that came with this call.
+        if let Ok(from) = decode(inbound.from.written()) {
+            meta.from = from;
+        }
         for message in inbound.control.messages() {
             meta.hear(message);
         }
-        Ok(meta)
+        meta
     }
 
     /// udp(7), ip(7), ipv6(7): the kinds that this file's readers ask for; others may have been asked for by other code.

@@ -579,8 +579,10 @@ fn recv_from(
 /// As [`recv_from`], into the spare room of a `Vec`.
 fn recv_vec_from(socket: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
     let mut from = SockAddr::EMPTY;
+    let before = buf.len();
     let n = sys::recv_vec_from(socket, buf, &mut from)?;
-    Ok((n, decode(from.written())?))
+    let from = decode(from.written()).inspect_err(|_| buf.truncate(before))?;
+    Ok((n, from))
 }
 
 fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
@@ -593,18 +595,17 @@ fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
 /// Peeks. Where other code has set SO_PEEK_OFF, a peek begins behind what was peeked before, and EAGAIN means that
 /// nothing is there. It must not count as one of the socket, or a receive would wait for a datagram that is there (R10).
 fn peek<R>(socket: BorrowedFd<'_>, mut peek: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match peek() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && sys::holds_bytes(socket) => {
-                // Without the option, a datagram has just come.
-                if sys::get(socket, Int::PEEK_OFFSET).map_or(true, |offset| offset >= 0) {
-                    let text = "SO_PEEK_OFF is set, and nothing is behind what was peeked before";
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-                }
-            }
-            outcome => return outcome,
-        }
+    match peek() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && sys::holds_bytes(socket) => {}
+        outcome => return outcome,
     }
+    if sys::get(socket, Int::PEEK_OFFSET).map_or(true, |offset| offset >= 0) {
+        let text = "SO_PEEK_OFF is set, and nothing is behind what was peeked before";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    // Without the option a datagram has just come. Or other code has shut down reading: then poll(2) says for ever that
+    // something is there, and this waits, as a receive does.
+    peek()
 }
 
 impl AsFd for UdpSocket {
