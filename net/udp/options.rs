@@ -3,7 +3,8 @@
 //! Interface: getters and setters of [`UdpSocket`].
 //! Invariant: what changes the socket is refused in the child of a fork, where the socket is the parent's, too.
 //!
-//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, but its address by IPv6's.
+//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, and its address by both: by IPv6's it is
+//! mapped, and only IPv4's says which address of ours it came to, if it went to many.
 //! Read before: `segmentation`, `udp::socket`.
 
 use std::io;
@@ -91,19 +92,18 @@ impl UdpSocket {
         sys::set(self.socket(), Int::RECV_TOS, on.into())
     }
 
-    /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to (IP_PKTINFO,
-    /// IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
+    /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to, and which of ours
+    /// is to answer it (IP_PKTINFO, IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
     ///
     /// # Errors
     /// As setsockopt(2).
     pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        let family = if self.is_v6()? {
-            Int::RECV_PKTINFO_V6
-        } else {
-            Int::RECV_PKTINFO
-        };
-        sys::set(self.socket(), family, on.into())
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::RECV_PKTINFO_V6, on.into())?;
+        }
+        // Of both families, too: only this one tells which address of ours is to answer what was sent to many over IPv4.
+        sys::set(self.socket(), Int::RECV_PKTINFO, on.into())
     }
 
     fn is_v6(&self) -> io::Result<bool> {

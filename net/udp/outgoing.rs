@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use super::super::sys::{self, MOST_MESSAGES, Outbound, SockAddr};
 use super::meta::Ecn;
 use super::segmentation::{LONGEST_SENT, MOST_SEGMENTS, Segmentation};
-use super::socket::UdpSocket;
+use super::socket::{UdpSocket, spend};
 use crate::io::Interest;
 
 /// A datagram to be sent, or several of the same size to one address, for [`UdpSocket::send_many`].
@@ -221,12 +221,21 @@ impl Sent {
         }
         sent
     }
+
+    /// Spends the budget for what was sent beyond the first datagram.
+    fn spend_on(self, outgoing: &[Outgoing<'_>]) {
+        let whole = outgoing[..self.whole].iter().map(|one| one.messages(false));
+        let next = outgoing.get(self.whole);
+        let of_next = next.map_or(0, |next| self.bytes_of_next / next.part(false).max(1));
+        spend((whole.sum::<usize>() + of_next).saturating_sub(1));
+    }
 }
 
 impl UdpSocket {
     /// Sends datagrams, in order, waiting for room for the first, and returns how far it came: that may be less than all.
     /// One call sends at most 32, and stops before one for which there is no room, or that fails. Call it again with what
-    /// is left, until nothing is. No `outgoing` is nothing to send.
+    /// is left, until nothing is. No `outgoing` is nothing to send. Each datagram is an operation of the
+    /// [budget](crate::task::coop).
     ///
     /// Where the kernel cannot cut a [segmented](Outgoing::with_segment) one, this cuts it.
     ///
@@ -238,8 +247,11 @@ impl UdpSocket {
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
     pub fn send_many(&self, outgoing: &[Outgoing<'_>]) -> impl Future<Output = io::Result<Sent>> {
-        self.io()
-            .async_io(Interest::WRITABLE, |_| self.send_many_now(outgoing))
+        self.io().async_io(Interest::WRITABLE, |_| {
+            let sent = self.send_many_now(outgoing)?;
+            sent.spend_on(outgoing);
+            Ok(sent)
+        })
     }
 
     /// Sends datagrams for which there is room, without waiting; see [`send_many`](UdpSocket::send_many).
@@ -260,8 +272,11 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         outgoing: &[Outgoing<'_>],
     ) -> Poll<io::Result<Sent>> {
-        self.io()
-            .poll_io(cx, Interest::WRITABLE, |_| self.send_many_now(outgoing))
+        self.io().poll_io(cx, Interest::WRITABLE, |_| {
+            let sent = self.send_many_now(outgoing)?;
+            sent.spend_on(outgoing);
+            Ok(sent)
+        })
     }
 
     fn send_many_now(&self, outgoing: &[Outgoing<'_>]) -> io::Result<Sent> {

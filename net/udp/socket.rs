@@ -15,7 +15,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use super::super::addr::{Target, ToSocketAddrs};
 use super::super::lookup;
@@ -24,6 +25,7 @@ use super::super::sys::{self, Int, SockAddr, decode};
 use super::super::tried::in_turn;
 use super::segmentation::Segmentation;
 use crate::io::{AsyncFd, Interest, Ready};
+use crate::task::coop::{consume_budget, has_budget_remaining};
 
 /// A UDP socket: to talk with any number of peers, or, [connected](UdpSocket::connect), with one.
 ///
@@ -563,6 +565,18 @@ impl UdpSocket {
 
     /// Other code may receive, too: nothing to do, because no receive proves anything here anyway.
     fn lend(&self) {}
+}
+
+/// Spends the budget for so many operations, which a call for many did beside its first, as far as there is any left. It
+/// never waits, because what was done has to be returned: the next operation waits.
+pub(super) fn spend(operations: usize) {
+    let cx = &mut Context::from_waker(Waker::noop());
+    for _ in 0..operations {
+        // Once it is spent, `consume_budget` would refill it.
+        if !has_budget_remaining() || pin!(consume_budget()).poll(cx).is_pending() {
+            break;
+        }
+    }
 }
 
 /// Receives a datagram, and says who sent it.
