@@ -185,9 +185,9 @@ impl UdpSocket {
     /// True if multicast that the socket sends over IPv6 comes back to this machine's members (IPV6_MULTICAST_LOOP).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.std().multicast_loop_v6()
+        Ok(get_of_v6(self.socket(), Int::MULTICAST_LOOP_V6)? != 0)
     }
 
     /// Sets whether multicast over IPv6 comes back.
@@ -210,24 +210,26 @@ impl UdpSocket {
     /// Sets how many routers multicast over IPv4 may pass, plus one.
     ///
     /// # Errors
-    /// EINVAL above 255: setsockopt(2).
+    /// `InvalidInput` above 255; else as setsockopt(2).
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         refuse_in_child(self.socket())?;
+        // To the kernel -1 is the default.
+        number("a time to live", ttl, 0)?;
         self.std().set_multicast_ttl_v4(ttl)
     }
 
     /// How many routers multicast over IPv6 may pass, plus one; 1 unless set (IPV6_MULTICAST_HOPS).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_hops_v6(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::MULTICAST_HOPS_V6).map(i32::unsigned_abs)
+        get_of_v6(self.socket(), Int::MULTICAST_HOPS_V6).map(i32::unsigned_abs)
     }
 
     /// Sets how many routers multicast over IPv6 may pass, plus one.
     ///
     /// # Errors
-    /// `InvalidInput` above 255: setsockopt(2).
+    /// `InvalidInput` above 255; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         // To the kernel -1 is the default.
         let hops = number("a hop limit", hops, 0)?;
@@ -259,9 +261,9 @@ impl UdpSocket {
     /// (IPV6_MULTICAST_IF).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_if_v6(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::MULTICAST_IF_V6).map(i32::unsigned_abs)
+        get_of_v6(self.socket(), Int::MULTICAST_IF_V6).map(i32::unsigned_abs)
     }
 
     /// Sets from which interface multicast over IPv6 is sent, by its index.
@@ -274,17 +276,24 @@ impl UdpSocket {
         sys::set(self.socket(), Int::MULTICAST_IF_V6, interface as i32)
     }
 
-    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, ip(7)).
+    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER); of a socket of both families, if
+    /// that holds for both.
     ///
     /// # Errors
     /// As getsockopt(2).
     pub fn dont_fragment(&self) -> io::Result<bool> {
-        Ok(sys::get(self.socket(), Int::MTU_DISCOVER)? == libc::IP_PMTUDISC_PROBE)
+        let v6 = self.is_v6()?.then_some(Int::MTU_DISCOVER_V6);
+        for option in [Int::MTU_DISCOVER].into_iter().chain(v6) {
+            if sys::get(self.socket(), option)? != libc::IP_PMTUDISC_PROBE {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets whether what is sent must not be cut on its way, whatever the system knows of that way: for protocols that find
     /// out themselves how much fits, as QUIC does. A datagram that is too long for the device is EMSGSIZE then; one that is
-    /// too long for a router is lost. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
+    /// too long for a router is lost, of which a connected socket may be [told](super#errors-of-the-network), by EMSGSIZE. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
     ///
     /// # Errors
     /// As setsockopt(2).
