@@ -76,6 +76,13 @@ const PATH: usize = offset_of!(sockaddr_un, sun_path);
 pub(crate) const LONGEST_PATH: usize = size_of::<sockaddr_un>() - PATH - 1;
 
 impl UnixAddr {
+    /// Of the peer that the socket is connected to, for calls that send: an address without a byte is none, so the kernel
+    /// takes the peer, but an error may be [about it](Address::explains) all the same.
+    pub(crate) const PEER: Self = Self {
+        len: 0,
+        ..Self::EMPTY
+    };
+
     pub(crate) fn encode(address: &StdUnixAddr) -> Self {
         let mut name = Self::EMPTY;
         let family = libc::AF_UNIX as sa_family_t; // 1.

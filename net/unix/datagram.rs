@@ -217,7 +217,7 @@ impl UnixDatagram {
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
     pub fn send(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.async_io(Interest::WRITABLE, send)
     }
 
@@ -226,7 +226,7 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send`](UnixDatagram::send).
     pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.try_io(Interest::WRITABLE, send)
     }
 
@@ -236,7 +236,7 @@ impl UnixDatagram {
     /// # Errors
     /// As [`send`](UnixDatagram::send).
     pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.poll_io(cx, Interest::WRITABLE, send)
     }
 

@@ -337,7 +337,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
     ) -> impl Future<Output = io::Result<usize>> {
         self.io().async_io(Interest::WRITABLE, move |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 
@@ -347,7 +347,7 @@ impl UnixDatagram {
     /// `WouldBlock` if there is none; else as [`send_fds`](UnixDatagram::send_fds).
     pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         self.io().try_io(Interest::WRITABLE, |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 
@@ -362,7 +362,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
     ) -> Poll<io::Result<usize>> {
         self.io().poll_io(cx, Interest::WRITABLE, |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 
