@@ -31,7 +31,7 @@
 //! - Bytes of a socket move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
 //!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE. What a pipe has instead is
 //!   in `pipe`.
-//! - EINTR is retried in [`retry`], and in [`bind`], which needs [`checked_for`]. connect(2) is not
+//! - EINTR is retried in [`retry`], and where [`checked_for`] is needed: in [`bind`], and by what sends to an address. connect(2) is not
 //!   retried, because an interrupted connect goes on by itself; close(2) is std's, which does not retry it
 //!   either.
 //!

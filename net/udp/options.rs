@@ -29,7 +29,9 @@ impl UdpSocket {
     /// [`try_recv_many`](UdpSocket::try_recv_many) receive, with room for so many bytes each; other receives are errors, as
     /// they could not say where a datagram ends.
     ///
-    /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where.
+    /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where. What
+    /// other code sets by setsockopt(2), on what `as_fd` lends, is not noticed here: plain receives take glued datagrams for
+    /// one then. [`from_std`](UdpSocket::from_std) looks.
     ///
     /// # Errors
     /// ENOPROTOOPT before Linux 5.0; else as setsockopt(2).

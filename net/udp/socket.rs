@@ -115,7 +115,7 @@ impl UdpSocket {
     /// former one sent, and what was reported about it, is still in the socket.
     ///
     /// # Errors
-    /// ENETUNREACH, EACCES (a broadcast address): connect(2); those of [`lookup_host`](crate::net::lookup_host), and of
+    /// ENETUNREACH, EACCES (a broadcast address; the text names the call, and `raw_os_error` is `None`): connect(2); those of [`lookup_host`](crate::net::lookup_host), and of
     /// several addresses, as with [`bind`](UdpSocket::bind).
     ///
     /// # Cancel safety
@@ -133,8 +133,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EDESTADDRREQ without a peer; EMSGSIZE beyond
-    /// 65,507 bytes (65,527 over IPv6); ECONNREFUSED, which was [reported](super#errors-of-the-network) about an earlier
-    /// datagram, and this one was not sent: send it again; and those of waiting, see [`AsyncFd::readable`].
+    /// 65,507 bytes (65,527 over IPv6), and beyond what the device carries if [nothing may be
+    /// cut](UdpSocket::set_dont_fragment); ENOBUFS for what travels in fragments and is more than the
+    /// [buffer](UdpSocket::send_buffer_size) can have; ECONNREFUSED, and others, EMSGSIZE among them, which were
+    /// [reported](super#errors-of-the-network) about an earlier datagram, and this one was not sent: send it again; and those
+    /// of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
@@ -208,7 +211,7 @@ impl UdpSocket {
     /// and only [`recv_many`](UdpSocket::recv_many) would say so. Without a peer, it may be from anybody.
     ///
     /// # Errors
-    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNREFUSED, which was
+    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNREFUSED, and others, which were
     /// [reported](super#errors-of-the-network) about a datagram sent earlier; `InvalidInput` while
     /// [GRO](UdpSocket::set_gro) is on; and those of waiting, see [`AsyncFd::readable`].
     ///

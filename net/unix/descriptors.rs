@@ -28,6 +28,12 @@ use crate::io::Interest;
 ///
 /// The descriptors are duplicates, which this process now owns: they are close-on-exec, and dropping this closes them.
 /// What they are is the sender's choice, and O_NONBLOCK is a flag of what both share: look before you trust them.
+///
+/// To close one may take time, and the thread with it. If the sender has closed its own, this one is the last: a TCP socket
+/// with SO_LINGER and bytes that its peer does not take keeps close(2) for as long as the sender chose. That holds for what is
+/// closed unseen, too: descriptors beyond `max_fds`, and all that come to a plain receive, which the kernel closes. Let only
+/// peers pass descriptors that you trust so far. (The kernel takes them from whoever can send; there is no way to refuse them
+/// before Linux 6.16, SO_PASSRIGHTS.)
 #[derive(Debug)]
 #[must_use = "dropping it closes the descriptors that came"]
 pub struct ReceivedFds {
