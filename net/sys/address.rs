@@ -123,7 +123,7 @@ impl<const ROOM: usize> Address<ROOM> {
         match (parse(self.written()), errno) {
             // unix(7), path_resolution(7): no permission to enter a directory of the path, or to write to it or to the
             // socket's file; a name where there is one already, and none where one is needed.
-            (None, libc::EACCES | libc::EINVAL) => true,
+            (None, libc::EACCES | libc::EINVAL) => self.len != 0, // Not of `PEER`.
             // unix(7): the socket at this address is connected, and receives from its peer only.
             (None, libc::EPERM) => matches!(call, "sendto" | "sendmsg"),
             // ip(7): these ports need a privilege.
