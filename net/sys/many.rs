@@ -7,6 +7,7 @@
 //!   about an earlier one. sendmmsg(2) and recvmmsg(2) return how far they came, and no error, once they have done anything.
 //! - No error is taken for a refusal that may be one of the socket's: such an error is pending only once, and what is done
 //!   in place of the call would not meet it.
+//!
 //! Read before: `message`. Read next: `udp::batch`, `udp::outgoing`.
 
 use std::io::{self, IoSliceMut};

@@ -412,10 +412,8 @@ fn after_a_shutdown_of_reading_a_peek_waits_as_a_receive_does() {
         let (theirs, ours, at) = pair().await;
         ours.connect(at[0]).await.unwrap();
         // SAFETY: shutdown(2) takes integers only.
-        assert_eq!(
-            unsafe { libc::shutdown(ours.as_raw_fd(), libc::SHUT_RD) },
-            0
-        );
+        let shut = unsafe { libc::shutdown(ours.as_raw_fd(), libc::SHUT_RD) };
+        assert_eq!(shut, 0);
         assert!(polls_readable(ours.as_fd()));
         let (mut peeks, mut receives) = (0, 0);
         let waits = poll_fn(|cx| {
