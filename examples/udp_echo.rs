@@ -11,11 +11,10 @@
 //! It ends on Ctrl-C or SIGTERM. What to look for: up to 32 datagrams are received by one system call, and sent back by one
 //! more, so the busier the server is, the less each costs. Nothing is allocated meanwhile. A datagram that cannot be
 //! answered ends nothing: anybody can send one that says it is from port 0. An answer comes from the address that the
-//! question went to, which matters on a machine with several. (On the Internet, whoever forges the sender's address has an
+//! question went to (if that was one of many, by multicast, from one of ours there), which matters on a machine with several. (On the Internet, whoever forges the sender's address has an
 //! echo server send to somebody else: keep this one at home.)
 
 use std::io;
-use std::net::IpAddr;
 
 use futures_lite::future::or;
 use reveille::net::UdpSocket;
@@ -53,7 +52,7 @@ async fn echo(socket: &UdpSocket) -> io::Result<()> {
         }
         let mut left = &answers[..batch.iter().len()];
         while !left.is_empty() {
-            // An error is about the first of them.
+            // An error is about the first of them: this socket has no peer, about which it could be.
             let sent = socket.send_many(left).await.map_or(1, |sent| sent.whole());
             left = &left[sent..];
         }
@@ -62,11 +61,8 @@ async fn echo(socket: &UdpSocket) -> io::Result<()> {
 
 fn answer(datagram: Received<'_>) -> Outgoing<'_> {
     let answer = Outgoing::new(datagram.bytes(), datagram.from());
-    // What went to many (multicast, broadcast) is answered from an address of the system's choice.
-    match datagram.to() {
-        Some(IpAddr::V4(to)) if to.is_multicast() || to.is_broadcast() => answer,
-        Some(IpAddr::V6(to)) if to.is_multicast() => answer,
-        Some(to) => answer.with_source(to),
-        None => answer,
+    match datagram.local() {
+        Some(ours) => answer.with_source(ours),
+        None => answer, // It went to many, and the system chooses.
     }
 }

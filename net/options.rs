@@ -32,7 +32,7 @@ macro_rules! ip_options {
             Ok(sys::get(self.socket(), Int::TTL)?.unsigned_abs())
         }
 
-        /// Sets how many routers an IPv4 packet of the socket may pass, from 1 to 255 (ip(7)). What a listener accepts
+        /// Sets how many routers an IPv4 packet of the socket may pass, from 1 to 255 (ip(7)). What a TCP listener accepts
         /// inherits it, unless it waits already.
         ///
         /// # Errors
@@ -49,7 +49,7 @@ macro_rules! ip_options {
             Ok(get_of_v6(self.socket(), Int::HOPS)?.unsigned_abs())
         }
 
-        /// Sets how many routers an IPv6 packet of the socket may pass, from 1 to 255 (ipv6(7)). What a listener
+        /// Sets how many routers an IPv6 packet of the socket may pass, from 1 to 255 (ipv6(7)). What a TCP listener
         /// accepts inherits it, unless it waits already.
         ///
         /// # Errors
@@ -68,7 +68,7 @@ macro_rules! ip_options {
 
         /// Sets the type of service of the socket's IPv4 packets, from 0 to 255, which a router may look at (ip(7)): the
         /// upper six bits are the DSCP of RFC 2474, the lowest two a mark of congestion, which a TCP socket leaves as it
-        /// is. What a listener accepts inherits it, unless it waits already.
+        /// is. What a TCP listener accepts inherits it, unless it waits already.
         ///
         /// # Errors
         /// `InvalidInput` for another number, of which the kernel would drop the upper bits; else as setsockopt(2).

@@ -80,8 +80,10 @@ impl Builder {
     /// source, because the runtime cannot know whether the task gave up. If a `poll_` method lost a race,
     /// say, the clock stays where it is. Poll futures instead
     /// ([`readable`](crate::io::AsyncFd::readable), `read`), which remove their waker when they are
-    /// dropped. The pauses of [`accept`](crate::net::TcpListener::accept) at the descriptor limit, and of
-    /// a peek under SO_PEEK_OFF, are sleeps like any other.
+    /// dropped. The pauses of [`accept`](crate::net::TcpListener::accept) at the descriptor limit, of a peek under
+    /// SO_PEEK_OFF, of [`UnixStream::connect`](crate::net::UnixStream::connect) while the listener's queue is full, and
+    /// of [`UnixDatagram::send_to`](crate::net::UnixDatagram::send_to) while the address is, are sleeps like any other: if
+    /// only another process can make room, the clock jumps on and on until it has.
     pub fn auto_advance(&mut self, auto_advance: bool) -> &mut Builder {
         self.options.auto_advance = auto_advance;
         self

@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 74] = [
+const EXERCISED: [(&str, &str); 76] = [
     (
         "net/sys/many.rs send_many",
         "each_datagram_is_sent_once_whatever_their_number",
@@ -23,6 +23,14 @@ const EXERCISED: [(&str, &str); 74] = [
     (
         "net/sys/many.rs recv_many",
         "every_short_count_is_followed_by_the_rest",
+    ),
+    (
+        "net/sys/many.rs is_sendmmsg_refused",
+        "where_the_calls_for_many_are_refused_they_go_one_by_one",
+    ),
+    (
+        "net/sys/many.rs is_recvmmsg_refused",
+        "where_the_calls_for_many_are_refused_they_go_one_by_one",
     ),
     (
         "net/sys/many.rs empty_headers",

@@ -93,3 +93,14 @@ fn set(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: l
     let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.cast(), len) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
+
+/// True if poll(2) says that something can be received.
+fn polls_readable(socket: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one pollfd, which outlives the call.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 1 }
+}

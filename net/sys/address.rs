@@ -76,6 +76,13 @@ const PATH: usize = offset_of!(sockaddr_un, sun_path);
 pub(crate) const LONGEST_PATH: usize = size_of::<sockaddr_un>() - PATH - 1;
 
 impl UnixAddr {
+    /// Of the peer that the socket is connected to, for calls that send: an address without a byte is none, so the kernel
+    /// takes the peer, but an error may be [about it](Address::explains) all the same.
+    pub(crate) const PEER: Self = Self {
+        len: 0,
+        ..Self::EMPTY
+    };
+
     pub(crate) fn encode(address: &StdUnixAddr) -> Self {
         let mut name = Self::EMPTY;
         let family = libc::AF_UNIX as sa_family_t; // 1.
@@ -116,7 +123,7 @@ impl<const ROOM: usize> Address<ROOM> {
         match (parse(self.written()), errno) {
             // unix(7), path_resolution(7): no permission to enter a directory of the path, or to write to it or to the
             // socket's file; a name where there is one already, and none where one is needed.
-            (None, libc::EACCES | libc::EINVAL) => true,
+            (None, libc::EACCES | libc::EINVAL) => self.len != 0, // Not of `PEER`.
             // unix(7): the socket at this address is connected, and receives from its peer only.
             (None, libc::EPERM) => matches!(call, "sendto" | "sendmsg"),
             // ip(7): these ports need a privilege.

@@ -2,8 +2,12 @@
 //!
 //! Interface: [`send_many`], [`recv_many`], of at most [`MOST_MESSAGES`] messages. Where a sandbox refuses the call, the
 //! messages go one by one.
-//! Invariant: an error means that nothing was sent or received, and it is the first message's. sendmmsg(2) and
-//! recvmmsg(2) return how far they came, and no error, once they have done anything.
+//! Invariants:
+//! - An error means that nothing was sent or received. It is about the first message, or what the network has reported
+//!   about an earlier one. sendmmsg(2) and recvmmsg(2) return how far they came, and no error, once they have done anything.
+//! - No error is taken for a refusal that may be one of the socket's: such an error is pending only once, and what is done
+//!   in place of the call would not meet it.
+//!
 //! Read before: `message`. Read next: `udp::batch`, `udp::outgoing`.
 
 use std::io::{self, IoSliceMut};
@@ -11,7 +15,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::message::EMPTY_IOVEC;
+use super::message::{EMPTY_IOVEC, sending_to};
 use super::{Inbound, Outbound, is_refusal, recv_message, retry, send_message};
 
 /// As many go with one call: their headers are on the stack, and the price of a call is a small part of theirs.
@@ -33,17 +37,40 @@ pub(crate) fn send_many<'a>(
         header.msg_hdr = place.insert(message).header(iovec);
         count += 1;
     }
-    let sent = retry("sendmmsg", || {
+    let to = places[0].as_ref().and_then(|first| first.to.as_ref());
+    let sent = sending_to(to, "sendmmsg", || {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: the pointer is good for reads and writes of `count` mmsghdrs, because so many of `headers` have been
         // filled in; each is good for a call that sends (see `Outbound::header`), because `places` and `iovecs` live
         // for the whole call; sendmmsg(2) writes `msg_len` only and keeps no pointer.
-        unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) }
+        let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) };
+        sent as isize
     });
     match sent {
-        Err(error) if is_refusal(&error) => send_one_by_one(fd, places.iter().flatten()),
-        sent => sent.map(|sent| sent.unsigned_abs() as usize),
+        Err(error) if is_refusal(&error) && is_sendmmsg_refused() => {
+            send_one_by_one(fd, places.iter().flatten())
+        }
+        sent => sent,
     }
+}
+
+/// Asks by a call that is about no socket, and so is EBADF (-1 is none) unless it is refused. Each time anew: a filter of
+/// seccomp(2) belongs to a thread, and may come later.
+fn is_sendmmsg_refused() -> bool {
+    let asked = retry("sendmmsg", || {
+        // SAFETY: the pointer is good for reads and writes of no mmsghdr, because any is.
+        unsafe { libc::sendmmsg(-1, ptr::null_mut(), 0, 0) }
+    });
+    asked.is_err_and(|error| is_refusal(&error))
+}
+
+/// As [`is_sendmmsg_refused`].
+fn is_recvmmsg_refused() -> bool {
+    let asked = retry("recvmmsg", || {
+        // SAFETY: the pointer is good for reads and writes of no mmsghdr, because any is; a null pointer is no timeout.
+        unsafe { libc::recvmmsg(-1, ptr::null_mut(), 0, 0, ptr::null_mut()) }
+    });
+    asked.is_err_and(|error| is_refusal(&error))
 }
 
 fn send_one_by_one<'a>(
@@ -86,7 +113,7 @@ pub(crate) fn recv_many(
         unsafe { libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags, timeout) }
     });
     let received = match (received, bufs.first_mut(), inbounds.first_mut()) {
-        (Err(error), Some(buf), Some(inbound)) if is_refusal(&error) => {
+        (Err(error), Some(buf), Some(inbound)) if is_refusal(&error) && is_recvmmsg_refused() => {
             return recv_message(fd, buf, inbound).map(|()| 1);
         }
         (received, ..) => received?.unsigned_abs() as usize,

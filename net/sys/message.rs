@@ -157,13 +157,12 @@ pub(super) fn sending_to<const ROOM: usize>(
 pub(crate) fn send_message(fd: BorrowedFd<'_>, message: &Outbound<'_>) -> io::Result<usize> {
     let mut iovec = EMPTY_IOVEC;
     let header = message.header(&mut iovec);
-    retry("sendmsg", || {
+    sending_to(message.to.as_ref(), "sendmsg", || {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         // SAFETY: `header` is good for a call that sends (see `Outbound::header`), because `message` is borrowed and
         // `iovec` lives for the whole call; sendmsg(2) only reads and keeps no pointer.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, flags) }
     })
-    .map(isize::unsigned_abs)
 }
 
 /// Receives one message into `buf`; of one that is longer, what does not fit is lost, and [`Inbound`] says so.

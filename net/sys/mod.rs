@@ -31,9 +31,9 @@
 //! - Bytes of a socket move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
 //!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE. What a pipe has instead is
 //!   in `pipe`.
-//! - EINTR is retried in [`retry`], and in [`bind`], which needs [`checked_for`]. connect(2) is not
-//!   retried there, because an interrupted connect of TCP goes on by itself; that of a Unix socket does not, and its
-//!   callers connect again; close(2) is std's, which does not retry it
+//! - EINTR is retried in [`retry`], and where [`checked_for`] is needed: in [`bind`], and by what sends to an address.
+//!   connect(2) is not retried there, because an interrupted connect of TCP goes on by itself; that of a Unix socket does
+//!   not, and its callers connect again; close(2) is std's, which does not retry it
 //!   either.
 //!
 //! Read next: `socket`, `net::sys::stream`, `net::sys::pipe`, `medium`, `uninit`, `net::sys::options`, `address`,

@@ -122,6 +122,8 @@ impl Int {
     pub(crate) const RECV_PKTINFO_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO);
     /// From which interface multicast is sent, by its index; 0 is the system's choice.
     pub(crate) const MULTICAST_IF_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF);
+    /// Whether multicast comes back to this machine's members.
+    pub(crate) const MULTICAST_LOOP_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP);
     /// How many routers multicast passes.
     pub(crate) const MULTICAST_HOPS_V6: Int = Int(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
     /// Whether what arrives carries the credentials of its sender: unix(7).

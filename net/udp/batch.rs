@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use super::super::sys::{self, Inbound, MOST_MESSAGES};
 use super::meta::{Ecn, RecvMeta};
 use super::segmentation::LONGEST_GLUED;
-use super::socket::UdpSocket;
+use super::socket::{UdpSocket, spend};
 use crate::io::Interest;
 
 /// Room for several datagrams, which [`UdpSocket::recv_many`] fills, again and again: it allocates when it is made, and
@@ -63,7 +63,7 @@ impl Batch {
     /// 65,507 bytes over IPv4, and few have more than 1,472, which is what an Ethernet carries.
     ///
     /// # Panics
-    /// If `count` is 0 or more than [`MOST`](Batch::MOST).
+    /// If `count` is 0 or more than [`MOST`](Batch::MOST), and if both together are more bytes than can be allocated.
     #[track_caller]
     pub fn new(count: usize, room: usize) -> Batch {
         assert!(
@@ -71,8 +71,10 @@ impl Batch {
             "a `Batch` has room for 1 to {} datagrams, not {count}",
             Batch::MOST
         );
+        let bytes = count.checked_mul(room);
+        let bytes = bytes.expect("a `Batch` has no more bytes than a `usize` can count");
         Batch {
-            bytes: vec![0; count * room].into(),
+            bytes: vec![0; bytes].into(),
             room,
             metas: vec![RecvMeta::default(); count].into(),
             inbounds: vec![Inbound::EMPTY; count].into(),
@@ -150,11 +152,17 @@ impl<'a> Received<'a> {
     pub fn to(&self) -> Option<IpAddr> {
         self.meta.to()
     }
+
+    /// See [`RecvMeta::local`].
+    pub fn local(&self) -> Option<IpAddr> {
+        self.meta.local()
+    }
 }
 
 impl UdpSocket {
     /// Waits until a datagram is there, receives as many as are and the `batch` has room for, and returns how many. What
-    /// the batch had before is gone, whatever comes of this.
+    /// the batch had before is gone, whatever comes of this. Each datagram is an operation of the
+    /// [budget](crate::task::coop).
     ///
     /// # Errors
     /// As [`recv`](UdpSocket::recv), with nothing received; and `InvalidInput` if [GRO](UdpSocket::set_gro) is on and the
@@ -165,7 +173,9 @@ impl UdpSocket {
     pub fn recv_many(&self, batch: &mut Batch) -> impl Future<Output = io::Result<usize>> {
         batch.filled = 0;
         self.io().async_io(Interest::READABLE, move |_| {
-            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
+            let n = self.fill(batch)?;
+            spend_on(&batch.metas[..n]);
+            Ok(n)
         })
     }
 
@@ -175,9 +185,7 @@ impl UdpSocket {
     /// `WouldBlock` if nothing is there; else as [`recv_many`](UdpSocket::recv_many).
     pub fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.filled = 0;
-        self.io().try_io(Interest::READABLE, |_| {
-            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
-        })
+        self.io().try_io(Interest::READABLE, |_| self.fill(batch))
     }
 
     /// Polls [`recv_many`](UdpSocket::recv_many).
@@ -191,8 +199,14 @@ impl UdpSocket {
     ) -> Poll<io::Result<usize>> {
         batch.filled = 0;
         self.io().poll_io(cx, Interest::READABLE, |_| {
-            batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
+            let n = self.fill(batch)?;
+            spend_on(&batch.metas[..n]);
+            Ok(n)
         })
+    }
+
+    fn fill(&self, batch: &mut Batch) -> io::Result<usize> {
+        batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
     }
 
     /// Receives datagrams that are there into the caller's buffers, one into each, without waiting, and returns how many;
@@ -241,8 +255,11 @@ impl UdpSocket {
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.io()
-            .poll_io(cx, Interest::READABLE, |_| self.recv_many_now(bufs, metas))
+        self.io().poll_io(cx, Interest::READABLE, |_| {
+            let n = self.recv_many_now(bufs, metas)?;
+            spend_on(&metas[..n]);
+            Ok(n)
+        })
     }
 
     fn recv_many_now(
@@ -274,10 +291,16 @@ impl UdpSocket {
         let inbounds = &mut inbounds[..count];
         let received = sys::recv_many(self.socket(), &mut bufs[..count], inbounds)?;
         for (meta, inbound) in metas.iter_mut().zip(&inbounds[..received]) {
-            *meta = RecvMeta::of(inbound)?;
+            *meta = RecvMeta::of(inbound);
         }
         Ok(received)
     }
+}
+
+/// Spends the budget for what was received beyond the first datagram.
+fn spend_on(metas: &[RecvMeta]) {
+    let datagrams: usize = metas.iter().map(RecvMeta::datagrams).sum();
+    spend(datagrams.saturating_sub(1));
 }
 
 fn invalid(text: &str) -> io::Error {

@@ -4,7 +4,6 @@
 //! Invariant: what the kernel did not say is `None`, and never a guess.
 //! Read before: `net::sys::message`. Read next: `udp::batch`.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::sys::{ControlMessage, Inbound, decode};
@@ -20,6 +19,7 @@ pub struct RecvMeta {
     segment: Option<usize>,
     ecn: Option<Ecn>,
     to: Option<IpAddr>,
+    local: Option<IpAddr>,
 }
 
 impl RecvMeta {
@@ -58,18 +58,38 @@ impl RecvMeta {
         self.to
     }
 
+    /// The address of ours to answer from, by [`Outgoing::with_source`](super::Outgoing::with_source). It is
+    /// [`to`](RecvMeta::to), unless that is an address of many, of broadcast or multicast: then it is one of the machine on
+    /// that network, or `None` over IPv6, where the choice is the system's. `None` without
+    /// [`set_recv_pktinfo`](super::UdpSocket::set_recv_pktinfo).
+    pub fn local(&self) -> Option<IpAddr> {
+        self.local
+    }
+
+    /// How many datagrams it is.
+    pub(super) fn datagrams(&self) -> usize {
+        self.segment.map_or(1, |segment| self.len.div_ceil(segment))
+    }
+
     /// As the kernel told it.
-    pub(super) fn of(inbound: &Inbound) -> io::Result<RecvMeta> {
+    pub(super) fn of(inbound: &Inbound) -> RecvMeta {
         let mut meta = RecvMeta {
-            from: decode(inbound.from.written())?,
             len: inbound.len,
             truncated: inbound.truncated,
             ..RecvMeta::default()
         };
+        // Other sockets than those of the internet have none. An error would lose all that came with this call.
+        if let Ok(from) = decode(inbound.from.written()) {
+            meta.from = from;
+        }
         for message in inbound.control.messages() {
             meta.hear(message);
         }
-        Ok(meta)
+        // The addresses of a socket of both families are IPv6's.
+        if let (Some(IpAddr::V6(_)), Some(IpAddr::V4(local))) = (meta.to, meta.local) {
+            meta.local = Some(local.to_ipv6_mapped().into());
+        }
+        meta
     }
 
     /// udp(7), ip(7), ipv6(7): the kinds that this file's readers ask for; others may have been asked for by other code.
@@ -90,13 +110,25 @@ impl RecvMeta {
             }
             // struct in_pktinfo: an index, an address of ours, and that in the header of the datagram.
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                let to = data.get(8..).and_then(|rest| rest.first_chunk::<4>());
-                self.to = to.map(|&octets| Ipv4Addr::from(octets).into());
+                let address = |at: usize| {
+                    let octets = data.get(at..)?.first_chunk::<4>()?;
+                    Some(IpAddr::from(Ipv4Addr::from(*octets)))
+                };
+                self.local = address(4);
+                // As IPv6's option tells it, where both do.
+                self.to = self.to.or(address(8));
             }
-            // struct in6_pktinfo: an address and an index.
+            // struct in6_pktinfo: an address and an index. One that is mapped may be of broadcast: of it IPv4's option tells.
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let to = data.first_chunk::<16>();
-                self.to = to.map(|&octets| Ipv6Addr::from(octets).into());
+                let to = data
+                    .first_chunk::<16>()
+                    .map(|&octets| Ipv6Addr::from(octets));
+                self.to = to.map(IpAddr::from);
+                if let Some(to) =
+                    to.filter(|to| !to.is_multicast() && to.to_ipv4_mapped().is_none())
+                {
+                    self.local = Some(to.into());
+                }
             }
             _ => {}
         }
@@ -112,6 +144,7 @@ impl Default for RecvMeta {
             segment: None,
             ecn: None,
             to: None,
+            local: None,
         }
     }
 }

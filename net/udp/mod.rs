@@ -44,9 +44,11 @@
 //! - A short datagram does not prove that no other waits. Each is received until the kernel says that there are no more.
 //!
 //! # Errors of the network
-//! A socket that is not [connected](UdpSocket::connect) hears of none. If a peer of a connected one answers by ICMP that
-//! nothing is there, that is reported once, as ECONNREFUSED, by whatever comes first: a receive, a send, or
-//! [`take_error`](UdpSocket::take_error). A send that reports it has sent nothing; what it reports is about an earlier
+//! A socket that is not [connected](UdpSocket::connect) hears of none. What is answered by ICMP about datagrams of a connected
+//! one is reported once, by whatever comes first: a receive, a send, or [`take_error`](UdpSocket::take_error). That nothing is
+//! at the port is ECONNREFUSED; a router that takes no datagram so long is heard of by EMSGSIZE, one that may not pass it on
+//! by EACCES or EHOSTUNREACH, a header that is not understood by EPROTO. What may be over soon (a network that is not reached)
+//! is told to no socket. A send that reports it has sent nothing; what it reports is about an earlier
 //! datagram, maybe to an earlier peer, so it is for the caller to send again. If it comes in the middle of a
 //! [`send_many`](UdpSocket::send_many), the kernel stops there and forgets it: sendmmsg(2).
 //!

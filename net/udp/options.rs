@@ -3,7 +3,8 @@
 //! Interface: getters and setters of [`UdpSocket`].
 //! Invariant: what changes the socket is refused in the child of a fork, where the socket is the parent's, too.
 //!
-//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, but its address by IPv6's.
+//! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, and its address by both: by IPv6's it is
+//! mapped, and only IPv4's says which address of ours it came to, if it went to many.
 //! Read before: `segmentation`, `udp::socket`.
 
 use std::io;
@@ -28,7 +29,9 @@ impl UdpSocket {
     /// [`try_recv_many`](UdpSocket::try_recv_many) receive, with room for so many bytes each; other receives are errors, as
     /// they could not say where a datagram ends.
     ///
-    /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where.
+    /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where. What
+    /// other code sets by setsockopt(2), on what `as_fd` lends, is not noticed here: plain receives take glued datagrams for
+    /// one then. [`from_std`](UdpSocket::from_std) looks.
     ///
     /// # Errors
     /// ENOPROTOOPT before Linux 5.0; else as setsockopt(2).
@@ -91,19 +94,18 @@ impl UdpSocket {
         sys::set(self.socket(), Int::RECV_TOS, on.into())
     }
 
-    /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to (IP_PKTINFO,
-    /// IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
+    /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to, and which of ours
+    /// is to answer it (IP_PKTINFO, IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
     ///
     /// # Errors
     /// As setsockopt(2).
     pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
-        let family = if self.is_v6()? {
-            Int::RECV_PKTINFO_V6
-        } else {
-            Int::RECV_PKTINFO
-        };
-        sys::set(self.socket(), family, on.into())
+        if self.is_v6()? {
+            sys::set(self.socket(), Int::RECV_PKTINFO_V6, on.into())?;
+        }
+        // Of both families, too: only this one tells which address of ours is to answer what was sent to many over IPv4.
+        sys::set(self.socket(), Int::RECV_PKTINFO, on.into())
     }
 
     fn is_v6(&self) -> io::Result<bool> {
@@ -185,9 +187,9 @@ impl UdpSocket {
     /// True if multicast that the socket sends over IPv6 comes back to this machine's members (IPV6_MULTICAST_LOOP).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.std().multicast_loop_v6()
+        Ok(get_of_v6(self.socket(), Int::MULTICAST_LOOP_V6)? != 0)
     }
 
     /// Sets whether multicast over IPv6 comes back.
@@ -210,24 +212,26 @@ impl UdpSocket {
     /// Sets how many routers multicast over IPv4 may pass, plus one.
     ///
     /// # Errors
-    /// EINVAL above 255: setsockopt(2).
+    /// `InvalidInput` above 255; else as setsockopt(2).
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         refuse_in_child(self.socket())?;
+        // To the kernel -1 is the default.
+        number("a time to live", ttl, 0)?;
         self.std().set_multicast_ttl_v4(ttl)
     }
 
     /// How many routers multicast over IPv6 may pass, plus one; 1 unless set (IPV6_MULTICAST_HOPS).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_hops_v6(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::MULTICAST_HOPS_V6).map(i32::unsigned_abs)
+        get_of_v6(self.socket(), Int::MULTICAST_HOPS_V6).map(i32::unsigned_abs)
     }
 
     /// Sets how many routers multicast over IPv6 may pass, plus one.
     ///
     /// # Errors
-    /// `InvalidInput` above 255: setsockopt(2).
+    /// `InvalidInput` above 255; ENOPROTOOPT on a socket of IPv4; else as setsockopt(2).
     pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
         // To the kernel -1 is the default.
         let hops = number("a hop limit", hops, 0)?;
@@ -259,9 +263,9 @@ impl UdpSocket {
     /// (IPV6_MULTICAST_IF).
     ///
     /// # Errors
-    /// As getsockopt(2).
+    /// ENOPROTOOPT on a socket of IPv4; else as getsockopt(2).
     pub fn multicast_if_v6(&self) -> io::Result<u32> {
-        sys::get(self.socket(), Int::MULTICAST_IF_V6).map(i32::unsigned_abs)
+        get_of_v6(self.socket(), Int::MULTICAST_IF_V6).map(i32::unsigned_abs)
     }
 
     /// Sets from which interface multicast over IPv6 is sent, by its index.
@@ -274,17 +278,24 @@ impl UdpSocket {
         sys::set(self.socket(), Int::MULTICAST_IF_V6, interface as i32)
     }
 
-    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, ip(7)).
+    /// True if what is sent must not be cut on its way (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER); of a socket of both families, if
+    /// that holds for both.
     ///
     /// # Errors
     /// As getsockopt(2).
     pub fn dont_fragment(&self) -> io::Result<bool> {
-        Ok(sys::get(self.socket(), Int::MTU_DISCOVER)? == libc::IP_PMTUDISC_PROBE)
+        let v6 = self.is_v6()?.then_some(Int::MTU_DISCOVER_V6);
+        for option in [Int::MTU_DISCOVER].into_iter().chain(v6) {
+            if sys::get(self.socket(), option)? != libc::IP_PMTUDISC_PROBE {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets whether what is sent must not be cut on its way, whatever the system knows of that way: for protocols that find
     /// out themselves how much fits, as QUIC does. A datagram that is too long for the device is EMSGSIZE then; one that is
-    /// too long for a router is lost. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
+    /// too long for a router is lost, of which a connected socket may be [told](super#errors-of-the-network), by EMSGSIZE. If not, the system finds out, and cuts (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER).
     ///
     /// # Errors
     /// As setsockopt(2).

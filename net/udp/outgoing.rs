@@ -3,8 +3,8 @@
 //! Interface: [`Outgoing`], [`Sent`], with [`UdpSocket::send_many`].
 //! Invariants:
 //! - What [`Sent`] says was sent, was sent once, and nothing behind it was.
-//! - An error is about the first datagram of the call, and nothing was sent. One of a later datagram ends the call before
-//!   it; sendmmsg(2) loses that error, and the next call, which begins with that datagram, hears it.
+//! - An error is about the first datagram of the call, or reported about an earlier one, and nothing was sent. One of a later
+//!   datagram ends the call before it; sendmmsg(2) loses that error, and the next call, which begins with that datagram, hears it.
 //!
 //! A segmented [`Outgoing`] is one message that the kernel cuts, or, where that is refused, as many messages as it has
 //! datagrams. So the call can stop in the middle of one:
@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use super::super::sys::{self, MOST_MESSAGES, Outbound, SockAddr};
 use super::meta::Ecn;
 use super::segmentation::{LONGEST_SENT, MOST_SEGMENTS, Segmentation};
-use super::socket::UdpSocket;
+use super::socket::{UdpSocket, spend};
 use crate::io::Interest;
 
 /// A datagram to be sent, or several of the same size to one address, for [`UdpSocket::send_many`].
@@ -96,7 +96,8 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Sends it from this address of ours, so that an answer comes from where the question went:
-    /// [`Received::to`](super::Received::to), unless that is one of multicast or broadcast.
+    /// [`Received::local`](super::Received::local). It is of the family of the address that it is sent to; as IPv4's both count,
+    /// an address of IPv4 and one that is mapped (`::ffff:127.0.0.1`).
     pub const fn with_source(mut self, source: IpAddr) -> Outgoing<'a> {
         self.source = Some(source);
         self
@@ -118,9 +119,19 @@ impl<'a> Outgoing<'a> {
         self.segment.filter(|&segment| segment < self.bytes.len())
     }
 
-    fn check(&self) -> io::Result<()> {
+    /// `peer` is the socket's.
+    fn check(&self, peer: Option<SocketAddr>) -> io::Result<()> {
         let invalid = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let is_v4 = |address: IpAddr| address.to_canonical().is_ipv4();
         match self.cut() {
+            // The kernel would overlook it.
+            _ if self
+                .source
+                .zip(self.to.or(peer))
+                .is_some_and(|(source, to)| is_v4(source) != is_v4(to.ip())) =>
+            {
+                invalid("the source is of another family than the address that it is sent to")
+            }
             _ if self.segment == Some(0) => invalid("a segment has at least one byte"),
             Some(_) if self.bytes.len() > LONGEST_SENT => {
                 invalid("what is segmented has at most 65,507 bytes")
@@ -171,7 +182,7 @@ impl<'a> Outgoing<'a> {
             push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &tos);
         }
         // Any interface: 0. See `RecvMeta` for the structs.
-        match self.source {
+        match self.source.map(|source| source.to_canonical()) {
             Some(IpAddr::V4(source)) => {
                 let mut info = [0; 12];
                 info[4..8].copy_from_slice(&source.octets());
@@ -221,25 +232,41 @@ impl Sent {
         }
         sent
     }
+
+    /// Spends the budget for what was sent beyond the first datagram.
+    fn spend_on(self, outgoing: &[Outgoing<'_>]) {
+        let whole = outgoing[..self.whole].iter().map(|one| one.messages(false));
+        let next = outgoing.get(self.whole);
+        let of_next = next.map_or(0, |next| self.bytes_of_next / next.part(false).max(1));
+        spend((whole.sum::<usize>() + of_next).saturating_sub(1));
+    }
 }
 
 impl UdpSocket {
     /// Sends datagrams, in order, waiting for room for the first, and returns how far it came: that may be less than all.
     /// One call sends at most 32, and stops before one for which there is no room, or that fails. Call it again with what
-    /// is left, until nothing is. No `outgoing` is nothing to send.
+    /// is left, until nothing is. No `outgoing` is nothing to send. Each datagram is an operation of the
+    /// [budget](crate::task::coop).
     ///
     /// Where the kernel cannot cut a [segmented](Outgoing::with_segment) one, this cuts it.
     ///
     /// # Errors
-    /// Those of the first datagram, and nothing was sent: as [`send_to`](UdpSocket::send_to), and `InvalidInput` for a
-    /// segment of 0 bytes and beyond the limits of [`with_segment`](Outgoing::with_segment). Where a sandbox refuses
-    /// sendmmsg(2), the datagrams go one by one.
+    /// Those of the first datagram, or what the network has [reported](super#errors-of-the-network) about an earlier one, and
+    /// nothing was sent: as [`send_to`](UdpSocket::send_to), and `InvalidInput` for a segment of 0 bytes, beyond the limits of
+    /// [`with_segment`](Outgoing::with_segment), and for a [source](Outgoing::with_source) of another family; ENETUNREACH and
+    /// EINVAL (of which the text names the call, and `raw_os_error` is `None`) for a source that is not ours. Where a sandbox
+    /// refuses sendmmsg(2), the datagrams go one by one.
+    ///
+    /// A report of EMSGSIZE that meets a segmented one is lost: it looks like a refusal to cut.
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
     pub fn send_many(&self, outgoing: &[Outgoing<'_>]) -> impl Future<Output = io::Result<Sent>> {
-        self.io()
-            .async_io(Interest::WRITABLE, |_| self.send_many_now(outgoing))
+        self.io().async_io(Interest::WRITABLE, |_| {
+            let sent = self.send_many_now(outgoing)?;
+            sent.spend_on(outgoing);
+            Ok(sent)
+        })
     }
 
     /// Sends datagrams for which there is room, without waiting; see [`send_many`](UdpSocket::send_many).
@@ -260,8 +287,11 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         outgoing: &[Outgoing<'_>],
     ) -> Poll<io::Result<Sent>> {
-        self.io()
-            .poll_io(cx, Interest::WRITABLE, |_| self.send_many_now(outgoing))
+        self.io().poll_io(cx, Interest::WRITABLE, |_| {
+            let sent = self.send_many_now(outgoing)?;
+            sent.spend_on(outgoing);
+            Ok(sent)
+        })
     }
 
     fn send_many_now(&self, outgoing: &[Outgoing<'_>]) -> io::Result<Sent> {
@@ -286,20 +316,23 @@ impl UdpSocket {
 
     /// Sends what one call takes.
     fn send_messages(&self, outgoing: &[Outgoing<'_>], kernel_cuts: bool) -> io::Result<Sent> {
+        let asks = |one: &Outgoing<'_>| one.source.is_some() && one.to.is_none();
+        let peer = outgoing.iter().any(asks).then(|| self.peer_addr().ok());
+        let peer = peer.flatten();
         match outgoing {
             // One needs no array.
             [only] if only.messages(kernel_cuts) == 1 => {
-                only.check()?;
+                only.check(peer)?;
                 sys::send_message(self.socket(), &only.message(0, kernel_cuts))?;
                 return Ok(Sent::after(1, outgoing, kernel_cuts));
             }
             _ => {}
         }
-        outgoing.first().map_or(Ok(()), Outgoing::check)?;
+        outgoing.first().map_or(Ok(()), |first| first.check(peer))?;
         // Chaos sends fewer datagrams, but never less of one.
         let most = self.io().registration().offer(MOST_MESSAGES);
         // What cannot be sent ends the call before it; the next call, which begins with it, says why.
-        let good = outgoing.iter().take_while(|next| next.check().is_ok());
+        let good = outgoing.iter().take_while(|next| next.check(peer).is_ok());
         let messages = good.flat_map(|next| {
             let parts = 0..next.messages(kernel_cuts);
             parts.map(move |part| next.message(part * next.part(kernel_cuts), kernel_cuts))

@@ -15,7 +15,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use super::super::addr::{Target, ToSocketAddrs};
 use super::super::lookup;
@@ -24,6 +25,7 @@ use super::super::sys::{self, Int, SockAddr, decode};
 use super::super::tried::in_turn;
 use super::segmentation::Segmentation;
 use crate::io::{AsyncFd, Interest, Ready};
+use crate::task::coop::{consume_budget, has_budget_remaining};
 
 /// A UDP socket: to talk with any number of peers, or, [connected](UdpSocket::connect), with one.
 ///
@@ -115,7 +117,7 @@ impl UdpSocket {
     /// former one sent, and what was reported about it, is still in the socket.
     ///
     /// # Errors
-    /// ENETUNREACH, EACCES (a broadcast address): connect(2); those of [`lookup_host`](crate::net::lookup_host), and of
+    /// ENETUNREACH, EACCES (a broadcast address; the text names the call, and `raw_os_error` is `None`): connect(2); those of [`lookup_host`](crate::net::lookup_host), and of
     /// several addresses, as with [`bind`](UdpSocket::bind).
     ///
     /// # Cancel safety
@@ -133,8 +135,11 @@ impl UdpSocket {
     ///
     /// # Errors
     /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): EDESTADDRREQ without a peer; EMSGSIZE beyond
-    /// 65,507 bytes (65,527 over IPv6); ECONNREFUSED, which was [reported](super#errors-of-the-network) about an earlier
-    /// datagram, and this one was not sent: send it again; and those of waiting, see [`AsyncFd::readable`].
+    /// 65,507 bytes (65,527 over IPv6), and beyond what the device carries if [nothing may be
+    /// cut](UdpSocket::set_dont_fragment); ENOBUFS for what travels in fragments and is more than the
+    /// [buffer](UdpSocket::send_buffer_size) can have; ECONNREFUSED, and others, EMSGSIZE among them, which were
+    /// [reported](super#errors-of-the-network) about an earlier datagram, and this one was not sent: send it again; and those
+    /// of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
@@ -208,7 +213,7 @@ impl UdpSocket {
     /// and only [`recv_many`](UdpSocket::recv_many) would say so. Without a peer, it may be from anybody.
     ///
     /// # Errors
-    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNREFUSED, which was
+    /// What recv(2) reports, but for EAGAIN (waits) and EINTR (tries again): ECONNREFUSED, and others, which were
     /// [reported](super#errors-of-the-network) about a datagram sent earlier; `InvalidInput` while
     /// [GRO](UdpSocket::set_gro) is on; and those of waiting, see [`AsyncFd::readable`].
     ///
@@ -567,6 +572,18 @@ impl UdpSocket {
     fn lend(&self) {}
 }
 
+/// Spends the budget for so many operations, which a call for many did beside its first, as far as there is any left. It
+/// never waits, because what was done has to be returned: the next operation waits.
+pub(super) fn spend(operations: usize) {
+    let cx = &mut Context::from_waker(Waker::noop());
+    for _ in 0..operations {
+        // Once it is spent, `consume_budget` would refill it.
+        if !has_budget_remaining() || pin!(consume_budget()).poll(cx).is_pending() {
+            break;
+        }
+    }
+}
+
 /// Receives a datagram, and says who sent it.
 fn recv_from(
     socket: BorrowedFd<'_>,
@@ -581,8 +598,10 @@ fn recv_from(
 /// As [`recv_from`], into the spare room of a `Vec`.
 fn recv_vec_from(socket: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
     let mut from = SockAddr::EMPTY;
+    let before = buf.len();
     let n = sys::recv_vec_from(socket, buf, &mut from)?;
-    Ok((n, decode(from.written())?))
+    let from = decode(from.written()).inspect_err(|_| buf.truncate(before))?;
+    Ok((n, from))
 }
 
 fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
@@ -595,18 +614,17 @@ fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
 /// Peeks. Where other code has set SO_PEEK_OFF, a peek begins behind what was peeked before, and EAGAIN means that
 /// nothing is there. It must not count as one of the socket, or a receive would wait for a datagram that is there (R10).
 fn peek<R>(socket: BorrowedFd<'_>, mut peek: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match peek() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && sys::holds_bytes(socket) => {
-                // Without the option, a datagram has just come.
-                if sys::get(socket, Int::PEEK_OFFSET).map_or(true, |offset| offset >= 0) {
-                    let text = "SO_PEEK_OFF is set, and nothing is behind what was peeked before";
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-                }
-            }
-            outcome => return outcome,
-        }
+    match peek() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && sys::holds_bytes(socket) => {}
+        outcome => return outcome,
     }
+    if sys::get(socket, Int::PEEK_OFFSET).map_or(true, |offset| offset >= 0) {
+        let text = "SO_PEEK_OFF is set, and nothing is behind what was peeked before";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    // Without the option a datagram has just come. Or other code has shut down reading: then poll(2) says for ever that
+    // something is there, and this waits, as a receive does.
+    peek()
 }
 
 impl AsFd for UdpSocket {

@@ -53,7 +53,11 @@ use crate::task::coop::consume_budget;
 /// How many datagrams wait in a socket is a setting of the system (net.unix.max_dgram_qlen, often 10). If there is no more
 /// room, [`send`](UnixDatagram::send) of a connected socket waits until there is. The kernel does not say when there is
 /// room at another address. So [`send_to`](UnixDatagram::send_to) tries again after a pause: of 1 ms, then of 2, 4, and so
-/// on, at last of 50 ms each.
+/// on, at last of 50 ms each. These are pauses of the runtime's clock: while that is [paused](crate::time::pause) they do not
+/// end by themselves, and [`auto_advance`](crate::runtime::Builder::auto_advance) jumps from one to the next.
+///
+/// A [`send`](UnixDatagram::send) that waits is not woken when the peer connects, be it to another socket, which is EPERM, or to
+/// this one, for which there is always room then: it goes on when the peer takes a datagram, or ends.
 ///
 /// # Coming from tokio
 /// In place of `recv_buf<B: BufMut>` and `recv_buf_from` there are [`recv_vec`](UnixDatagram::recv_vec) and
@@ -201,14 +205,15 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// What send(2) reports, but for EAGAIN (waits) and EINTR (tries again): ENOTCONN without a peer; ECONNREFUSED if that
-    /// is gone, after which there is none; EPIPE if it has shut down reading (a send that waits hears of that when the peer takes a datagram), or this socket
-    /// writing; EMSGSIZE for more than
-    /// the [buffer](UnixDatagram::send_buffer_size) has room for; and those of waiting, see [`AsyncFd::readable`].
+    /// is gone, after which there is none; EPERM if it has connected to another; ECONNRESET, once, if it did so with datagrams
+    /// of this socket unread, and was connected with it; EPIPE if it has shut down reading (a send that waits hears of that
+    /// when the peer takes a datagram), or this socket writing; EMSGSIZE for more than the
+    /// [buffer](UnixDatagram::send_buffer_size) has room for; and those of waiting, see [`AsyncFd::readable`].
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
     pub fn send(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.async_io(Interest::WRITABLE, send)
     }
 
@@ -217,7 +222,7 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send`](UnixDatagram::send).
     pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.try_io(Interest::WRITABLE, send)
     }
 
@@ -227,7 +232,7 @@ impl UnixDatagram {
     /// # Errors
     /// As [`send`](UnixDatagram::send).
     pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let send = |socket: &StdDatagram| sys::send(socket.as_fd(), buf);
+        let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.poll_io(cx, Interest::WRITABLE, send)
     }
 
@@ -255,7 +260,8 @@ impl UnixDatagram {
         self.try_send_to_addr(buf, &address(path.as_ref())?)
     }
 
-    /// Polls [`send_to`](UnixDatagram::send_to). While there is no room, the task is woken every 5 ms.
+    /// Polls [`send_to`](UnixDatagram::send_to). While there is no room, each poll has the task woken after
+    /// 5 ms, whatever was asked for by the polls before.
     ///
     /// # Errors
     /// As [`send_to`](UnixDatagram::send_to).

@@ -28,6 +28,12 @@ use crate::io::Interest;
 ///
 /// The descriptors are duplicates, which this process now owns: they are close-on-exec, and dropping this closes them.
 /// What they are is the sender's choice, and O_NONBLOCK is a flag of what both share: look before you trust them.
+///
+/// To close one may take time, and the thread with it. If the sender has closed its own, this one is the last: a TCP socket
+/// with SO_LINGER and bytes that its peer does not take keeps close(2) for as long as the sender chose. That holds for what is
+/// closed unseen, too: descriptors beyond `max_fds`, and all that come to a plain receive, which the kernel closes. Let only
+/// peers pass descriptors that you trust so far. (The kernel takes them from whoever can send; there is no way to refuse them
+/// before Linux 6.16, SO_PASSRIGHTS.)
 #[derive(Debug)]
 #[must_use = "dropping it closes the descriptors that came"]
 pub struct ReceivedFds {
@@ -337,7 +343,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
     ) -> impl Future<Output = io::Result<usize>> {
         self.io().async_io(Interest::WRITABLE, move |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 
@@ -347,7 +353,7 @@ impl UnixDatagram {
     /// `WouldBlock` if there is none; else as [`send_fds`](UnixDatagram::send_fds).
     pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         self.io().try_io(Interest::WRITABLE, |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 
@@ -362,7 +368,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
     ) -> Poll<io::Result<usize>> {
         self.io().poll_io(cx, Interest::WRITABLE, |socket| {
-            sys::send_fds(socket.as_fd(), bufs, fds, None)
+            sys::send_fds(socket.as_fd(), bufs, fds, Some(&UnixAddr::PEER))
         })
     }
 

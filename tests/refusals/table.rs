@@ -241,7 +241,8 @@ const UNIX_DATAGRAMS: [Row; 4] = [
     // EPERM, EACCES and EINVAL may be about the address.
     (libc::SYS_sendto, "sendto", None, ErrorOrErrno("sendto")),
     (libc::SYS_recvfrom, "recvfrom", None, Error("recvfrom")),
-    (libc::SYS_sendmsg, "sendmsg", None, Error("sendmsg")),
+    // EPERM may be about the peer.
+    (libc::SYS_sendmsg, "sendmsg", None, ErrorOrErrno("sendmsg")),
     (libc::SYS_recvmsg, "recvmsg", None, Error("recvmsg")),
 ];
 

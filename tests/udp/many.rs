@@ -1,14 +1,17 @@
 //! Many datagrams received by one call.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use reveille::net::UdpSocket;
 use reveille::net::udp::{Batch, Ecn, Outgoing, RecvMeta};
-use reveille::{Runtime, block_on};
+use reveille::task::yield_now;
+use reveille::{Runtime, block_on, spawn};
 
 use super::arrived::arrived;
 use super::child::in_child;
@@ -355,5 +358,118 @@ fn many_go_by_the_calls_for_many_and_one_by_the_call_for_one() {
             let error = theirs.send_many(&[one; 2]).await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS));
         });
+    });
+}
+
+/// Catches: room for fewer bytes than the datagrams are told of, where the product of both has no place in a `usize`.
+#[test]
+fn more_room_than_there_can_be_is_a_panic() {
+    let _limit = limit(30);
+    let made = catch_unwind(AssertUnwindSafe(|| Batch::new(32, usize::MAX / 32 + 1)));
+    let message = made.unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.contains("`Batch`"), "{message}");
+}
+
+/// Faults B25, B41. 32 datagrams a call are 32 operations. Catches: a call for many that spends as much as one for one, so
+/// that others wait 32 times as long; one that spends it before it is ready, and loses what it did.
+#[test]
+fn a_call_for_many_spends_as_much_of_the_budget_as_its_datagrams() {
+    let _limit = limit(60);
+    block_on(async {
+        let (theirs, ours, at) = pair().await;
+        ours.set_recv_buffer_size(1 << 22).unwrap();
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let other = spawn(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                yield_now().await;
+            }
+        });
+        let (small, bytes) = (Outgoing::new(b"x", at[1]), [7; 64]);
+        let (many, segmented) = ([small; 32], [Outgoing::new(&bytes, at[1]).with_segment(1)]);
+        let mut batch = Batch::new(32, 9);
+        let cx = &mut Context::from_waker(Waker::noop());
+        for (name, polled, outgoing, datagrams) in [
+            ("futures", false, &many[..], 32),
+            ("polls", true, &many, 32),
+            ("segments", false, &segmented, 64),
+        ] {
+            let before = turns.get();
+            for _ in 0..40 {
+                let (mut left, mut received) = (outgoing, 0);
+                while !left.is_empty() {
+                    let sent = if polled {
+                        came_or_yield(theirs.poll_send_many(cx, left)).await
+                    } else {
+                        Some(theirs.send_many(left).await)
+                    };
+                    left = &left[sent.map_or(0, |sent| sent.unwrap().whole())..];
+                }
+                arrived();
+                while received < datagrams {
+                    let n = if polled {
+                        came_or_yield(ours.poll_recv_batch(cx, &mut batch)).await
+                    } else {
+                        Some(ours.recv_many(&mut batch).await)
+                    };
+                    received += n.map_or(0, |n| n.unwrap());
+                }
+                assert_eq!(received, datagrams, "{name}");
+            }
+            let (turns, least) = (turns.get() - before, 40 * 2 * datagrams / 128 - 1);
+            assert!(turns >= least, "{name}: {turns} turns, not {least}");
+        }
+        other.abort();
+    });
+}
+
+/// What a poll brought, or nothing once others have run.
+async fn came_or_yield<T>(polled: Poll<T>) -> Option<T> {
+    match polled {
+        Poll::Ready(came) => Some(came),
+        Poll::Pending => {
+            yield_now().await;
+            None
+        }
+    }
+}
+
+/// What is sent to many comes from an address of ours that was not written on it. Catches: an answer from the address of
+/// broadcast or multicast, which the kernel refuses.
+#[test]
+fn what_was_sent_to_many_is_answered_from_an_address_of_ours() {
+    let _limit = limit(30);
+    block_on(async {
+        let (group, local) = (Ipv4Addr::new(239, 255, 77, 78), Ipv4Addr::LOCALHOST);
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let server = UdpSocket::bind(any).await.unwrap();
+            server.set_recv_pktinfo(true).unwrap();
+            let port = server.local_addr().unwrap().port();
+            let client = socket().await;
+            client.set_broadcast(true).unwrap();
+            client.set_multicast_if_v4(local).unwrap();
+            let single = Ipv4Addr::new(127, 0, 0, 9);
+            let sent_to = [Ipv4Addr::new(127, 255, 255, 255), group, single];
+            server.join_multicast_v4(group, local).unwrap();
+            for to in sent_to {
+                client.send_to(b"?", (to, port)).await.unwrap();
+                let mut batch = Batch::new(1, 9);
+                server.recv_many(&mut batch).await.unwrap();
+                let question = batch.iter().next().unwrap();
+                let written = question.to().unwrap();
+                assert_eq!(written.to_canonical(), IpAddr::from(to));
+                assert_eq!(written.is_ipv6(), any.starts_with('['));
+                let ours = question.local().unwrap();
+                assert_eq!(ours.is_ipv6(), any.starts_with('['));
+                let expected = if to == single { single } else { local };
+                assert_eq!(ours.to_canonical(), IpAddr::from(expected), "{to}");
+                let answer = Outgoing::new(b"!", question.from()).with_source(ours);
+                assert_eq!(server.send_many(&[answer]).await.unwrap().whole(), 1);
+                let (_, from) = client.recv_from(&mut [0; 9]).await.unwrap();
+                assert_eq!(from, (expected, port).into(), "{any} {to}");
+            }
+        }
     });
 }

@@ -1,18 +1,21 @@
 //! One datagram a call.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket as StdSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use reveille::io::Interest;
 use reveille::net::UdpSocket;
 use reveille::net::udp::Batch;
+use reveille::time::timeout;
 use reveille::{Runtime, block_on};
 
 use super::arrived::arrived;
 use super::step::{Wakes, inside, poll};
-use super::{lengths, now, pair, set, socket, waiting};
+use super::{lengths, now, pair, polls_readable, set, socket, waiting};
 use crate::limit::limit;
 
 /// What one receives: its bytes, and its sender if that is told.
@@ -398,4 +401,57 @@ fn a_peek_offset_strands_no_receive() {
     assert_eq!(peeked.kind(), ErrorKind::Unsupported);
     let mut recv = Box::pin(ours.recv(&mut buf));
     assert!(inside(&runtime, || poll(&mut recv, &waker)).is_ready());
+}
+
+/// Fault C42. poll(2) says for ever that something is there, and recv(2) that nothing is. Catches: a peek that believes
+/// poll(2), and tries again without end, on the runtime's thread; a receive that does, turn for turn.
+#[test]
+fn after_a_shutdown_of_reading_a_peek_waits_as_a_receive_does() {
+    let _limit = limit(10);
+    block_on(async {
+        let (theirs, ours, at) = pair().await;
+        ours.connect(at[0]).await.unwrap();
+        // SAFETY: shutdown(2) takes integers only.
+        let shut = unsafe { libc::shutdown(ours.as_raw_fd(), libc::SHUT_RD) };
+        assert_eq!(shut, 0);
+        assert!(polls_readable(ours.as_fd()));
+        let (mut peeks, mut receives) = (0, 0);
+        let waits = poll_fn(|cx| {
+            peeks += 1;
+            ours.poll_peek(cx, &mut [0; 9]).map(drop)
+        });
+        assert!(timeout(Duration::from_millis(30), waits).await.is_err());
+        let waits = poll_fn(|cx| {
+            receives += 1;
+            ours.poll_recv(cx, &mut [0; 9]).map(drop)
+        });
+        assert!(timeout(Duration::from_millis(30), waits).await.is_err());
+        assert!(peeks < 5 && receives < 5, "{peeks} {receives}");
+        // Nothing is lost that comes all the same.
+        theirs.send(b"hello").await.unwrap();
+        assert_eq!(ours.peek(&mut [0; 9]).await.unwrap(), 5);
+        assert_eq!(ours.recv(&mut [0; 9]).await.unwrap(), 5);
+    });
+}
+
+/// Catches: bytes in the `Vec` of a call that is an error.
+#[test]
+fn a_sender_that_is_no_internet_socket_leaves_the_vec_as_it_was() {
+    let _limit = limit(30);
+    block_on(async {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let ours = UdpSocket::from_std(OwnedFd::from(ours).into()).unwrap();
+        theirs.send(b"hello").unwrap();
+        let mut buf = b"before".to_vec();
+        let error = ours.recv_vec_from(&mut buf).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert_eq!(buf, b"before");
+        // Of many there is no error: who received them is told, and their sender is not known.
+        theirs.send(b"many").unwrap();
+        let mut batch = Batch::new(2, 9);
+        assert_eq!(ours.recv_many(&mut batch).await.unwrap(), 1);
+        let datagram = batch.iter().next().unwrap();
+        assert_eq!(datagram.bytes(), b"many");
+        assert!(datagram.from().ip().is_unspecified());
+    });
 }

@@ -67,6 +67,7 @@ fn what_is_no_byte_is_refused() {
                 v6.set_tos_v4(n),
                 v6.set_tclass_v6(n),
                 v6.set_multicast_hops_v6(n),
+                v6.set_multicast_ttl_v4(n),
             ] {
                 let error = set.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -130,5 +131,42 @@ fn a_member_of_a_group_hears_what_is_sent_to_it() {
         ours.leave_multicast_v6(&group, 1).unwrap();
         let left = ours.leave_multicast_v6(&group, 1).unwrap_err();
         assert_eq!(left.raw_os_error(), Some(libc::EADDRNOTAVAIL));
+    });
+}
+
+/// Of a socket of both families, for both. Catches: an answer that is of one of them only.
+#[test]
+fn a_socket_that_cuts_for_one_family_cuts() {
+    let _limit = limit(30);
+    block_on(async {
+        let both = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await.unwrap();
+        let (v4, v6) = (
+            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+        );
+        for (one, other) in [(v4, v6), (v6, v4)] {
+            set(both.as_fd(), one.0, one.1, libc::IP_PMTUDISC_PROBE);
+            set(both.as_fd(), other.0, other.1, libc::IP_PMTUDISC_WANT);
+            assert!(!both.dont_fragment().unwrap());
+            set(both.as_fd(), other.0, other.1, libc::IP_PMTUDISC_PROBE);
+            assert!(both.dont_fragment().unwrap());
+        }
+    });
+}
+
+/// The kernel says EOPNOTSUPP. Catches: an error that blames a sandbox.
+#[test]
+fn what_only_ipv6_has_is_told_of_no_ipv4_socket() {
+    let _limit = limit(30);
+    block_on(async {
+        let v4 = socket().await;
+        for told in [
+            v4.multicast_hops_v6().map(drop),
+            v4.multicast_if_v6().map(drop),
+            v4.multicast_loop_v6().map(drop),
+        ] {
+            let error = told.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT), "{error}");
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! Many datagrams sent by one call. What GSO is refused by, and no test can make a kernel do, is in tests/unit/udp.rs.
 
 use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -223,5 +223,55 @@ fn the_rest_of_an_outgoing_is_what_was_not_sent() {
         assert_eq!(waiting(&theirs), [&b"cd"[..], b"e"]);
         let beyond = catch_unwind(AssertUnwindSafe(|| rest.skip(4)));
         assert!(beyond.is_err());
+    });
+}
+
+/// The kernel overlooks the source of another family. Catches: a datagram that comes from elsewhere than it was told to; a
+/// mapped address that is not taken for the one of IPv4 that it is.
+#[test]
+fn a_source_is_of_the_family_of_the_address() {
+    let _limit = limit(30);
+    block_on(async {
+        let v4 = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        let both = UdpSocket::bind("[::]:0").await.unwrap();
+        let theirs = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let theirs_v6 = UdpSocket::bind("[::1]:0").await.unwrap();
+        let at = theirs.local_addr().unwrap();
+        let at_v6 = theirs_v6.local_addr().unwrap();
+        let mapped = match at.ip() {
+            IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), at.port())),
+            IpAddr::V6(_) => unreachable!(),
+        };
+        let source = |text: &str| text.parse::<IpAddr>().unwrap();
+        for text in ["127.0.0.2", "::ffff:127.0.0.2"] {
+            for (socket, to) in [(&v4, at), (&both, at), (&both, mapped)] {
+                let one = Outgoing::new(b"x", to).with_source(source(text));
+                assert_eq!(socket.send_many(&[one]).await.unwrap().whole(), 1);
+                let (_, from) = theirs.recv_from(&mut [0; 9]).await.unwrap();
+                assert_eq!(from.ip(), source("127.0.0.2"), "{text} to {to}");
+            }
+        }
+        let good = Outgoing::new(b"x", at_v6).with_source(source("::1"));
+        assert_eq!(both.send_many(&[good]).await.unwrap().whole(), 1);
+        both.connect(at_v6).await.unwrap();
+        v4.connect(at).await.unwrap();
+        for (socket, outgoing, text) in [
+            (&v4, Outgoing::new(b"x", at), "::1"),
+            (&both, Outgoing::new(b"x", at_v6), "127.0.0.2"),
+            (&both, Outgoing::new(b"x", at_v6), "::ffff:127.0.0.2"),
+            (&both, Outgoing::new(b"x", mapped), "::1"),
+            (&v4, Outgoing::to_peer(b"x"), "::1"),
+            (&both, Outgoing::to_peer(b"x"), "127.0.0.2"),
+        ] {
+            let bad = outgoing.with_source(source(text));
+            for all in [&[bad][..], &[bad; 2]] {
+                let error = socket.send_many(all).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
+                assert!(error.to_string().contains("family"), "{error}");
+            }
+            // And in the middle it ends the call before it.
+            let sent = socket.send_many(&[outgoing, bad]).await.unwrap();
+            assert_eq!(sent.whole(), 1);
+        }
     });
 }

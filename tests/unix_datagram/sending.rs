@@ -97,3 +97,29 @@ fn a_sender_that_waits_is_told_that_its_peer_is_gone() {
         });
     }
 }
+
+/// unix(7) has no permission for it. Catches: an error that blames a sandbox, where the peer talks to another by now.
+#[test]
+fn a_peer_that_has_connected_elsewhere_is_an_error_of_its_own() {
+    let _limit = limit(30);
+    reveille::block_on(async {
+        let [a, b, c] = [(); 3].map(|()| UnixDatagram::bind("").unwrap());
+        let at = |socket: &UnixDatagram| socket.local_addr().unwrap();
+        a.connect_addr(&at(&b)).unwrap();
+        b.connect_addr(&at(&c)).unwrap();
+        let bytes = [std::io::IoSlice::new(b"x")];
+        for (name, sent) in [
+            ("send", a.send(b"x").await),
+            ("try_send", a.try_send(b"x")),
+            ("send_fds", a.send_fds(&bytes, &[]).await),
+            ("try_send_fds", a.try_send_fds(&bytes, &[])),
+            ("send_to", a.send_to_addr(b"x", &at(&b)).await),
+        ] {
+            assert_eq!(
+                sent.unwrap_err().raw_os_error(),
+                Some(libc::EPERM),
+                "{name}"
+            );
+        }
+    });
+}
