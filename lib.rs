@@ -74,6 +74,8 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 
 #[doc = include_str!("runtime/coming_from_tokio.md")]
 pub mod coming_from_tokio {}
+#[doc = include_str!("runtime/grown_from_nothing.md")]
+pub mod grown_from_nothing {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
 #[doc = include_str!("runtime/which_runtime.md")]

@@ -7,15 +7,15 @@
 //! strangers closed: 100 of 100
 //! ```
 //!
-//! What takes the place of the threads of `step2_wakers.rs`: when the queue is empty, the thread waits in epoll_wait(2). An
-//! event brings back the number of its descriptor, and that is the key to who waits: a reactor. It remembers what events
-//! have reported, so a read that would find nothing is not tried, and a peer that has hung up need not be asked.
-//! So the thousand tasks of step 2 wait on one thread.
+//! What takes the place of the threads of `step2_wakers.rs` is a reactor. When the queue is empty, the thread waits in
+//! epoll_wait(2). An event brings back the number of its descriptor, and that is the key to the task that waits. What
+//! events have reported is remembered: a read that would find nothing is not tried, and a peer that has hung up is not
+//! asked again. So the thousand tasks of step 2 wait on one thread.
 //!
 //! The flaw: a number is not a connection. Closing a descriptor takes it out of epoll only if no duplicate is left; a
 //! connection that was closed here may go on reporting. The kernel gives its number to the next connection, and that one
-//! inherits what is reported: it is told that its peer has hung up, and is closed. Here this happens to a hundred clients
-//! of a hundred. What is needed is a key that is never given twice: `step4_names.rs`.
+//! inherits what is reported: the runtime says that its peer has hung up, and it is closed. Here this happens to a hundred
+//! clients of a hundred. What is needed is a key that is never given twice: `step4_names.rs`.
 //!
 //! In the library the reactor is `runtime/io/reactor.rs`, and what it remembers is in `runtime/io/sources.rs` (R4).
 
@@ -106,11 +106,8 @@ fn poll(serial: u64) {
         return;
     };
     let waker = Waker::from(Arc::new(Hint(serial)));
-    if task
-        .as_mut()
-        .poll(&mut Context::from_waker(&waker))
-        .is_pending()
-    {
+    let outcome = task.as_mut().poll(&mut Context::from_waker(&waker));
+    if outcome.is_pending() {
         TASKS.with_borrow_mut(|tasks| tasks.insert(serial, task));
     }
 }
@@ -125,7 +122,7 @@ fn turn(limit: Duration) -> bool {
             source.ended |= bits & (libc::EPOLLRDHUP | libc::EPOLLHUP) as u32 != 0;
             source.waker.take()
         });
-        // Not under the borrow: a waker may be anyone's, and do anything (R5).
+        // Not under the borrow: a waker may be of another executor, and do anything (R5).
         waker.into_iter().for_each(Waker::wake);
     }
     !events.is_empty()

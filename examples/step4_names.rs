@@ -110,11 +110,8 @@ fn poll(name: Name) {
         return;
     };
     let waker = Waker::from(Arc::new(Hint(name)));
-    if task
-        .as_mut()
-        .poll(&mut Context::from_waker(&waker))
-        .is_pending()
-    {
+    let outcome = task.as_mut().poll(&mut Context::from_waker(&waker));
+    if outcome.is_pending() {
         TASKS.with_borrow_mut(|tasks| tasks.insert(name, task));
     }
 }

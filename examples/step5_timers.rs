@@ -11,15 +11,15 @@
 //!
 //! What is added to `step4_names.rs`: the deadlines, in order. The thread waits for events until the first of them at most.
 //! A time limit is a future around another: it polls that, and if that is not done, it leaves the waker with a timer, too.
-//! Whichever comes first ends the wait, and the other is *dropped*, which takes its waker out: a read that is given up leaves
-//! nothing behind, and neither does a timer. So silent clients are closed, and the limits that were not needed are gone.
+//! Whichever comes first ends the wait, and both are *dropped*. Nothing else need be called to give up a wait. A timer that
+//! is dropped takes its waker along. So silent clients are closed, and of limits that were not needed nothing is left.
 //!
 //! Two flaws, both of the loop. It asks epoll when the queue is empty: a task that wakes itself sees to it that it never is,
-//! and a client waits until that task gives up, here after 100,000 polls. And while it waits in epoll, the queue may be added to by
-//! another thread, which epoll does not know of: ten wakes, and none is heard. Both are mended in `step6_miniature.rs`.
+//! and a client waits until that task gives up, here after 100,000 polls. And while it waits in epoll, another thread may
+//! add to the queue, of which epoll does not know: ten wakes, and none is heard. Both are mended in `step6_miniature.rs`.
 //!
-//! In the library: `runtime/time/timers.rs`, `sleep.rs` and `timeout.rs`. What a drop takes out of a source is told in
-//! `runtime/io/operation.rs`.
+//! In the library: `runtime/time/timers.rs`, `sleep.rs` and `timeout.rs`. There, a read that is dropped takes its waker out,
+//! too: `runtime/io/operation.rs`. Here that waker stays for the next event, and costs a poll for nothing.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -110,11 +110,8 @@ fn poll(name: Name) {
         return;
     };
     let waker = Waker::from(Arc::new(Hint(name)));
-    if task
-        .as_mut()
-        .poll(&mut Context::from_waker(&waker))
-        .is_pending()
-    {
+    let outcome = task.as_mut().poll(&mut Context::from_waker(&waker));
+    if outcome.is_pending() {
         TASKS.with_borrow_mut(|tasks| tasks.insert(name, task));
     }
 }
@@ -130,8 +127,7 @@ fn turn(limit: Duration) -> bool {
     for (_, token) in &events {
         wakers.extend(SOURCES.with_borrow_mut(|sources| sources.remove(token)));
     }
-    let later = (Instant::now(), Name::MAX);
-    let later = TIMERS.with_borrow_mut(|timers| timers.split_off(&later));
+    let later = TIMERS.with_borrow_mut(|timers| timers.split_off(&(Instant::now(), Name::MAX)));
     wakers.extend(TIMERS.replace(later).into_values());
     let happened = !(events.is_empty() && wakers.is_empty());
     // When no borrow is held (R5), all of them (R9).

@@ -10,13 +10,12 @@
 //!
 //! - `POLLS_BETWEEN_LOOKS`: epoll is asked after so many polls, whether the queue is empty or not. A task that always wakes
 //!   itself has a share of the thread, and no more.
-//! - The eventfd: a wake from elsewhere writes it after it has put the name into the inbox, and so ends epoll_wait(2). A wake
-//!   that comes before the wait is not lost either, because what was written stays there (R8).
+//! - The eventfd: a wake from elsewhere writes it after it has put the name into the inbox, and so ends epoll_wait(2). A
+//!   wake that comes before the wait is not lost either, because what was written stays there (R8).
 //!
-//! The parts have the names of the library's own, where each is a file: `Name`, `Slab`, `Hint`, `Place` and its inbox in
-//! `runtime/name/`, the tasks in `task/executor.rs`, the sources, `turn` and `Registration` in `io/`, the timers in `time/`,
-//! `run` in `run.rs`. What is left out here, and where the library has it, is at the end of the page
-//! `runtime/grown_from_nothing.md`.
+//! The parts have the names of the library's own: `Name`, `Slab`, `Hint`, `Place` and its inbox are in `runtime/name/`, the
+//! tasks in `task/executor.rs`, the sources, `turn` and `Registration` in `io/`, the timers in `time/`, `run` in `run.rs`.
+//! What is left out here, and where the library has it, is at the end of the page `runtime/grown_from_nothing.md`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -30,8 +29,6 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sys::Epoll;
-
 #[path = "steps/eventfd.rs"]
 mod eventfd;
 #[path = "steps/heard.rs"]
@@ -42,13 +39,13 @@ mod starve;
 mod sys;
 
 fn main() {
-    EPOLL.with(|epoll| epoll.control(libc::EPOLL_CTL_ADD, &*EVENTFD, 0));
+    EPOLL.with(|epoll| epoll.control(libc::EPOLL_CTL_ADD, &PLACE.eventfd, 0));
     starve::starve();
     heard::heard();
 }
 
-/// So many polls may come between two looks at epoll: an event waits for no more than these. As many as in the library.
-const POLLS_BETWEEN_LOOKS: u32 = 61;
+/// So many polls may come between two looks at epoll: no event waits for more. The library has the same number.
+const POLLS_BETWEEN_LOOKS: u64 = 61;
 
 /// What the kernel and the wakers are given in place of a pointer, an index or a descriptor. Never given twice (R6).
 type Name = u64;
@@ -57,18 +54,25 @@ type Slab<T> = HashMap<Name, T>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 static SERIALS: AtomicU64 = AtomicU64::new(1);
-// The place of this runtime: what other threads can reach.
-/// The tasks to be polled, in the order in which they were woken.
-static INBOX: Mutex<VecDeque<Name>> = Mutex::new(VecDeque::new());
-/// Ends the wait in epoll, under a token that is no source's.
-static EVENTFD: LazyLock<File> = LazyLock::new(eventfd::eventfd);
+static PLACE: LazyLock<Place> = LazyLock::new(|| Place {
+    inbox: Mutex::default(),
+    eventfd: eventfd::eventfd(),
+});
+
+/// What other threads can reach of the runtime.
+struct Place {
+    /// The tasks to be polled, in the order in which they were woken.
+    inbox: Mutex<VecDeque<Name>>,
+    /// Ends the wait in epoll. Its token is no source's: serials begin with 1.
+    eventfd: File,
+}
 
 thread_local! {
     /// Whether `run` runs on this thread.
     static AT_HOME: Cell<bool> = const { Cell::new(false) };
     /// A task that is being polled is not there.
     static TASKS: RefCell<Slab<Task>> = RefCell::default();
-    static EPOLL: Epoll = Epoll::new();
+    static EPOLL: sys::Epoll = sys::Epoll::new();
     /// The wakers of the tasks that wait for a source.
     static SOURCES: RefCell<Slab<Waker>> = RefCell::default();
     /// Those of the tasks that wait for a time, by deadline. The name keeps two of one deadline apart.
@@ -80,13 +84,13 @@ struct Hint(Name);
 
 impl Wake for Hint {
     fn wake(self: Arc<Self>) {
-        let mut inbox = INBOX.lock().unwrap();
+        let mut inbox = PLACE.inbox.lock().unwrap();
         if !inbox.contains(&self.0) {
             inbox.push_back(self.0);
         }
         // After the push: when the runtime's thread wakes up, the name is there. At home the loop will look by itself.
         if !AT_HOME.get() {
-            let _full = (&*EVENTFD).write(&1u64.to_ne_bytes());
+            let _full = (&PLACE.eventfd).write(&1u64.to_ne_bytes());
         }
     }
 }
@@ -94,14 +98,14 @@ impl Wake for Hint {
 fn spawn(future: impl Future<Output = ()> + 'static) {
     let name = SERIALS.fetch_add(1, Relaxed);
     TASKS.with_borrow_mut(|tasks| tasks.insert(name, Box::pin(future)));
-    INBOX.lock().unwrap().push_back(name);
+    PLACE.inbox.lock().unwrap().push_back(name);
 }
 
 /// Polls tasks as they are woken until all are done, or nothing happens for `limit`. Returns how many are left.
 fn run(limit: Duration) -> usize {
     AT_HOME.set(true);
     for polls in 1.. {
-        let next = INBOX.lock().unwrap().pop_front();
+        let next = PLACE.inbox.lock().unwrap().pop_front();
         match next {
             Some(name) => poll(name),
             None if TASKS.with_borrow(HashMap::is_empty) || !turn(limit) => break,
@@ -121,11 +125,8 @@ fn poll(name: Name) {
         return;
     };
     let waker = Waker::from(Arc::new(Hint(name)));
-    if task
-        .as_mut()
-        .poll(&mut Context::from_waker(&waker))
-        .is_pending()
-    {
+    let outcome = task.as_mut().poll(&mut Context::from_waker(&waker));
+    if outcome.is_pending() {
         TASKS.with_borrow_mut(|tasks| tasks.insert(name, task));
     }
 }
@@ -141,8 +142,7 @@ fn turn(limit: Duration) -> bool {
     for (_, token) in &events {
         wakers.extend(SOURCES.with_borrow_mut(|sources| sources.remove(token)));
     }
-    let later = (Instant::now(), Name::MAX);
-    let later = TIMERS.with_borrow_mut(|timers| timers.split_off(&later));
+    let later = TIMERS.with_borrow_mut(|timers| timers.split_off(&(Instant::now(), Name::MAX)));
     wakers.extend(TIMERS.replace(later).into_values());
     let happened = !(events.is_empty() && wakers.is_empty());
     // When no borrow is held (R5), all of them (R9).

@@ -1,4 +1,4 @@
-//! epoll(7), as steps 3 to 6 use it: three system calls, and all the `unsafe` of these steps but for the eventfd of the last.
+//! epoll(7), as steps 3 to 6 use it: three system calls, and all the `unsafe` of these steps but that of `eventfd.rs`.
 //!
 //! The library has the same in `runtime/sys/epoll.rs`. A program that is refused an epoll instance, or a place in its
 //! interest list, can only give up here; the library hands such errors to its caller.
