@@ -8,8 +8,8 @@
 //!
 //! What is added to `step5_timers.rs` is little, and each line has its reason:
 //!
-//! - `POLLS_BETWEEN_LOOKS`: epoll is asked after so many polls, whether the queue is empty or not. A task that always wakes
-//!   itself has a share of the thread, and no more.
+//! - `POLLS_BETWEEN_TURNS`: epoll is asked after so many polls, whether the queue is empty or not. A task that always
+//!   wakes itself has a share of the thread, and no more.
 //! - The eventfd: a wake from elsewhere writes it after it has put the name into the inbox, and so ends epoll_wait(2). A
 //!   wake that comes before the wait is not lost either, because what was written stays there (R8).
 //!
@@ -44,8 +44,8 @@ fn main() {
     heard::heard();
 }
 
-/// So many polls may come between two looks at epoll: no event waits for more. The library has the same number.
-const POLLS_BETWEEN_LOOKS: u64 = 61;
+/// Tasks polled between two turns: no event waits for more polls. The library has the same number.
+const POLLS_BETWEEN_TURNS: u64 = 61;
 
 /// What the kernel and the wakers are given in place of a pointer, an index or a descriptor. Never given twice (R6).
 type Name = u64;
@@ -111,7 +111,7 @@ fn run(limit: Duration) -> usize {
             None if TASKS.with_borrow(HashMap::is_empty) || !turn(limit) => break,
             None => {}
         }
-        if polls % POLLS_BETWEEN_LOOKS == 0 {
+        if polls % POLLS_BETWEEN_TURNS == 0 {
             turn(Duration::ZERO);
         }
     }

@@ -194,6 +194,42 @@ fn the_system_calls_are_all_that_is_unsafe_in_the_steps() {
     }
 }
 
+/// Catches: a part of the library that was given another name.
+#[test]
+fn the_parts_of_the_miniature_have_the_names_of_the_library() {
+    let _limit = limit(30);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| code(&fs::read_to_string(root.join(file)).expect("a file"));
+    let miniature = read("examples/step6_miniature.rs");
+    for (definition, file) in [
+        ("struct Hint", "runtime/name/waker.rs"),
+        ("struct Place", "runtime/name/place.rs"),
+        ("struct Registration", "runtime/io/registration.rs"),
+        ("const POLLS_BETWEEN_TURNS", "runtime/core.rs"),
+        ("fn spawn", "runtime/task/executor.rs"),
+        ("fn turn", "runtime/io/reactor.rs"),
+        ("fn timeout", "runtime/time/timeout.rs"),
+    ] {
+        for code in [&miniature, &read(file)] {
+            assert!(has_word(code, definition), "{definition}, as in {file}");
+        }
+    }
+    // Of other kinds, but with the same use.
+    for (name, file) in [
+        ("Name", "runtime/name/slab.rs"),
+        ("Slab", "runtime/name/slab.rs"),
+        ("inbox", "runtime/task/executor.rs"),
+        ("token", "runtime/io/sources.rs"),
+        ("sources", "runtime/io/sources.rs"),
+        ("timers", "runtime/time/timers.rs"),
+        ("tasks", "runtime/task/executor.rs"),
+    ] {
+        for code in [&miniature, &read(file)] {
+            assert!(has_word(code, name), "{name}, as in {file}");
+        }
+    }
+}
+
 /// A count is in backticks there: `cpu: > 90 %`.
 /// Catches: a count on the page that no step prints, and one that the page does not tell.
 #[test]
