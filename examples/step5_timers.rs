@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+// The server, with a limit on each read, is beside the work, because step 6 has the same.
 use starve::serve;
 use sys::Epoll;
 
