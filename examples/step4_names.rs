@@ -10,7 +10,8 @@
 //! What is changed in `step3_epoll.rs`, for the strangers' sake: epoll is given a *name* to bring back, a serial that is
 //! never used again. An event for a connection that was closed finds nothing. A connection leaves epoll *before* its
 //! descriptor is closed, so that no duplicate keeps it there. And an event is taken for a hint: nothing of it is remembered,
-//! the task is woken and tries to read, and what the read says is true.
+//! the task is woken and tries to read, and what the read says is true. (Step 3 would not have needed a stranger to go
+//! wrong: a client that says something and hangs up at once is not heard there, because the hangup is seen first.)
 //!
 //! The flaw: five clients connect and say nothing, and the server waits for them for ever. (The program ends because nothing
 //! has happened for a second.) It should give up after a while, but the only thing this runtime can wait for is a

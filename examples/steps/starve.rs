@@ -36,9 +36,8 @@ pub(super) fn starve() {
         let echoed = Rc::clone(&echoed);
         async move {
             let client = Registration::new(client);
-            (&client.stream)
-                .write_all(b"hello")
-                .expect("room for 5 bytes");
+            let mut stream = &client.stream;
+            stream.write_all(b"hello").expect("room for 5 bytes");
             assert!(matches!(client.read(&mut [0; 5]).await, Ok(5)));
             echoed.set(true);
         }

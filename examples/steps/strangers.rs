@@ -38,11 +38,10 @@ pub(super) fn strangers() {
                 }
             });
             let mut hello = [0; 5];
-            // 0 bytes: it has hung up, or so the runtime says. Then no answer is wanted, and `stranger` is closed.
-            if let Ok(n @ 1..) = stranger.read(&mut hello).await {
-                (&stranger.stream)
-                    .write_all(&hello[..n])
-                    .expect("room for 5 bytes");
+            // 0 bytes: the client has hung up, or so the runtime says. Then `stranger` is closed.
+            while let Ok(n @ 1..) = stranger.read(&mut hello).await {
+                let mut stream = &stranger.stream;
+                stream.write_all(&hello[..n]).expect("room for 5 bytes");
             }
         });
         // One after another, so that the numbers are not mixed up.
