@@ -65,6 +65,9 @@
 //! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a name) and the
 //! invariants R1 to R10. Each file opens with what it is for, which invariants it keeps, and what to read
 //! before and next.
+//!
+//! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
+//! of the one before, and the last is a miniature of this library.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
