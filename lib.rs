@@ -66,6 +66,9 @@
 //! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a name) and the
 //! invariants R1 to R10. Each file opens with what it is for, which invariants it keeps, and what to read
 //! before and next.
+//!
+//! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
+//! of the one before, and the last is a miniature of this library.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -75,6 +78,8 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 
 #[doc = include_str!("runtime/coming_from_tokio.md")]
 pub mod coming_from_tokio {}
+#[doc = include_str!("runtime/grown_from_nothing.md")]
+pub mod grown_from_nothing {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
 #[doc = include_str!("runtime/which_runtime.md")]
