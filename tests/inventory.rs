@@ -15,7 +15,7 @@ use source::{code, has_word};
 mod source;
 
 /// Which test runs the unsafe blocks of a function.
-const EXERCISED: [(&str, &str); 75] = [
+const EXERCISED: [(&str, &str); 74] = [
     (
         "net/sys/many.rs send_many",
         "each_datagram_is_sent_once_whatever_their_number",
@@ -111,10 +111,6 @@ const EXERCISED: [(&str, &str); 75] = [
     (
         "net/sys/socket.rs unix_pair",
         "what_was_written_before_a_close_arrives_and_then_the_end",
-    ),
-    (
-        "net/sys/options.rs peer_credentials",
-        "the_peer_of_a_pair_is_this_process",
     ),
     (
         "net/sys/options.rs peer_pidfd",

@@ -65,8 +65,8 @@ pub(crate) use many::{MOST_MESSAGES, recv_many, send_many};
 pub(crate) use medium::Medium;
 pub(crate) use message::{Inbound, Outbound, recv_from, recv_message, send_message, send_to};
 pub(crate) use options::{
-    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, peer_credentials, peer_pidfd,
-    set, set_bytes, set_reuse_address, set_zero_linger, take_error,
+    Bytes, Count, Int, count, get, get_bytes, is_listening, linger, peer_pidfd, set, set_bytes,
+    set_reuse_address, set_zero_linger, take_error,
 };
 pub(crate) use pipe::{PipeFd, pipe, set_blocking, status_flags};
 pub(crate) use socket::{

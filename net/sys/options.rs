@@ -2,7 +2,7 @@
 //!
 //! Interface: [`get`] and [`set`], for any option that is an [`Int`], [`get_bytes`] and [`set_bytes`], for those that are
 //! [`Bytes`], and [`count`], for what the kernel counts; on them [`take_error`], [`is_listening`], [`linger`],
-//! [`set_reuse_address`] and [`set_zero_linger`]; [`peer_credentials`], [`peer_pidfd`].
+//! [`peer_pidfd`], [`set_reuse_address`] and [`set_zero_linger`].
 //! Invariants:
 //! - An option's value has the type and the length that the kernel expects.
 //! - A length that the kernel returns is believed only as far as the room that it was given.
@@ -46,26 +46,6 @@ pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     })?;
     // To the kernel a value that does not fit into an int is a large number, not a negative one.
     Ok((linger.l_onoff != 0).then_some(linger.l_linger as u32))
-}
-
-/// Who is at the other end of a Unix socket: SO_PEERCRED, unix(7).
-pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
-    // What the kernel says where there is no peer.
-    let mut peer = libc::ucred {
-        pid: 0,
-        uid: u32::MAX,
-        gid: u32::MAX,
-    };
-    let mut len = size_of::<libc::ucred>() as socklen_t;
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-    retry("getsockopt", || {
-        let value = (&raw mut peer).cast::<c_void>();
-        let len = &raw mut len;
-        // SAFETY: `value` is good for writes of `*len` bytes, because it points to a `ucred` and `*len` is its size;
-        // getsockopt(2) writes at most that, and to `len` itself.
-        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value, len) }
-    })?;
-    Ok(peer)
 }
 
 /// A descriptor for the process at the other end of a Unix socket: SO_PEERPIDFD. A pidfd is close-on-exec by itself:
@@ -182,6 +162,8 @@ pub(crate) struct Bytes(c_int, c_int);
 impl Bytes {
     /// The name of the network device that the socket is bound to: socket(7).
     pub(crate) const DEVICE: Bytes = Bytes(libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+    /// Who is at the other end of a Unix socket: unix(7).
+    pub(crate) const PEER_CREDENTIALS: Bytes = Bytes(libc::SOL_SOCKET, libc::SO_PEERCRED);
     /// What TCP knows of a connection: tcp(7).
     pub(crate) const TCP_INFO: Bytes = Bytes(libc::IPPROTO_TCP, libc::TCP_INFO);
 }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
+use super::super::options::invalid;
 use super::super::sys::LONGEST_PATH;
 
 /// The address of a path. One that begins with a NUL is an abstract name, which is what follows.
@@ -35,8 +36,4 @@ pub(crate) fn address(path: &Path) -> io::Result<SocketAddr> {
         )),
         _ => SocketAddr::from_pathname(path),
     }
-}
-
-fn invalid(text: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::methods::{buffer_sizes, refuse_in_child, set_buffer_size};
+use super::super::options::{invalid, set_option};
 use super::super::sys::{self, Int, UnixAddr};
 use super::addr::address;
 use super::datagram::UnixDatagram;
@@ -143,8 +144,7 @@ impl UnixSocket {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        sys::set(self.socket(), Int::PASSCRED, passcred.into())
+        set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
 
     buffer_sizes!();
@@ -153,7 +153,7 @@ impl UnixSocket {
     fn expect_stream(&self, what: &str) -> io::Result<()> {
         if !self.is_stream {
             let text = format!("`{what}` needs a socket made by `new_stream`, not `new_datagram`");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Err(invalid(text));
         }
         refuse_in_child(self.socket())
     }

@@ -24,6 +24,7 @@ use super::super::methods::{
     buffer_sizes, operations, peeking, readable, reading, refuse_in_child, set_buffer_size,
     writable, writing,
 };
+use super::super::options::{is_on, set_option};
 use super::super::split::{self, Split, SplitStream};
 use super::super::stream::{Attempt, Stream};
 use super::super::sys::{self, Connecting, Int, UnixAddr};
@@ -248,7 +249,7 @@ impl UnixStream {
     /// # Errors
     /// As getsockopt(2).
     pub fn passcred(&self) -> io::Result<bool> {
-        Ok(sys::get(self.socket(), Int::PASSCRED)? != 0)
+        is_on(self.socket(), Int::PASSCRED)
     }
 
     /// Sets whether what arrives carries the credentials of its sender: unix(7), SCM_CREDENTIALS. Bytes of different
@@ -257,8 +258,7 @@ impl UnixStream {
     /// # Errors
     /// As setsockopt(2).
     pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
-        refuse_in_child(self.socket())?;
-        sys::set(self.socket(), Int::PASSCRED, passcred.into())
+        set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
 
     /// Takes the error that is pending on the socket, if there is one (SO_ERROR). The socket has it no

@@ -4,9 +4,10 @@
 //! Read before: `unix::stream`.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
 
-use super::super::sys;
+use super::super::sys::{self, Bytes};
 
 /// The user, the group and the process at the other end of a socket, as they were when it was connected: no process can
 /// make them up, but one that holds both can pass its end on.
@@ -36,11 +37,20 @@ impl UCred {
 
     /// Of the peer of a socket.
     pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<UCred> {
-        let peer = sys::peer_credentials(socket)?;
+        let mut told = [0; size_of::<libc::ucred>()];
+        sys::get_bytes(socket, Bytes::PEER_CREDENTIALS, &mut told)?;
+        // Three numbers, side by side: unix(7).
+        let [pid, uid, gid] = [
+            offset_of!(libc::ucred, pid),
+            offset_of!(libc::ucred, uid),
+            offset_of!(libc::ucred, gid),
+        ]
+        .map(|at| told[at..].first_chunk().copied().unwrap_or_default());
+        let pid = i32::from_ne_bytes(pid);
         Ok(UCred {
-            uid: peer.uid,
-            gid: peer.gid,
-            pid: (peer.pid > 0).then_some(peer.pid),
+            uid: u32::from_ne_bytes(uid),
+            gid: u32::from_ne_bytes(gid),
+            pid: (pid > 0).then_some(pid),
         })
     }
 }
