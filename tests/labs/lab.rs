@@ -163,14 +163,12 @@ async fn many() -> io::Result<()> {
 
 /// A task wakes itself at each poll; another has one thing to do.
 async fn starve() -> io::Result<()> {
-    spawn(async { println!("the other task has had its turn") });
+    let other = spawn(async { println!("the other task has had its turn") });
     spawn(poll_fn(|cx| {
         cx.waker().wake_by_ref();
         Poll::<()>::Pending
     }));
-    sleep(MOMENT).await;
-    println!("the main future has had its turn");
-    Ok(())
+    Ok(other.await?)
 }
 
 /// A task writes to itself and reads that, without an end; another has one thing to do.
@@ -364,21 +362,26 @@ async fn foreign() -> io::Result<()> {
     Ok(())
 }
 
-/// A task reads from a socket that has nothing to say until a moment later.
+/// A task reads two bytes, each of which comes a moment after the task began to wait for it.
 async fn wait() -> io::Result<()> {
     let (socket, peer) = StdStream::pair()?;
     socket.set_nonblocking(true)?;
     let socket = AsyncFd::new(socket)?;
     spawn(async move {
-        sleep(MOMENT).await;
-        (&peer).write_all(b"x")
+        for _ in 0..2 {
+            sleep(MOMENT).await;
+            (&peer).write_all(b"x")?;
+        }
+        io::Result::Ok(())
     });
-    let read = socket.async_io(Interest::READABLE, |socket| {
-        TRIES.fetch_add(1, Ordering::Relaxed);
-        io::Read::read(&mut &*socket, &mut [0])
-    });
-    let n = read.await?;
-    println!("bytes: {n}, tries: {}", TRIES.load(Ordering::Relaxed));
+    for _ in 0..2 {
+        let read = socket.async_io(Interest::READABLE, |socket| {
+            TRIES.fetch_add(1, Ordering::Relaxed);
+            io::Read::read(&mut &*socket, &mut [0])
+        });
+        read.await?;
+    }
+    println!("two bytes, tries: {}", TRIES.load(Ordering::Relaxed));
     Ok(())
 }
 
