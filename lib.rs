@@ -68,7 +68,8 @@
 //! before and next.
 //!
 //! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
-//! of the one before, and the last is a miniature of this library.
+//! of the one before, and the last is a miniature of this library. Whether you have understood it, thirty [`questions`] tell; and
+//! what each part is for, the [`labs`] show, in which you break it.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -80,6 +81,10 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 pub mod coming_from_tokio {}
 #[doc = include_str!("runtime/grown_from_nothing.md")]
 pub mod grown_from_nothing {}
+#[doc = include_str!("runtime/labs.md")]
+pub mod labs {}
+#[doc = include_str!("runtime/questions.md")]
+pub mod questions {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
 #[doc = include_str!("runtime/which_runtime.md")]

@@ -905,3 +905,6 @@ mod made_up_trees;
 
 #[path = "tidy/source.rs"]
 mod source;
+
+#[path = "tidy/study.rs"]
+mod study;
