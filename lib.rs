@@ -81,10 +81,6 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 pub mod coming_from_tokio {}
 #[doc = include_str!("runtime/grown_from_nothing.md")]
 pub mod grown_from_nothing {}
-#[doc = include_str!("runtime/labs.md")]
-pub mod labs {}
-#[doc = include_str!("runtime/questions.md")]
-pub mod questions {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
 #[doc = include_str!("runtime/which_runtime.md")]
@@ -92,6 +88,7 @@ pub mod which_runtime {}
 pub mod net;
 pub mod runtime;
 
+pub use runtime::pages::{labs, questions};
 pub use runtime::task::spawn::spawn;
 pub use runtime::{Builder, Handle, Runtime};
 

@@ -149,6 +149,7 @@ pub(super) fn labs(tree: &Tree) -> Vec<String> {
         }
         let question = lab.header("question").parse::<usize>().unwrap_or(0);
         let entry = entries.get(question.wrapping_sub(1)).unwrap_or(&"");
+        let entry = entry.replace('\n', " ");
         let (_, named) = entry.split_once(" Lab: ").unwrap_or(("", ""));
         if !numbers(named).any(|named| named == number) {
             complain(&format!("question {question} does not name it"));
@@ -211,11 +212,9 @@ fn labs_of_page(tree: &Tree) -> String {
     for (number, (_, text)) in (1..).zip(all_labs(tree)) {
         let lab = Lab(text);
         let file = lab.header("file");
-        let place = match file.strip_suffix(".rs") {
-            Some(module) if !file.starts_with("tests/") => {
-                format!("[`{file}`](crate::{})", module.replace('/', "::"))
-            }
-            _ => format!("`{file}`"),
+        let place = match lab.header("link") {
+            "" => format!("`{file}`"),
+            link => format!("[`{file}`]({link})"),
         };
         let question = lab.header("question").parse::<usize>().unwrap_or(0);
         let heading = questions.get(question.wrapping_sub(1)).unwrap_or(&"");
@@ -229,7 +228,7 @@ fn labs_of_page(tree: &Tree) -> String {
             page,
             "\n# {number}: {title}\n\nIn {place}:\n```diff\n{edits}```\n\
              `{run}` prints\n```text\n{before}```\nand then\n```text\n{after}```\n\
-             {why}\n\nThis is about {shows}: [question {question}](crate::questions#{anchor}).\n",
+             {why}\n\n{shows}: [question {question}](crate::questions#{anchor}).\n",
             title = lab.header("title"),
             run = lab.header("run"),
             before = lab.part("before"),
