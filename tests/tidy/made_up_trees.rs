@@ -752,6 +752,11 @@ fn what_is_wrong_with_a_lab_is_seen() {
         ),
         ("\n2\n", "\n1\n", "it changes nothing"),
         ("question: 1", "question: 2", "question 2 does not name it"),
+        (
+            "shows: R6",
+            "shows: B3",
+            "it shows no invariant and no fault",
+        ),
     ] {
         let complaint = format!("01-x.lab: {complaint}");
         assert!(
