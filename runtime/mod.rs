@@ -146,15 +146,15 @@
 //! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection, two that of one whose writer had to
 //! wait: the runtime remembers readiness, and need not ask for it again. Level-triggered, a byte that is not read
 //! at once is an event at each turn (the [lab](crate::labs) 17 counts them), or two calls more take the interest away and
-//! bring it back. One-shot, each wait is one call more: smol's reactor does that, and its echo takes 12 system
-//! calls a message, of which epoll_ctl is a part, where this one takes 3 (bench/README.md).
+//! bring it back. One-shot, each wait is one call more: smol's reactor stands on [that](https://docs.rs/polling), and
+//! its echo takes 12 system calls a message, of which epoll_ctl(2) is a part, where this one takes 3 (bench/README.md).
 //!
 //! *Why no `Arc<Task>` in the waker?* The
 //! last clone may be dropped on any thread, and would have to drop there a future that must not leave this
 //! thread. The test `a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker` is the program that would fail.
 //!
-//! *Why no thread for each connection?* A thread that waits has a stack in the kernel, 16 KiB on x86-64, and one of its
-//! own; a connection that waits takes 269 bytes here (bench/README.md). In the
+//! *Why no thread for each connection?* A thread that waits has a stack in the kernel, [16 KiB on
+//! x86-64](https://docs.kernel.org/arch/x86/kernel-stacks.html), and one of its own; a connection that waits takes 269 bytes here (bench/README.md). In the
 //! [second step](crate::grown_from_nothing#2-poll-what-was-woken) a thousand waits are 1001 threads.
 //!
 //! *Why no io_uring?*
