@@ -149,16 +149,14 @@
 //! bring it back. One-shot, each wait is one call more: smol's reactor stands on [that](https://docs.rs/polling), and
 //! its echo takes 12 system calls a message, of which epoll_ctl(2) is a part, where this one takes 3 (bench/README.md).
 //!
-//! *Why no `Arc<Task>` in the waker?* The
-//! last clone may be dropped on any thread, and would have to drop there a future that must not leave this
-//! thread. The test `a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker` is the program that would fail.
+//! *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any thread, and would have to drop there a future
+//! that must not leave this thread. The test `a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker` is the program that would fail.
 //!
 //! *Why no thread for each connection?* A thread that waits has a stack in the kernel, [16 KiB on
-//! x86-64](https://docs.kernel.org/arch/x86/kernel-stacks.html), and one of its own; a connection that waits takes 269 bytes here (bench/README.md). In the
-//! [second step](crate::grown_from_nothing#2-poll-what-was-woken) a thousand waits are 1001 threads.
+//! x86-64](https://docs.kernel.org/arch/x86/kernel-stacks.html), and one of its own; a connection that waits takes
+//! 269 bytes here (bench/README.md). In the [second step](crate::grown_from_nothing#2-poll-what-was-woken) a thousand waits are 1001 threads.
 //!
-//! *Why no io_uring?*
-//! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
+//! *Why no io_uring?* Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
 //! does: Docker's usual profile [refuses](https://github.com/moby/moby/pull/46762) io_uring. The fewer system
 //! calls (0.18 a message in bursts on monoio, 2.02 here) are not less CPU for 50 connections: 1.32 and 1.01 times that of an epoll
 //! loop by hand. For 1,000 they are: 0.95 and 1.11. See [which runtime](crate::which_runtime#figures).
