@@ -68,7 +68,8 @@
 //! before and next.
 //!
 //! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
-//! of the one before, and the last is a miniature of this library.
+//! of the one before, and the last is a miniature of this library. [`tour`] has eight stops, from a future to the end of a
+//! runtime, with exercises that tests judge.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -173,6 +174,16 @@ pub mod task {
             Coop, Unconstrained, consume_budget, cooperative, has_budget_remaining, unconstrained,
         };
     }
+}
+
+pub mod tour {
+    #![doc = include_str!("runtime/tour/index.md")]
+
+    pub use crate::runtime::tour::{
+        misconceptions, solutions, stop_0_what_a_future_is, stop_1_what_is_a_task,
+        stop_2_who_polls_and_when, stop_3_who_wakes, stop_4_when_is_a_socket_ready,
+        stop_5_whose_event_is_this, stop_6_what_time_is_it, stop_7_how_does_it_end, trigger_modes,
+    };
 }
 
 pub mod time {

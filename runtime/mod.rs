@@ -139,12 +139,13 @@
 //! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to
 //! a read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
 //! [`time::timers`], [`core`], [`context`] and [`run`], the loop. Blocking work: [`pool`], [`task::blocking`]. The README lists every file that one echo
-//! enters.
+//! enters. By questions instead of files: [the tour](crate::tour), with exercises.
 //!
 //! # Questions
 //!
 //! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection, two that of one whose writer had to
-//! wait: the runtime remembers readiness, and need not ask for it again. *Why no `Arc<Task>` in the waker?* The
+//! wait: the runtime remembers readiness, and need not ask for it again ([the modes in
+//! numbers](crate::tour::trigger_modes)). *Why no `Arc<Task>` in the waker?* The
 //! last clone may be dropped on any thread, and would have to drop there a future that must not leave this
 //! thread. *Why no io_uring?*
 //! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
@@ -171,6 +172,7 @@ pub(crate) mod signal;
 pub(crate) mod sys;
 pub(crate) mod task;
 pub(crate) mod time;
+pub(crate) mod tour;
 mod user_code;
 
 pub use builder::Builder;
