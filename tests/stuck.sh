@@ -55,7 +55,8 @@ trap finish EXIT
 
 # The descriptors on the page are the lowest that are free: what this shell has inherited is closed.
 for fd in {3..20}; do eval "exec $fd>&-"; done
-port=7000
+# Another one for each of several that run at once.
+port=$((7000 + $$ % 10000))
 while [ -n "$(ss -Htan "sport = :$port")" ]; do port=$((port + 1)); done
 
 # commands: one file for each command of the page, 01, 02 and so on, and what it is to print in 01.says.
