@@ -317,7 +317,7 @@ fn a_runtime_that_cannot_wait_says_so() {
     });
 }
 
-/// Catches: a connection that cannot be registered taking others along: the server of a tutorial exits.
+/// Fault A16. Catches: a connection that cannot be registered and takes others along.
 #[test]
 fn a_connection_that_epoll_has_no_room_for_is_an_error_and_the_others_go_on() {
     in_child(
