@@ -139,7 +139,7 @@
 //! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to
 //! a read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
 //! [`time::timers`], [`core`], [`context`] and [`run`], the loop. Blocking work: [`pool`], [`task::blocking`]. The README lists every file that one echo
-//! enters.
+//! enters. By questions instead of files: [the tour](crate::tour), with exercises.
 //!
 //! # Questions
 //!
@@ -148,6 +148,7 @@
 //! at once is an event at each turn (the [lab](crate::labs) 17 counts them), or two calls more take the interest away and
 //! bring it back. One-shot, each wait is one call more: smol's reactor stands on [that](https://docs.rs/polling), and
 //! its echo takes 12 system calls a message, of which epoll_ctl(2) is a part, where this one takes 3 (bench/README.md).
+//! [The modes in numbers](crate::tour::trigger_modes).
 //!
 //! *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any thread, and would have to drop there a future
 //! that must not leave this thread. The test `a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker` is the program that would fail.
@@ -192,6 +193,7 @@ pub(crate) mod signal;
 pub(crate) mod sys;
 pub(crate) mod task;
 pub(crate) mod time;
+pub(crate) mod tour;
 mod user_code;
 
 pub use builder::Builder;
