@@ -66,6 +66,12 @@
 //! Begin with the page of [`runtime`], which states the idea (whatever leaves the runtime is a name) and the
 //! invariants R1 to R10. Each file opens with what it is for, which invariants it keeps, and what to read
 //! before and next.
+//!
+//! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
+//! of the one before, and the last is a miniature of this library. [`tour`] has eight stops, from a future to the end of a
+//! runtime, with exercises that tests judge. [`two_tutorials`] goes through what is commonly taught of epoll, statement by
+//! statement, and [`when_a_server_is_stuck`] through what the system's tools say of a server. Whether you have understood
+//! it, thirty [`questions`] tell; and what each part is for, the [`labs`] show, in which you break it.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -75,13 +81,20 @@ compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker i
 
 #[doc = include_str!("runtime/coming_from_tokio.md")]
 pub mod coming_from_tokio {}
+#[doc = include_str!("runtime/grown_from_nothing.md")]
+pub mod grown_from_nothing {}
+#[doc = include_str!("runtime/two_tutorials.md")]
+pub mod two_tutorials {}
 #[doc = include_str!("runtime/what_runs_on_it.md")]
 pub mod what_runs_on_it {}
+#[doc = include_str!("runtime/when_a_server_is_stuck.md")]
+pub mod when_a_server_is_stuck {}
 #[doc = include_str!("runtime/which_runtime.md")]
 pub mod which_runtime {}
 pub mod net;
 pub mod runtime;
 
+pub use runtime::pages::{labs, questions};
 pub use runtime::task::spawn::spawn;
 pub use runtime::{Builder, Handle, Runtime};
 
@@ -168,6 +181,16 @@ pub mod task {
             Coop, Unconstrained, consume_budget, cooperative, has_budget_remaining, unconstrained,
         };
     }
+}
+
+pub mod tour {
+    #![doc = include_str!("runtime/tour/index.md")]
+
+    pub use crate::runtime::tour::{
+        misconceptions, solutions, stop_0_what_a_future_is, stop_1_what_is_a_task,
+        stop_2_who_polls_and_when, stop_3_who_wakes, stop_4_when_is_a_socket_ready,
+        stop_5_whose_event_is_this, stop_6_what_time_is_it, stop_7_how_does_it_end, trigger_modes,
+    };
 }
 
 pub mod time {

@@ -140,16 +140,30 @@
 //! Up to a poll: [`name::slab`], [`name::waker`], [`name::place`], [`task::cell`], [`task::executor`]. Up to
 //! a read: [`io::sources`], [`io::reactor`], [`io::decision`], [`io::registration`], [`io::operation`]. Then
 //! [`time::timers`], [`core`], [`context`] and [`run`], the loop. Blocking work: [`pool`], [`task::blocking`]. The README lists every file that one echo
-//! enters.
+//! enters. By questions instead of files: [the tour](crate::tour), with exercises.
 //!
 //! # Questions
 //!
 //! *Why edge-triggered?* One `epoll_ctl` serves the life of a connection, two that of one whose writer had to
-//! wait: the runtime remembers readiness, and need not ask for it again. *Why no `Arc<Task>` in the waker?* The
-//! last clone may be dropped on any thread, and would have to drop there a future that must not leave this
-//! thread. *Why no io_uring?*
-//! Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
-//! does.
+//! wait: the runtime remembers readiness, and need not ask for it again. Level-triggered, a byte that is not read
+//! at once is an event at each turn (the [lab](crate::labs) 17 counts them), or two calls more take the interest away and
+//! bring it back. One-shot, each wait is one call more: smol's reactor stands on [that](https://docs.rs/polling), and
+//! its echo takes 12 system calls a message, of which epoll_ctl(2) is a part, where this one takes 3 (bench/README.md).
+//! [The modes in numbers](crate::tour::trigger_modes).
+//!
+//! *Why no `Arc<Task>` in the waker?* The last clone may be dropped on any thread, and would have to drop there a future
+//! that must not leave this thread. The test `a_future_is_dropped_on_its_thread_whoever_drops_the_last_waker` is the program that would fail.
+//!
+//! *Why no thread for each connection?* A thread that waits has a stack in the kernel, [16 KiB on
+//! x86-64](https://docs.kernel.org/arch/x86/kernel-stacks.html), and one of its own; a connection that waits takes
+//! 269 bytes here (bench/README.md). In the [second step](crate::grown_from_nothing#2-poll-what-was-woken) a thousand waits are 1001 threads.
+//!
+//! *Why no io_uring?* Readiness needs no buffer while a task waits, cancels by forgetting a waiter, and works wherever epoll
+//! does: Docker's usual profile [refuses](https://github.com/moby/moby/pull/46762) io_uring. The fewer system
+//! calls (0.18 a message in bursts on monoio, 2.02 here) are not less CPU for 50 connections: 1.32 and 1.01 times that of an epoll
+//! loop by hand. For 1,000 they are: 0.95 and 1.11. See [which runtime](crate::which_runtime#figures).
+//!
+//! Thirty more [questions](crate::questions), each with its test.
 
 mod budget;
 mod builder;
@@ -166,12 +180,21 @@ pub(crate) mod metrics;
 pub(crate) mod name;
 pub(crate) mod observe;
 pub(crate) mod options;
+pub(crate) mod pages {
+    //! Pages that link to what is private to the runtime, and so are made inside it.
+
+    #[doc = include_str!("labs.md")]
+    pub mod labs {}
+    #[doc = include_str!("questions.md")]
+    pub mod questions {}
+}
 pub(crate) mod pool;
 pub(crate) mod run;
 pub(crate) mod signal;
 pub(crate) mod sys;
 pub(crate) mod task;
 pub(crate) mod time;
+pub(crate) mod tour;
 mod user_code;
 
 pub use builder::Builder;

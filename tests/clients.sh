@@ -37,6 +37,7 @@ programs=${CARGO_TARGET_DIR:-target}/release/examples
 
 # serve <example> <argument>...: starts a server, and sets $server and $port.
 serve() {
+    : > "$work/said" # It is looked into before the program may have begun.
     "$programs/$1" 127.0.0.1:0 "${@:2}" > "$work/said" &
     server=$!
     for _ in $(seq 100); do
@@ -136,6 +137,7 @@ expect "$status" 0
 server=
 echo "socat: the longest datagram, 50 clients at once"
 
+: > "$work/said" # It is looked into before the program may have begun.
 "$programs/unix_chat" "$work/chat" > "$work/said" &
 server=$!
 # said <text>: waits until the server has printed it.

@@ -9,8 +9,9 @@ use std::env;
 use std::ffi::CString;
 use std::fs;
 use std::future::pending;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,7 @@ use reveille::io::AsyncFd;
 use reveille::net::pipe::{self, OpenOptions};
 use reveille::net::{TcpListener, TcpStream, UdpSocket};
 use reveille::signal::unix::{SignalKind, signal};
+use reveille::task::yield_now;
 use rlimit::Resource;
 
 #[path = "support/child.rs"]
@@ -313,4 +315,31 @@ fn a_runtime_that_cannot_wait_says_so() {
         });
         refused.join().unwrap();
     });
+}
+
+/// Fault A16. Catches: a connection that cannot be registered and takes others along.
+#[test]
+fn a_connection_that_epoll_has_no_room_for_is_an_error_and_the_others_go_on() {
+    in_child(
+        "a_connection_that_epoll_has_no_room_for_is_an_error_and_the_others_go_on",
+        || {
+            let listener = StdListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let [one, other] = [(); 2].map(|()| StdStream::connect(address).unwrap());
+            let [_one, theirs] = [(); 2].map(|()| listener.accept().unwrap().0);
+            // Its third argument is the descriptor: epoll_ctl(2).
+            let number = u32::try_from(one.as_raw_fd()).unwrap();
+            refuse(libc::SYS_epoll_ctl, Some((2, number)), libc::ENOSPC);
+            reveille::block_on(async {
+                let one = TcpStream::from_std(one).unwrap();
+                let other = TcpStream::from_std(other).unwrap();
+                let waits = reveille::spawn(async move { other.read(&mut [0; 8]).await });
+                let error = one.read(&mut [0; 8]).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+                yield_now().await;
+                (&theirs).write_all(b"hello").unwrap();
+                assert_eq!(waits.await.unwrap().unwrap(), 5);
+            });
+        },
+    );
 }

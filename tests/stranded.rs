@@ -1,7 +1,9 @@
 //! Never stranded (R10): what the kernel holds for a task that waits, the task gets without further
 //! traffic. Real sockets, pipes and terminals are driven through random schedules; at rest, when
 //! the reactor has looked and all who were woken have been polled, the kernel is asked what it
-//! holds for those who still wait. The answer must be: nothing.
+//! holds for those who still wait. The answer must be: nothing. Three modules go without the library: `epoll` asks what
+//! epoll itself tells and keeps silent about, `bare_server` counts what a server loses that knows nothing of it, and
+//! `scanning` what poll(2) costs.
 //!
 //! `REVEILLE_SCHEDULES=10000 cargo test --test stranded` runs so many of each kind. A failure prints
 //! its seed, and `REVEILLE_SEED=<that> cargo test --test stranded <the test> -- --nocapture` replays
@@ -25,6 +27,10 @@ mod within;
 
 #[path = "stranded/any_fd.rs"]
 mod any_fd;
+#[path = "stranded/bare_server.rs"]
+mod bare_server;
+#[path = "stranded/epoll.rs"]
+mod epoll;
 #[path = "stranded/kernel.rs"]
 mod kernel;
 #[path = "stranded/pipe.rs"]
@@ -33,6 +39,8 @@ mod pipe;
 mod play;
 #[path = "stranded/random.rs"]
 mod random;
+#[path = "stranded/scanning.rs"]
+mod scanning;
 #[path = "stranded/tcp.rs"]
 mod tcp;
 #[path = "stranded/udp.rs"]

@@ -222,12 +222,42 @@ fn each_test_on_the_page_of_what_runs_exists() {
     for folder in ["tests/interop", "tests/compat", "examples/web/tests"] {
         collect(&root.join(folder), &mut tests);
     }
-    // In backticks, and too long for the name of anything else.
-    let is_test = |name: &&str| name.matches('_').count() > 3 && !name.contains([' ', ':']);
-    let named: Vec<_> = page.split('`').filter(is_test).collect();
+    let named = tests_named(&page);
     assert!(named.len() > 15, "{named:?}");
     for name in named {
         assert!(tests.contains(&format!("fn {name}(")), "no test `{name}`");
+    }
+}
+
+/// What stands in backticks, and is too long for the name of anything but a test.
+fn tests_named(text: &str) -> Vec<&str> {
+    let is_test = |name: &&str| name.matches('_').count() > 2 && !name.contains([' ', ':', '/']);
+    text.split('`').skip(1).step_by(2).filter(is_test).collect()
+}
+
+/// Catches: a statement or a fault of the tutorials without its row, or a row by a test that is not there.
+#[test]
+fn each_row_on_the_page_of_the_tutorials_names_a_test_that_exists() {
+    let _limit = limit(300);
+    let tree = Tree::load();
+    let page = tree.get("runtime/two_tutorials.md");
+    let mut numbers = Vec::new();
+    for row in page.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let Ok(number) = row.split(' ').next().unwrap_or("").parse::<usize>() else {
+            continue;
+        };
+        numbers.push(number);
+        let cells: Vec<_> = row.trim_end_matches(" |").split(" | ").collect();
+        let tests = cells[cells.len() - 1];
+        // A script, or the reason why there is none, is good enough; but not a word that is no test.
+        let named = tests_named(tests);
+        let script = tests.split('`').find(|word| word.ends_with(".sh"));
+        let shown = script.is_some_and(|path| tree.has(path)) || tests.starts_with("no test: ");
+        assert!(shown || !named.is_empty(), "row {number}: {tests}");
+    }
+    assert_eq!(numbers, (1..=38).chain(1..=16).collect::<Vec<_>>());
+    for name in tests_named(page) {
+        assert!(tree.has_test(name), "no test `{name}`");
     }
 }
 
@@ -905,3 +935,6 @@ mod made_up_trees;
 
 #[path = "tidy/source.rs"]
 mod source;
+
+#[path = "tidy/study.rs"]
+mod study;

@@ -36,6 +36,7 @@ program=${CARGO_TARGET_DIR:-target}/release/web
 
 # serve <argument>...: starts the server, and sets $server and $at.
 serve() {
+    : > "$work/said" # It is looked into before the program may have begun.
     "$program" 127.0.0.1:0 "$@" > "$work/said" &
     server=$!
     for _ in $(seq 100); do

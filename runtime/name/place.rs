@@ -246,6 +246,11 @@ impl Place {
     }
 
     /// Wakes the task that is in the slot `index` now.
+    ///
+    /// Why the lock, even if the bit is set already? The poll that follows must see what this thread wrote before its wake,
+    /// and a flag that is only read orders nothing: the poll may miss the write, and no other wake comes. The
+    /// runtime collects under the same lock, which orders both. Counterexample: `B9-coalesced-without-the-lock` asks a
+    /// flag first, and loom finds the schedule in which the write is not seen.
     pub(crate) fn wake(&self, index: u32) {
         let Some(mut guard) = self.lock() else { return };
         let Some(open) = guard.as_mut() else { return };

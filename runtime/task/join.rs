@@ -47,6 +47,12 @@ pub struct JoinHandle<T> {
     name: Name,
     /// Invariant in `T`: by covariance a `JoinHandle<for<'a> fn(&'a u8)>` could become one of
     /// `fn(&'static u8)`, a type with another `TypeId`, and the downcast would not find the output.
+    /// ```compile_fail
+    /// fn shortened(handle: JoinHandle<for<'a> fn(&'a u8)>) -> JoinHandle<fn(&'static u8)> {
+    ///     handle
+    /// }
+    /// # use reveille::task::JoinHandle;
+    /// ```
     output: PhantomData<fn(T) -> T>,
 }
 

@@ -19,6 +19,7 @@ finish() {
 }
 trap finish EXIT
 
+: > "$work/said" # It is looked into before the program may have begun.
 "$program" > "$work/said" &
 server=$!
 at=

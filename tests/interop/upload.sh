@@ -24,6 +24,7 @@ trap finish EXIT
 
 # serve <command>...: starts the server by the command, and sets $at and $server.
 serve() {
+    : > "$work/said" # It is looked into before the program may have begun.
     "$@" "$program" > "$work/said" &
     server=$!
     for _ in $(seq 100); do

@@ -3,55 +3,22 @@
 //! Whatever waits here does so for [`PATIENCE`] at most, and so do the clients' sockets: a hang is
 //! a failure.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "built.rs"]
+mod built;
+
+pub(crate) use built::built;
+
 /// How long anything may take. What is waited for here takes milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The file of an example, built as this test was, once a process: of its own accord,
-/// `cargo test --test echo` builds no example.
-pub(crate) fn built(example: &str) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().expect("no build has failed");
-    let file = built.entry(example.to_owned());
-    file.or_insert_with(|| build(example)).clone()
-}
-
-fn build(example: &str) -> PathBuf {
-    let test = env::current_exe().expect("a process knows its own file");
-    // TARGET/[TRIPLE/]PROFILE/deps/TEST
-    let profile = test.ancestors().nth(2).expect("cargo runs tests in deps/");
-    let above = profile.parent().expect("the profile is in target/");
-    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["build", "--quiet", "--offline", "--example", example]);
-    cargo.args([
-        "--manifest-path",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-    ]);
-    match name(profile).as_str() {
-        "debug" => cargo.args(["--profile", "dev"]),
-        other => cargo.args(["--profile", other]),
-    };
-    if name(above).starts_with(&format!("{}-", env::consts::ARCH)) {
-        cargo.args(["--target", &name(above), "--target-dir"]);
-        cargo.arg(above.parent().unwrap());
-    } else {
-        cargo.arg("--target-dir").arg(above);
-    }
-    assert!(cargo.status().expect("cargo starts").success());
-    profile.join("examples").join(example)
-}
 
 pub(crate) struct Server {
     pub(crate) child: Child,

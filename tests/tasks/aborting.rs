@@ -2,11 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::io::Write;
+use std::os::unix::net::UnixStream as StdStream;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use reveille::runtime::Runtime;
+use reveille::net::UnixStream;
+use reveille::runtime::{Handle, Runtime};
 use reveille::task::{AbortHandle, JoinHandle, yield_now};
+use reveille::time::sleep;
 use reveille::{block_on, spawn};
 
 use crate::limit::limit;
@@ -178,5 +184,45 @@ fn dropping_an_abort_on_drop_handle_aborts() {
         );
         yield_now().await;
         assert_eq!(drops.count(), 1);
+    });
+}
+
+/// R6, R7. Catches: a waiter, a source or an entry of epoll that stays when its task was aborted, or a waker of that
+/// task that does more than nothing.
+#[test]
+fn of_a_read_that_was_aborted_only_names_are_left() {
+    let _limit = limit(30);
+    block_on(async {
+        let (reader, mut writer) = StdStream::pair().unwrap();
+        // It keeps the socket open, so that only the runtime's DEL takes it out of epoll.
+        let _duplicate = reader.try_clone().unwrap();
+        reader.set_nonblocking(true).unwrap();
+        let reader = UnixStream::from_std(reader).unwrap();
+        let waker = Rc::new(RefCell::new(Waker::noop().clone()));
+        let kept = waker.clone();
+        let task = spawn(async move {
+            let mut buf = [0; 1];
+            let mut read = pin!(reader.read(&mut buf));
+            poll_fn(|cx| {
+                *kept.borrow_mut() = cx.waker().clone();
+                read.as_mut().poll(cx)
+            })
+            .await
+        });
+        sleep(Duration::from_millis(1)).await;
+        let metrics = Handle::current().metrics();
+        assert_eq!((metrics.sources, metrics.tasks), (1, 2));
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        sleep(Duration::from_millis(1)).await;
+        let before = Handle::current().metrics();
+        assert_eq!((before.sources, before.tasks), (0, 1));
+        waker.borrow().wake_by_ref();
+        writer.write_all(b"x").unwrap();
+        sleep(Duration::from_millis(1)).await;
+        let after = Handle::current().metrics();
+        assert_eq!(after.events, before.events);
+        assert_eq!(after.stale_events, before.stale_events);
+        assert_eq!(after.polls, before.polls + 1, "that of this future");
     });
 }

@@ -650,3 +650,119 @@ fn headers_that_lead_nowhere_or_leave_a_file_out_are_seen() {
         ]
     );
 }
+
+const QUESTIONS: &str = "Questions.
+
+| | question | file | test |
+|---:|---|---|---|
+| 1 | why names | `runtime/slab.rs` | `another` |
+
+# 1: Why names?
+
+Because.
+
+Code: [`slab`](crate::slab).
+Proof: `another`. Mutant: `R6-serial-ignored`. Lab: 1.
+";
+
+const LAB: &str = "title: A title
+file: runtime/slab.rs
+run: cargo run --example lab -- scene
+question: 1
+shows: R6
+why: A reason.
+--- old ---
+struct Slab;
+--- new ---
+--- end ---
+--- before ---
+1
+--- after ---
+2
+--- end ---
+";
+
+#[test]
+fn what_is_wrong_with_a_question_is_seen() {
+    let complaints = |from: &str, to: &str| {
+        assert!(QUESTIONS.contains(from));
+        let page = QUESTIONS.replacen(from, to, 1);
+        study::questions(
+            &good_but(&[
+                ("runtime/questions.md", &page),
+                ("tests/labs/01-x.lab", LAB),
+            ]),
+            1,
+        )
+    };
+    assert!(complaints("Because", "For").is_empty());
+    for (from, to, complaint) in [
+        ("# 1:", "# 2:", "1: it is called `2: Why names?`"),
+        ("[`slab`](crate::slab)", "`slab`", "1: no link to code"),
+        ("Proof: `another`", "Proof: none", "1: no proof"),
+        (
+            "Proof: `another`",
+            "Proof: `another`, `gone`",
+            "1: no test `gone`",
+        ),
+        ("`R6-serial-ignored`", "none", "1: no mutant"),
+        ("`R6-serial-ignored`", "`gone`", "1: no mutant `gone`"),
+        ("Lab: 1", "Lab: 2", "1: no lab 2"),
+        ("| 1 |", "| 2 |", "1: its row is numbered 2"),
+        ("runtime/slab.rs", "gone.rs", "1: no file `gone.rs`"),
+        (
+            "| `another`",
+            "| `other`",
+            "1: the table names another test",
+        ),
+    ] {
+        let complaint = format!("runtime/questions.md: {complaint}");
+        assert!(
+            complaints(from, to).contains(&complaint),
+            "{from}: {:?}",
+            complaints(from, to)
+        );
+    }
+    let none = study::questions(&good_but(&[]), 1);
+    assert_eq!(none, ["0 questions and 0 rows, not 1"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_lab_is_seen() {
+    let complaints = |from: &str, to: &str| {
+        assert!(LAB.contains(from));
+        let lab = LAB.replacen(from, to, 1);
+        let tree = good_but(&[
+            ("runtime/questions.md", QUESTIONS),
+            ("tests/labs/01-x.lab", &lab),
+        ]);
+        study::labs(&tree)
+    };
+    assert_eq!(
+        complaints("A title", "Another"),
+        ["fewer than a dozen labs"]
+    );
+    for (from, to, complaint) in [
+        ("title: A title", "title:", "no title, or no reason"),
+        ("cargo run", "rm", "it runs no example"),
+        (
+            "struct Slab",
+            "struct Gone",
+            "the old lines occur 0 times in runtime/slab.rs",
+        ),
+        ("\n2\n", "\n1\n", "it changes nothing"),
+        ("question: 1", "question: 2", "question 2 does not name it"),
+        (
+            "shows: R6",
+            "shows: B3",
+            "it shows no invariant and no fault",
+        ),
+    ] {
+        let complaint = format!("01-x.lab: {complaint}");
+        assert!(
+            complaints(from, to).contains(&complaint),
+            "{from}: {:?}",
+            complaints(from, to)
+        );
+    }
+}

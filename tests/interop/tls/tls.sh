@@ -16,6 +16,7 @@ finish() {
 }
 trap finish EXIT
 
+: > "$work/said" # It is looked into before the program may have begun.
 "$program" "$work/certificate.pem" > "$work/said" &
 server=$!
 port=
