@@ -51,6 +51,44 @@ fn what_gso_was_refused_goes_as_single_datagrams() {
     });
 }
 
+/// A device that refuses whatever it is to cut, or whatever is longer than it takes. Catches: a segment that is lost or sent
+/// twice; a refusal that is asked for again and again, though it is of the device; one that ends asking, though it is of
+/// these sizes.
+#[test]
+fn where_gso_is_refused_each_time_every_segment_arrives_once_and_in_order() {
+    let _limit = limit(60);
+    crate::block_on(async {
+        for errno in REFUSALS {
+            let (ours, theirs) = pair().await;
+            let (mut refused, mut arrived) = (0, Vec::new());
+            let bytes: Vec<u8> = (0..100).collect();
+            for nth in 0..20 {
+                // Up to 60 datagrams: more than one call takes.
+                let (bytes, segment) = (&bytes[..3 * (nth + 1)], 1 + nth % 4);
+                let (mut at, whole) = (0, Outgoing::to_peer(bytes).with_segment(segment));
+                loop {
+                    if ours.max_segments() > 1 && bytes.len() - at > segment {
+                        faults::inject("sendmsg", errno);
+                        refused += 1;
+                    }
+                    let sent = ours.send_many(&[whole.skip(at)]).await.unwrap();
+                    arrived.extend(waiting(&theirs));
+                    if sent.whole() == 1 {
+                        break;
+                    }
+                    at += sent.bytes_of_next();
+                }
+                assert!(
+                    arrived.drain(..).eq(bytes.chunks(segment)),
+                    "{errno}: {nth}"
+                );
+            }
+            let device = errno != libc::EMSGSIZE;
+            assert_eq!(refused == 1, device, "{errno}: {refused}");
+        }
+    });
+}
+
 /// Catches: GSO switched off, or a refusal returned in place of the error, where the same bytes do not pass without it; the
 /// part of a fallback that was sent forgotten, so that it is sent twice.
 #[test]
