@@ -30,6 +30,7 @@ use super::task::cell::is_big;
 /// ```
 #[derive(Clone, Default)]
 pub struct Builder {
+    /// What was set so far; the rest are the defaults.
     options: Options,
 }
 

@@ -67,6 +67,7 @@ use super::user_code;
 /// # }
 /// ```
 pub struct Runtime {
+    /// Shared with the thread's context while it runs, and with nothing that leaves the runtime.
     core: Rc<Core>,
 }
 
@@ -79,6 +80,7 @@ impl Runtime {
         Runtime::with_options(Options::default())
     }
 
+    /// As [`new`](Runtime::new), with these options.
     pub(super) fn with_options(options: Options) -> io::Result<Runtime> {
         let core = Rc::new(Core::new(options)?);
         Ok(Runtime { core })
@@ -106,6 +108,7 @@ impl Runtime {
         outcome.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
+    /// Refuses to run inside a runtime, then runs `future`; the panic of `future` is the error.
     #[track_caller]
     fn run<F: Future>(&self, future: F) -> thread::Result<F::Output> {
         if context::current().is_some() {
@@ -238,6 +241,7 @@ impl Runtime {
         drop(self);
     }
 
+    /// The parts of the runtime.
     pub(super) fn core(&self) -> &Rc<Core> {
         &self.core
     }
@@ -464,4 +468,5 @@ pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Outpu
     output
 }
 
+/// The panic of a `block_on` that would stop the runtime around it.
 const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

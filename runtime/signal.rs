@@ -107,8 +107,12 @@ impl From<c_int> for SignalKind {
 /// receives them count as one, as the kernel counts pending ones too.
 #[derive(Debug)]
 pub struct Signal {
+    /// A duplicate of the eventfd that the handler writes, whatever the signal. Nothing reads it: each write is an
+    /// event.
     eventfd: AsyncFd<OwnedFd>,
+    /// What is listened for.
     kind: SignalKind,
+    /// How many signals of the kind had come when the listener last received one.
     seen: u64,
 }
 
@@ -272,6 +276,7 @@ fn take_new(kind: SignalKind, seen: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The outcome of a wait that only misuse can make fail.
 #[track_caller]
 fn expect_received(arrived: io::Result<()>) -> Option<()> {
     match arrived {

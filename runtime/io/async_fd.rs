@@ -78,7 +78,9 @@ use crate::runtime::sys;
 /// ```
 pub struct AsyncFd<T: AsFd> {
     // Dropped before the descriptor is (R7):
+    /// The descriptor's number, and the name of its source once a task had to wait.
     registration: Registration,
+    /// What was wrapped; it owns the descriptor, or borrows it.
     inner: T,
 }
 
@@ -175,6 +177,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_ready(cx, Interest::WRITABLE)
     }
 
+    /// The `poll_` form of [`ready`](AsyncFd::ready), for one direction.
     fn poll_ready(
         &self,
         cx: &mut Context<'_>,
@@ -269,7 +272,9 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
 /// It may be kept for any time: if an event came after it was made, nothing is cleared through it.
 #[must_use = "a guard does nothing by itself: try an operation with `try_io`"]
 pub struct AsyncFdReadyGuard<'a, T: AsFd> {
+    /// Where the report is cleared, if the operation disproves it.
     fd: &'a AsyncFd<T>,
+    /// What was reported, and how many events there were by then.
     observed: Observed,
 }
 

@@ -70,6 +70,7 @@ pub(crate) fn watch_for_fork() -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes to map and to have wiped: a page on x86-64. Where pages are larger, mmap(2) and madvise(2) round up.
 const PAGE: usize = 4096;
 
 /// A page with a first byte that is 1 here and 0 in every child; `None` if the kernel refuses.
@@ -95,6 +96,7 @@ fn wiped_page() -> Option<NonNull<c_void>> {
     Some(page)
 }
 
+/// Gives a page back that could not be made to be wiped.
 fn unmap(page: NonNull<c_void>) {
     // SAFETY: the page was mapped by `wiped_page` with this size, and no reference to it is left.
     let _unmapped = unsafe { libc::munmap(page.as_ptr(), PAGE) };
@@ -123,6 +125,7 @@ pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
     }
 }
 
+/// What everything says in a forked child that would reach the parent's runtime.
 #[cold]
 pub(crate) fn forked_child_error() -> io::Error {
     io::Error::other(ForkedChild)

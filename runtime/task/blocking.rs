@@ -165,21 +165,28 @@ where
 /// Where home and worker meet.
 struct Slot<F, R>(Mutex<Inner<F, R>>);
 
+/// What the lock of a [`Slot`] guards.
 struct Inner<F, R> {
+    /// How far the work has come, and what it has left.
     stage: Stage<F, R>,
     /// The task that awaits the end, or what else polls a lookup.
     waker: Option<Waker>,
 }
 
+/// The life of one piece of work.
 enum Stage<F, R> {
+    /// The closure waits for a thread.
     Queued(F),
+    /// A thread has the closure and runs it.
     Running,
+    /// The output, or the payload of the closure's panic, waits for the task.
     Ended(thread::Result<R>),
     /// The task has gone, or has the output.
     Gone,
 }
 
 impl<F, R> Slot<F, R> {
+    /// The lock, also after a panic: no code under it leaves the stage half-made.
     fn lock(&self) -> MutexGuard<'_, Inner<F, R>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -25,15 +25,18 @@ impl fmt::Display for Id {
 /// A task of [`spawn_blocking`](super::blocking::spawn_blocking) for which no thread could be made was cancelled, too; the
 /// [`source`](std::error::Error::source) is then the system's error.
 pub struct JoinError {
+    /// The task that gave no output.
     id: Id,
     /// `None` if the task was cancelled, as most are that give no output. Boxed, because each task has room for an error,
     /// and errors are rare and big.
     why: Option<Box<Why>>,
 }
 
+/// The reasons of which there is more to say than "cancelled".
 enum Why {
     /// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
     Panicked(Mutex<Box<dyn Any + Send>>),
+    /// What the system said when no thread could be made.
     Refused(io::Error),
 }
 
@@ -41,10 +44,12 @@ enum Why {
 pub(super) struct Refused(pub(super) io::Error);
 
 impl JoinError {
+    /// The error of a task that was aborted, or dropped with its runtime.
     pub(super) fn cancelled(id: Id) -> JoinError {
         JoinError { id, why: None }
     }
 
+    /// The error of a task that unwound with `payload`, which may stand for a cancellation: see [`Refused`].
     pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
         let why = match payload.downcast::<Refused>() {
             Ok(refused) => Why::Refused(refused.0),

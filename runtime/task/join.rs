@@ -67,6 +67,7 @@ enum OnDrop {
 }
 
 impl<T> JoinHandle<T> {
+    /// The handle of the task with this name, which has no other.
     #[inline]
     pub(crate) fn new(name: Name) -> JoinHandle<T> {
         JoinHandle {
@@ -75,6 +76,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// What the note says.
     #[inline]
     fn on_drop(&self) -> OnDrop {
         match self.name.note() {
@@ -84,6 +86,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Notes what the drop is to do.
     #[inline]
     fn set_on_drop(&mut self, on_drop: OnDrop) {
         self.name = self.name.with_note(on_drop as u8);
@@ -144,6 +147,7 @@ impl<T> JoinHandle<T> {
     }
 }
 
+/// As [`JoinHandle::is_finished`], for either kind of handle.
 #[track_caller]
 fn is_finished(name: Name) -> bool {
     match context::home_of(name) {
@@ -190,6 +194,8 @@ impl<T: 'static> JoinHandle<T> {
         }
     }
 
+    /// The outcome, if it is there; otherwise the waker of `cx` is stored. `home` is the task's runtime, if it is
+    /// current.
     #[inline]
     #[track_caller]
     fn poll_outcome(
@@ -221,6 +227,7 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
+/// Tells the runtime that no handle will take the outcome.
 fn detach(name: Name) {
     context::order(name, Command::Detach(name));
 }
@@ -236,6 +243,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping this handle does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
+    /// The task's name.
     name: Name,
 }
 
@@ -260,6 +268,7 @@ impl AbortHandle {
     }
 }
 
+/// Has the runtime abort the task; a stale name does nothing.
 fn abort(name: Name) {
     context::order(name, Command::Abort(name));
 }

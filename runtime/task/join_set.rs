@@ -46,6 +46,7 @@ use crate::runtime::user_code;
 pub struct JoinSet<T> {
     /// By id, hence in the order of spawning.
     tasks: BTreeMap<Id, JoinHandle<T>>,
+    /// Shared with the tasks, and it may outlive the set: they go on if they are detached.
     ended: Arc<Mutex<Ended>>,
 }
 
@@ -94,6 +95,7 @@ impl<T: 'static> JoinSet<T> {
         self.spawn(Blocking::start(&core, work))
     }
 
+    /// The future of a task of this set.
     fn member<F>(&self, future: F) -> Member<F> {
         let ended = Arc::clone(&self.ended);
         Member {
@@ -102,6 +104,7 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
+    /// Takes a spawned task into the set.
     fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
         let abort = task.abort_handle();
         self.tasks.insert(task.id(), task);
@@ -167,6 +170,8 @@ impl<T: 'static> JoinSet<T> {
         Poll::Ready(next.map(|(_, output)| output))
     }
 
+    /// The `poll_` form of both [`join_next`](JoinSet::join_next) and
+    /// [`join_next_with_id`](JoinSet::join_next_with_id).
     #[track_caller]
     fn poll_join_next_with_id(
         &mut self,
@@ -349,6 +354,7 @@ impl<T> fmt::Debug for JoinSet<T> {
 struct JoinNext<'a, T, R> {
     /// `None` after it was ready: another poll panics, as that of an async fn does.
     set: Option<&'a mut JoinSet<T>>,
+    /// What is given of the id and the output.
     pick: fn((Id, Result<T, JoinError>)) -> R,
 }
 
@@ -384,6 +390,7 @@ impl<F: Future> Future for Member<F> {
 
 /// Reports to the set, when dropped, that the task has ended: finished, panicked or aborted.
 struct Announce {
+    /// Where the set looks for ends.
     ended: Arc<Mutex<Ended>>,
 }
 
@@ -403,6 +410,7 @@ impl Drop for Announce {
     }
 }
 
+/// The lock, also after a panic: no code under it leaves the list half-made.
 fn lock(ended: &Mutex<Ended>) -> MutexGuard<'_, Ended> {
     ended.lock().unwrap_or_else(PoisonError::into_inner)
 }

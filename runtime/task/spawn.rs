@@ -54,6 +54,7 @@ where
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskBuilder<'a> {
+    /// What tracing shows; `None` shows no name.
     name: Option<&'a str>,
 }
 

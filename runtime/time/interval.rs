@@ -73,7 +73,9 @@ pub enum MissedTickBehavior {
 pub struct Interval {
     /// Until the next tick.
     sleep: Sleep,
+    /// The time between two ticks; never zero.
     period: Duration,
+    /// What becomes of ticks that come due while no task asks.
     missed: MissedTickBehavior,
 }
 
@@ -165,6 +167,7 @@ impl Interval {
 
 /// The future of [`Interval::tick`]; written by hand, so that its panic names the line of the `.await`.
 struct Tick<'a> {
+    /// What ticks.
     interval: &'a mut Interval,
 }
 

@@ -153,7 +153,9 @@ pub fn advance(duration: Duration) -> impl Future<Output = ()> {
 
 /// The future of [`advance`]; written by hand, so that its panic names the line of the `.await`.
 struct Advance {
+    /// By how much the clock is to be moved.
     duration: Duration,
+    /// True after the first poll, which moves the clock.
     moved: bool,
 }
 
@@ -185,6 +187,7 @@ impl Future for Advance {
 /// tokio's it is `Unpin`, so `&mut sleep` can be awaited as it is.
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
+    /// When it is over, by the clock of the runtime that polls it.
     deadline: Instant,
     /// True if the deadline had passed when it was set, or a poll found the sleep over.
     elapsed: bool,
@@ -193,6 +196,7 @@ pub struct Sleep {
 }
 
 impl Sleep {
+    /// A sleep that has no timer yet.
     fn new(deadline: Instant, elapsed: bool) -> Sleep {
         Sleep {
             deadline,
