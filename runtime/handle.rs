@@ -65,6 +65,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`TryCurrentError`] outside a runtime.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Handle;
+    ///
+    /// assert!(Handle::try_current().is_err());
+    /// assert!(reveille::block_on(async { Handle::try_current() }).is_ok());
+    /// ```
     pub fn try_current() -> Result<Handle, TryCurrentError> {
         let handle = context::with_current(|core| Handle::new(core.place, core.born));
         handle.ok_or(TryCurrentError(()))

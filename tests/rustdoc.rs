@@ -25,9 +25,12 @@ mod limit;
 mod source;
 
 /// Examples that are compiled only, by the function they stand at, and why.
-const NO_RUN: [(&str, &str); 1] = [(
-    "runtime/signal.rs ctrl_c",
-    "it ends when somebody presses Ctrl-C",
+const NO_RUN: [(&str, &str); 0] = [];
+
+/// Functions that lib.rs publishes under another name.
+const PUBLISHED_AS: [(&str, &str); 1] = [(
+    "runtime/sys/fork.rs is_forked_child_error",
+    "is_forked_child",
 )];
 
 /// What is still to be written in `net`: one complaint a line. It only shrinks.
@@ -84,7 +87,7 @@ const MADE_UP: &str = r#"
 /// ```
 /// let thing = Thing::new();
 /// thing.shown(1);
-/// thing.hand_made().await;
+/// thing.hand_made().await; // And not thing.ignored(1).
 /// thing.named().await;
 /// thing.from_macro();
 /// # free_standing(1);
@@ -98,8 +101,12 @@ impl Thing {
     }
 
     /// Shown at the type.
-    pub fn shown(&self, n: u8) {
-        drop(n);
+    pub fn shown<F>(&self, future: F, f: impl Fn() -> u8) -> bool
+    where
+        F: Future<Output = u8>,
+    {
+        drop(future);
+        true
     }
 
     /// A getter.
@@ -226,32 +233,34 @@ impl Function {
         has_word(&self.head, "self")
     }
 
-    fn is_getter(&self) -> bool {
-        let (arguments, output) = match self.head.split_once("->") {
-            Some(parts) => parts,
-            None => return false,
-        };
+    /// What is between the parentheses, and what is returned, without the bounds.
+    fn arguments_and_output(&self) -> (&str, &str) {
+        let head = self.head.split(" where ").next().unwrap_or("");
+        // The last one: closures among the arguments have theirs.
+        let (arguments, output) = head.rsplit_once("->").unwrap_or((head, ""));
         let arguments = arguments.split_once('(').map_or("", |(_, rest)| rest);
-        let arguments = arguments.trim().trim_end_matches(')').trim();
+        (arguments.trim().trim_end_matches(')').trim(), output.trim())
+    }
+
+    fn is_getter(&self) -> bool {
+        let (arguments, output) = self.arguments_and_output();
         let copies = self.name.starts_with("is_") || self.name.starts_with("as_");
         let waits = has_word(&self.head, "async") || output.contains("Future<");
         let tries = self.name.starts_with("try_") || self.name.starts_with("poll_");
         let looks = arguments == "&self" || arguments == "self" && copies;
-        looks && !waits && !tries && !self.body.contains(';')
+        looks && !output.is_empty() && !waits && !tries && !self.body.contains(';')
     }
 
     /// Whether the future that the function returns, if it does, may give an error.
     fn future(&self, docs: &Docs) -> Option<bool> {
-        let output = self.head.split_once("->").map_or("", |(_, output)| output);
+        let (_, output) = self.arguments_and_output();
         if has_word(&self.head, "async") || output.contains("Future<") {
             return Some(output.contains("Result<"));
         }
-        let named: String = output.trim_start().chars().take_while(is_joined).collect();
+        let named: String = output.chars().take_while(is_joined).collect();
         // What changes a future and returns it has its docs at the type.
-        docs.futures
-            .get(&named)
-            .copied()
-            .filter(|_| named != self.owner)
+        let fails = docs.futures.get(&named).copied();
+        fails.filter(|_| named != self.owner)
     }
 
     fn has_example(&self, docs: &Docs) -> bool {
@@ -275,7 +284,10 @@ impl Function {
     }
 
     fn is_called(&self, example: &str) -> bool {
-        example.match_indices(&self.name).any(|(at, name)| {
+        let name = self.full_name();
+        let published = PUBLISHED_AS.iter().find(|(inside, _)| *inside == name);
+        let name = published.map_or(self.name.as_str(), |(_, outside)| *outside);
+        example.match_indices(name).any(|(at, name)| {
             let (before, after) = (&example[..at], &example[at + name.len()..]);
             let is_call = after.starts_with(['(', '!']) || after.starts_with("::<");
             let is_path = before.ends_with("::");
@@ -399,7 +411,7 @@ fn item(line: &str, keyword: &str) -> String {
     after.chars().take_while(is_joined).collect()
 }
 
-/// The code blocks of a text that are run; with those that are only compiled, if these count.
+/// The code blocks of a text that are run, without their comments; with those that are only compiled, if these count.
 fn examples(text: &str, no_run: bool) -> Vec<String> {
     let mut found = Vec::new();
     // Whether the block that is open counts.
@@ -419,7 +431,7 @@ fn examples(text: &str, no_run: bool) -> Vec<String> {
             (None, _) => {}
         }
     }
-    found
+    found.iter().map(|example| code(example)).collect()
 }
 
 fn has_section(docs: &str, section: &str) -> bool {

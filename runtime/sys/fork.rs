@@ -148,6 +148,23 @@ impl std::error::Error for ForkedChild {}
 
 /// True if the error says that this is the child of a process that had a runtime before it forked, where
 /// sockets and runtimes of the parent are refused.
+///
+/// # Examples
+/// ```
+/// let _runtime = reveille::Runtime::new()?;
+/// // SAFETY: no other thread runs here, so the child may do whatever the parent may.
+/// let child = unsafe { libc::fork() };
+/// if child == 0 {
+///     let error = reveille::Runtime::new().map(drop).unwrap_err();
+///     assert!(reveille::io::is_forked_child(&error));
+///     std::process::exit(7);
+/// }
+/// let mut status = 0;
+/// // SAFETY: waitpid(2) writes the status of a child of ours into a local.
+/// unsafe { libc::waitpid(child, &mut status, 0) };
+/// assert_eq!(libc::WEXITSTATUS(status), 7);
+/// # std::io::Result::Ok(())
+/// ```
 pub fn is_forked_child_error(error: &io::Error) -> bool {
     error
         .get_ref()

@@ -67,6 +67,9 @@ use crate::runtime::user_code;
 /// Outside a runtime; in the child of a process that had a runtime before it forked; and if the runtime has 2^28 tasks
 /// already.
 ///
+/// # Cancel safety
+/// The handle's: to drop it detaches the task, and `work` runs; see [`JoinHandle`].
+///
 /// # Examples
 /// ```
 /// reveille::block_on(async {
@@ -90,8 +93,22 @@ impl Runtime {
     /// Runs `work` on a thread where it may block; see [`spawn_blocking`]. Its task is awaited in the next
     /// [`block_on`](Runtime::block_on) or [`turn`](Runtime::turn).
     ///
+    /// # Errors
+    /// As [`spawn_blocking`].
+    ///
     /// # Panics
     /// In the child of a process that had a runtime before it forked, and if the runtime has 2^28 tasks already.
+    ///
+    /// # Cancel safety
+    /// As [`spawn_blocking`].
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = reveille::Runtime::new()?;
+    /// let read = runtime.spawn_blocking(|| std::fs::read_to_string("/proc/version"));
+    /// assert!(runtime.block_on(read).unwrap()?.starts_with("Linux"));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F, R>(&self, work: F) -> JoinHandle<R>
     where

@@ -24,6 +24,17 @@ impl fmt::Display for Id {
 ///
 /// A task of [`spawn_blocking`](super::blocking::spawn_blocking) for which no thread could be made was cancelled, too; the
 /// [`source`](std::error::Error::source) is then the system's error.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { panic!("no such file") });
+///     let error = task.await.unwrap_err();
+///     assert!(error.is_panic());
+///     let payload = error.into_panic(); // To go on with it: `std::panic::resume_unwind(payload)`.
+///     assert_eq!(payload.downcast_ref(), Some(&"no such file"));
+/// });
+/// ```
 pub struct JoinError {
     /// The task that gave no output.
     id: Id,
@@ -83,6 +94,17 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself, if the task was cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>());
+    ///     task.abort();
+    ///     let error = task.await.unwrap_err();
+    ///     let error = error.try_into_panic().unwrap_err();
+    ///     assert!(error.is_cancelled());
+    /// });
+    /// ```
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.why.map(|why| *why) {
             Some(Why::Panicked(payload)) => {

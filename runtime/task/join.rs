@@ -101,6 +101,15 @@ impl<T> JoinHandle<T> {
     /// Marks the task aborted, from any thread: its future is dropped, on the runtime's thread,
     /// before the task would be polled again. A task that is being polled right now finishes if
     /// that poll returns `Ready`; a task that has finished keeps its output.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>());
+    ///     task.abort();
+    ///     assert!(task.await.unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn abort(&self) {
         if let Some(name) = self.name() {
             abort(name);
@@ -109,11 +118,33 @@ impl<T> JoinHandle<T> {
 
     /// Drops this handle and lets the task go on, even if the drop would
     /// [abort](JoinHandle::abort_on_drop) it.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let (sender, receiver) = std::sync::mpsc::channel();
+    ///     let task = reveille::spawn(async move { sender.send("done").unwrap() }).abort_on_drop();
+    ///     task.detach();
+    ///     reveille::task::yield_now().await;
+    ///     assert_eq!(receiver.try_recv(), Ok("done"));
+    /// });
+    /// ```
     pub fn detach(mut self) {
         self.set_on_drop(OnDrop::Detach);
     }
 
     /// Makes dropping this handle abort the task instead of detaching it.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>()).abort_on_drop();
+    ///     let watch = task.abort_handle();
+    ///     drop(task);
+    ///     reveille::task::yield_now().await;
+    ///     assert!(watch.is_finished());
+    /// });
+    /// ```
     pub fn abort_on_drop(mut self) -> JoinHandle<T> {
         if self.on_drop() == OnDrop::Detach {
             self.set_on_drop(OnDrop::Abort);
@@ -241,6 +272,16 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping this handle does nothing.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(std::future::pending::<()>());
+///     let abort = task.abort_handle();
+///     std::thread::spawn(move || abort.abort());
+///     assert!(task.await.unwrap_err().is_cancelled());
+/// });
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
     /// The task's name.
