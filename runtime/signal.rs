@@ -6,6 +6,8 @@
 //! signal-safety(7) allows. A listener keeps the count that it last saw, and has a duplicate of the
 //! eventfd, which it registers like any other descriptor. So any number of listeners, in any number of
 //! runtimes, each receive each signal, and none takes it from another.
+//!
+//! Over 400 lines because each function has its contract and an example.
 //! Read before: `async_fd`, `sys::signal`.
 
 use std::collections::BTreeMap;

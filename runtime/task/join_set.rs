@@ -3,6 +3,8 @@
 //! Interface: [`JoinSet`].
 //! Invariant: each task of the set reports its end exactly once, when its future is dropped, so
 //! [`join_next`](JoinSet::join_next) polls only the handles of tasks that have ended.
+//!
+//! Over 400 lines because each method has its contract and an example.
 //! Read before: `join`.
 
 use std::collections::{BTreeMap, VecDeque};
