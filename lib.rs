@@ -31,12 +31,26 @@
 //!
 //! # What is where
 //!
-//! - [`task`]: [`spawn`], blocking work, and the handles of spawned tasks. [`runtime`]: making a runtime by hand, running it
-//!   from another event loop, reaching it from other threads; and the design.
+//! To use:
+//! - [`task`]: [`spawn`], [blocking work](task::spawn_blocking), [sets of tasks](task::JoinSet), the [budget](task::coop).
+//! - [`runtime`]: [options](runtime::Builder), driving a [`Runtime`] from another event loop, [reaching it](runtime::Handle)
+//!   from other threads.
 //! - [`net`]: TCP, UDP, Unix sockets, pipes and host names. [`io`]: [`AsyncFd`](io::AsyncFd), to wait for any other kind
-//!   of descriptor.
-//! - [`time`]: sleeping, limiting, ticking, and a clock that tests can stop. [`signal`]: Ctrl-C and other
-//!   signals.
+//!   of descriptor, with the [contract](io::AsyncFd#contract) of readiness.
+//! - [`time`]: sleeping, limiting, ticking, and a [clock that tests can stop](time#tests-with-a-paused-clock).
+//!   [`signal`]: Ctrl-C and other signals.
+//! - [`which_runtime`] to choose, [`coming_from_tokio`], and [`what_runs_on_it`]: crates that are known to work here.
+//!   On this page: [features](#features), and [what is not here](#not-here).
+//!
+//! To learn from, in this order:
+//! 1. [`grown_from_nothing`]: six programs of at most 150 lines. Each mends a flaw of the one before, and the last is a
+//!    miniature of this library.
+//! 2. [`tour`]: eight stops, from a future to the end of a runtime, with exercises that tests judge.
+//! 3. [The design](runtime) on one page: the idea, the words, the invariants R1 to R10, and a
+//!    [reading order](runtime#reading-order) of the source.
+//! 4. [`two_tutorials`]: what is commonly taught of epoll, statement by statement.
+//! 5. [`when_a_server_is_stuck`]: what the system's tools say of a server.
+//! 6. [`questions`]: thirty, which tell whether you have understood it. [`labs`]: you break a part, and see what it is for.
 //!
 //! # Features
 //!
@@ -67,11 +81,8 @@
 //! invariants R1 to R10. Each file opens with what it is for, which invariants it keeps, and what to read
 //! before and next.
 //!
-//! If a runtime is new to you, begin with [`grown_from_nothing`]: six programs of at most 150 lines, of which each mends a flaw
-//! of the one before, and the last is a miniature of this library. [`tour`] has eight stops, from a future to the end of a
-//! runtime, with exercises that tests judge. [`two_tutorials`] goes through what is commonly taught of epoll, statement by
-//! statement, and [`when_a_server_is_stuck`] through what the system's tools say of a server. Whether you have understood
-//! it, thirty [`questions`] tell; and what each part is for, the [`labs`] show, in which you break it.
+//! Each function is shown in an example that runs, most of them at the function itself, others at its type; private items
+//! are documented as public ones are.
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]

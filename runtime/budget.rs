@@ -32,7 +32,9 @@ use std::task::{Context, Poll};
 /// The smallest budget, in ready operations of one poll; the greatest is 7 more.
 const LEAST: u32 = 121;
 
+/// The budget of the task that is being polled, and the count of the polls until the reactor must turn.
 pub(crate) struct Budget {
+    /// Ready operations that the task may still do in this poll.
     left: Cell<u32>,
     /// Polls left before the reactor must turn. Polls of the main future count, too.
     polls: Cell<usize>,
@@ -41,6 +43,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// A budget for the first poll. No poll is granted yet: the reactor must turn first.
     pub(super) fn new() -> Budget {
         Budget {
             left: Cell::new(LEAST),
@@ -99,6 +102,7 @@ impl Budget {
         self.polls.set(polls);
     }
 
+    /// True if the task may do another operation in this poll.
     #[inline]
     pub(super) fn is_left(&self) -> bool {
         self.left.get() > 0

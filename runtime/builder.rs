@@ -30,6 +30,7 @@ use super::task::cell::is_big;
 /// ```
 #[derive(Clone, Default)]
 pub struct Builder {
+    /// What was set so far; the rest are the defaults.
     options: Options,
 }
 
@@ -54,12 +55,37 @@ impl Builder {
     /// Has the thread ask epoll again and again, for up to `duration`, before it sleeps. An event in that
     /// time is served some microseconds earlier, because the kernel need not wake the thread; the price
     /// is a busy CPU. Off by default.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use reveille::runtime::Builder;
+    ///
+    /// // Answers come within 50 µs, or the thread sleeps.
+    /// let one = Builder::new().busy_poll(Duration::from_micros(50)).block_on(async { 1 });
+    /// assert_eq!(one, 1);
+    /// ```
     pub fn busy_poll(&mut self, duration: Duration) -> &mut Builder {
         self.options.busy_poll = duration;
         self
     }
 
     /// Sets what the runtime does when a detached task panics.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::pending;
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    /// use reveille::runtime::{Builder, UnhandledPanic};
+    ///
+    /// let mut builder = Builder::new();
+    /// builder.unhandled_panic(UnhandledPanic::ShutdownRuntime);
+    /// let main = async {
+    ///     reveille::spawn(async { panic!("no handle tells of this") }).detach();
+    ///     pending::<()>().await
+    /// };
+    /// assert!(catch_unwind(AssertUnwindSafe(|| builder.block_on(main))).is_err());
+    /// ```
     pub fn unhandled_panic(&mut self, policy: UnhandledPanic) -> &mut Builder {
         self.options.unhandled_panic = policy;
         self
@@ -125,6 +151,19 @@ impl Builder {
     ///
     /// # Panics
     /// If `count` is 0: no work would ever be done.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    /// use reveille::task::spawn_blocking;
+    ///
+    /// Builder::new().max_blocking_threads(1).block_on(async {
+    ///     // The second waits until the first has ended.
+    ///     let first = spawn_blocking(|| std::thread::current().id());
+    ///     let second = spawn_blocking(|| std::thread::current().id());
+    ///     assert_eq!(first.await.unwrap(), second.await.unwrap());
+    /// });
+    /// ```
     #[track_caller]
     pub fn max_blocking_threads(&mut self, count: usize) -> &mut Builder {
         self.options.max_blocking_threads =
@@ -134,6 +173,17 @@ impl Builder {
 
     /// Sets after which time without work a thread of [`spawn_blocking`](crate::task::spawn_blocking) ends; 10 s by
     /// default.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use reveille::runtime::Builder;
+    ///
+    /// // For a program that reads a file once an hour.
+    /// let runtime = Builder::new().thread_keep_alive(Duration::from_millis(1)).build()?;
+    /// # drop(runtime);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn thread_keep_alive(&mut self, duration: Duration) -> &mut Builder {
         self.options.thread_keep_alive = duration;
         self
@@ -141,6 +191,17 @@ impl Builder {
 
     /// Names the threads of [`spawn_blocking`](crate::task::spawn_blocking); `reveille-work` by default. The kernel
     /// shows the first 15 bytes (pthread_setname_np(3)). NUL characters are left out.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    ///
+    /// let name = Builder::new().thread_name("files").block_on(async {
+    ///     let name = || std::thread::current().name().map(str::to_owned);
+    ///     reveille::task::spawn_blocking(name).await.unwrap()
+    /// });
+    /// assert_eq!(name.as_deref(), Some("files"));
+    /// ```
     pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Builder {
         self.options.thread_name = Arc::from(name.into().replace('\0', ""));
         self

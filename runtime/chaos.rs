@@ -23,8 +23,11 @@
 
 use std::cell::Cell;
 
+/// The generator of the choices, which one runtime asks.
 pub(crate) struct Chaos {
+    /// False without a seed: then nothing is drawn.
     on: bool,
+    /// What the next draw is computed from; at first the seed.
     state: Cell<u64>,
 }
 
@@ -37,6 +40,7 @@ impl Chaos {
         }
     }
 
+    /// True if the runtime was given a seed.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.on
@@ -91,11 +95,13 @@ impl Chaos {
         (self.next() % n as u64) as usize
     }
 
+    /// True once in `n` times; `n` is not 0.
     #[cold]
     fn one_in(&self, n: usize) -> bool {
         self.below(n) == 0
     }
 
+    /// All of `len` bytes in half of the draws, otherwise any number from 1 to `len`.
     #[cold]
     fn offer_some(&self, len: usize) -> usize {
         if len == 0 || self.one_in(2) {

@@ -74,13 +74,16 @@ pub(super) fn order(name: Name, command: Command) {
 /// While this exists, a runtime runs on this thread and is the current one. These guards are dropped
 /// in the reverse order of their making, also when the thread unwinds.
 pub(super) struct Running {
+    /// The runtime that runs while the guard exists.
     core: Rc<Core>,
+    /// What was current before, to be put back by the drop.
     outer: Option<Rc<Core>>,
     /// The thread's timer slack before, in nanoseconds, if the options changed it.
     slack: Option<c_ulong>,
 }
 
 impl Running {
+    /// Makes `core` current on this thread, awake, and sets the timer slack that its options ask for.
     pub(super) fn enter(core: &Rc<Core>) -> Running {
         core.running.set(true);
         core.inbox.awake();
@@ -111,6 +114,7 @@ impl Drop for Running {
     }
 }
 
+/// Sets the current runtime, and returns the one before. The caller drops that outside the borrow (R5).
 fn replace(with: Option<Rc<Core>>) -> Option<Rc<Core>> {
     CURRENT.with(|current| mem::replace(&mut **current.borrow_mut(), with))
 }

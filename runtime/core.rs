@@ -41,21 +41,33 @@ const POLLS_BETWEEN_TURNS: usize = 61;
 
 /// The parts of a runtime.
 pub(super) struct Core {
+    /// The runtime's entry in the table of places: its names and wakers have this number.
     pub(super) place: u16,
     /// The first serial: a name with a smaller one was given by an earlier runtime of the place.
     pub(super) born: u64,
+    /// Where other threads leave messages for this runtime. As long-lived as the process, so it needs no count.
     pub(super) inbox: &'static Place,
+    /// Gives the serials of tasks, sources, timers and waiters.
     pub(super) serials: Serials,
+    /// The tasks, and which of them is next.
     pub(super) executor: Executor,
+    /// epoll, and the sources that are registered with it.
     pub(super) reactor: Reactor,
+    /// The timers that are armed.
     pub(super) timers: RefCell<Timers>,
+    /// What time it is here; tests may stop it.
     pub(super) clock: Clock,
+    /// What [`Handle::metrics`](super::Handle::metrics) reads. Shared with the inbox, where other threads find it.
     pub(super) counters: Arc<Counters>,
+    /// What the builder was told.
     pub(super) options: Options,
+    /// Off, unless the options have a seed.
     pub(super) chaos: Chaos,
+    /// The threads for work that blocks.
     pub(super) pool: Pool,
     /// True inside `block_on`, `turn` and shutdown.
     pub(super) running: Cell<bool>,
+    /// The buffers into which the inbox is emptied. Empty between readings; kept for their capacity.
     messages: Cell<Messages>,
     /// The wakers of other executors that wait for timers that are due. Empty between turns; kept for its
     /// capacity.
@@ -190,6 +202,7 @@ impl Core {
         }
     }
 
+    /// The slow half of [`read_inbox`](Core::read_inbox): there are messages.
     fn read_what_came(&self) {
         let mut messages = self.messages.take();
         self.inbox.collect(&mut messages);
@@ -212,6 +225,7 @@ impl Core {
         self.messages.set(messages);
     }
 
+    /// Carries out a command on one of the runtime's own names. A stale name makes it do nothing (R6).
     #[inline]
     pub(super) fn execute(&self, command: Command) {
         match command {
@@ -256,6 +270,7 @@ impl Core {
         }
     }
 
+    /// True once after the panic of a task that no handle reports, if the options ask for an end.
     #[cold]
     pub(crate) fn unhandled_panic_is_to_be_reported(&self) -> bool {
         self.executor.unhandled_panic.take()
@@ -295,10 +310,12 @@ impl Core {
         user_code::discard_all(wakers);
     }
 
+    /// True if `waker` is of this place, whose tasks are dropped by the time this is asked.
     fn is_of_ours(&self, waker: &Waker) -> bool {
         Hint::of(waker).is_some_and(|hint| hint.place() == self.place)
     }
 }
 
+/// What `block_on` and `turn` panic with under [`UnhandledPanic::ShutdownRuntime`].
 pub(super) const UNHANDLED: &str =
     "a detached task panicked, and `UnhandledPanic::ShutdownRuntime` is set";

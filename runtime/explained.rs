@@ -34,7 +34,9 @@ use std::io;
 /// ```
 #[derive(Debug)]
 pub struct ExplainedError {
+    /// The whole of what `Display` prints, with the system's words in it.
     text: String,
+    /// What the system said, with its errno: the source.
     error: io::Error,
 }
 

@@ -39,11 +39,14 @@ use super::name::slab::Name;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Handle {
+    /// The runtime's entry in the table of places.
     place: u16,
+    /// The runtime's first serial, which tells it from earlier and later runtimes of the place.
     born: u64,
 }
 
 impl Handle {
+    /// The handle of the runtime that got the place when `born` was the next serial.
     pub(super) fn new(place: u16, born: u64) -> Handle {
         Handle { place, born }
     }
@@ -62,6 +65,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`TryCurrentError`] outside a runtime.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Handle;
+    ///
+    /// assert!(Handle::try_current().is_err());
+    /// assert!(reveille::block_on(async { Handle::try_current() }).is_ok());
+    /// ```
     pub fn try_current() -> Result<Handle, TryCurrentError> {
         let handle = context::with_current(|core| Handle::new(core.place, core.born));
         handle.ok_or(TryCurrentError(()))
@@ -80,6 +91,7 @@ impl Handle {
         drop(self.post(Box::pin(future), Location::caller()));
     }
 
+    /// Sends the future to the runtime; the command comes back if the runtime adopts no tasks any more.
     fn post(
         &self,
         future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,

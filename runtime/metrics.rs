@@ -12,41 +12,58 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds `n`. Two threads that added at once would lose one of the two; only one thread does.
     #[inline]
     pub(super) fn add(&self, n: u64) {
         self.0
             .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
     }
 
+    /// Sets a gauge to `n`.
     #[inline]
     pub(super) fn set(&self, n: usize) {
         self.0.store(n as u64, Ordering::Relaxed);
     }
 
+    /// Reads the number, from any thread.
     #[inline]
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
+/// What [`Metrics`] is a snapshot of, field by field.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// As [`Metrics::spawned`].
     pub(super) spawned: Counter,
+    /// As [`Metrics::polls`]; the flushes of waiters count by it, too.
     pub(super) polls: Counter,
+    /// As [`Metrics::turns`].
     pub(super) turns: Counter,
+    /// As [`Metrics::parks`].
     pub(super) parks: Counter,
+    /// As [`Metrics::events`].
     pub(super) events: Counter,
+    /// As [`Metrics::stale_events`].
     pub(super) stale_events: Counter,
+    /// As [`Metrics::timers_fired`].
     pub(super) timers_fired: Counter,
+    /// As [`Metrics::remote_wakes`].
     pub(super) remote_wakes: Counter,
     // What there was at the end of the last turn:
+    /// As [`Metrics::tasks`].
     pub(super) tasks: Counter,
+    /// As [`Metrics::queued`].
     pub(super) queued: Counter,
+    /// As [`Metrics::sources`].
     pub(super) sources: Counter,
+    /// As [`Metrics::timers`].
     pub(super) timers: Counter,
 }
 
 impl Counters {
+    /// Reads the counters one after another. The runtime may go on meanwhile, so they need not be of one moment.
     pub(super) fn snapshot(&self) -> Metrics {
         Metrics {
             spawned: self.spawned.get(),

@@ -26,9 +26,13 @@ use tracing::{Span, error, trace, trace_span, warn};
 
 use super::user_code;
 
+/// The target of what happens to tasks.
 const TASK: &str = "reveille::task";
+/// The target of what happens to descriptors.
 const IO: &str = "reveille::io";
+/// The target of what happens to timers.
 const TIME: &str = "reveille::time";
+/// The target of what happens to the loop, and of what the runtime had to put up with.
 const RUNTIME: &str = "reveille::runtime";
 /// The target by which tokio-console knows the events of wakers.
 const WAKER: &str = "runtime::waker";
@@ -58,8 +62,10 @@ fn report<R>(event: impl FnOnce() -> R) -> Option<R> {
 pub(crate) struct TaskSpan(Option<Rc<Span>>);
 
 impl TaskSpan {
+    /// No subscriber has asked for a span.
     pub(crate) const NONE: TaskSpan = TaskSpan(None);
 
+    /// True if the task has no span.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
@@ -97,6 +103,7 @@ pub(super) fn spawned(
     TaskSpan(report(|| make_task_span(task, name, location)).flatten())
 }
 
+/// The slow half of [`spawned`]: makes the span, and reports the spawn and the task's one waker.
 #[cold]
 fn make_task_span(
     task: u64,

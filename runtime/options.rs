@@ -11,17 +11,26 @@ use std::time::Duration;
 /// As many threads as tokio has for blocking work.
 const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not 0");
 
+/// What a builder sets and a runtime reads.
 #[derive(Clone)]
 pub(crate) struct Options {
+    /// The thread's timer slack while the runtime runs; `None` leaves it alone.
     pub(super) timer_slack: Option<Duration>,
+    /// How long to ask epoll again and again before the thread sleeps.
     pub(super) busy_poll: Duration,
+    /// What becomes of the runtime when a detached task panics.
     pub(super) unhandled_panic: UnhandledPanic,
+    /// The clock stands still from the start.
     pub(super) start_paused: bool,
+    /// A paused clock jumps to the next deadline when nothing else can happen.
     pub(super) auto_advance: bool,
     /// The seed of chaos.
     pub(super) chaos: Option<u64>,
+    /// As many threads of the pool at a time, at most.
     pub(super) max_blocking_threads: NonZeroUsize,
+    /// An idle thread of the pool ends after so long.
     pub(super) thread_keep_alive: Duration,
+    /// What the system's tools show as the name of the pool's threads.
     pub(super) thread_name: Arc<str>,
 }
 

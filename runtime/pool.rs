@@ -62,9 +62,11 @@ pub(crate) enum Lane {
 
 /// The pool of one runtime.
 pub(crate) struct Pool {
+    /// Shared with the threads, which may outlive the runtime.
     threads: Arc<Threads<Queued>>,
     /// Where a runtime whose clock advances by itself is told that its last job has ended.
     inbox: Option<&'static Place>,
+    /// What the threads are called.
     name: std::sync::Arc<str>,
     /// What the threads set first, so that a process that is started in a job has what one started in `main` has.
     inherited: Inherited,
@@ -100,6 +102,7 @@ impl Pool {
         Ok(())
     }
 
+    /// Makes one more thread, which [`Threads::push`] has counted already.
     fn make_thread(&self) -> io::Result<()> {
         let threads = Arc::clone(&self.threads);
         let (inbox, inherited) = (self.inbox, self.inherited);
@@ -159,6 +162,7 @@ fn work(threads: &Threads<Queued>, inbox: Option<&Place>) {
 
 /// The queues, and the count of the threads. `J` is a job.
 pub(crate) struct Threads<J> {
+    /// Nothing but moves and counts happens under it (R5).
     state: Mutex<State<J>>,
     /// A job is there for an idle thread, or the pool was closed.
     call: Condvar,
@@ -170,20 +174,25 @@ pub(crate) struct Threads<J> {
     keep_alive: Duration,
 }
 
+/// What home and threads share under the lock.
 pub(crate) struct State<J> {
     /// Each with its ticket.
     work: VecDeque<(u64, J)>,
+    /// Each with its ticket, as the work.
     lookups: VecDeque<(u64, J)>,
     /// The ticket of the next job: they rise in the order in which jobs come.
     next_ticket: u64,
     /// All threads: those that run a job, that are idle, and that are being made.
     threads: usize,
+    /// Threads that wait for a call, those that were called included.
     idle: usize,
     /// Idle threads that were called and have not noticed yet.
     called: usize,
     /// How many do work, and how many resolve a name.
     working: usize,
+    /// Threads that resolve a name now.
     resolving: usize,
+    /// The runtime has ended: no work begins any more.
     closed: bool,
 }
 
@@ -198,6 +207,7 @@ pub(crate) enum Pushed {
 }
 
 impl<J> Threads<J> {
+    /// No threads, and no jobs. `most` threads may be made.
     pub(crate) fn new(most: NonZeroUsize, keep_alive: Duration) -> Threads<J> {
         Threads {
             state: Mutex::new(State {
@@ -298,6 +308,7 @@ impl<J> Threads<J> {
         }
     }
 
+    /// True if a job is queued or runs, of either lane.
     pub(crate) fn is_busy(&self) -> bool {
         self.lock().is_busy()
     }
@@ -321,6 +332,7 @@ impl<J> Threads<J> {
         mem::take(&mut state.work).into_iter().map(|(_, job)| job)
     }
 
+    /// Waits until no work runs, for `timeout` at most. Lookups are not waited for.
     fn wait_for_rest(&self, timeout: Duration) {
         let deadline = Instant::now().checked_add(timeout);
         let (mut state, mut left) = (self.lock(), timeout);
@@ -331,6 +343,7 @@ impl<J> Threads<J> {
         }
     }
 
+    /// The lock, also after a panic: no code under it leaves the state half-made.
     fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -342,6 +355,7 @@ impl<J> Threads<J> {
 }
 
 impl<J> State<J> {
+    /// The queue of that lane.
     fn queue(&mut self, lane: Lane) -> &mut VecDeque<(u64, J)> {
         match lane {
             Lane::Work => &mut self.work,
@@ -349,6 +363,7 @@ impl<J> State<J> {
         }
     }
 
+    /// True if a thread that comes now finds a job: work, or a lookup if not too many run.
     fn has_job_for_thread(&self, most_resolving: usize) -> bool {
         !self.work.is_empty() || (!self.lookups.is_empty() && self.resolving < most_resolving)
     }
@@ -375,6 +390,7 @@ impl<J> State<J> {
         Some((lane, job))
     }
 
+    /// True if a job is queued or runs.
     fn is_busy(&self) -> bool {
         let queued = self.work.len() + self.lookups.len();
         self.working + self.resolving + queued > 0

@@ -67,6 +67,7 @@ use super::user_code;
 /// # }
 /// ```
 pub struct Runtime {
+    /// Shared with the thread's context while it runs, and with nothing that leaves the runtime.
     core: Rc<Core>,
 }
 
@@ -79,6 +80,7 @@ impl Runtime {
         Runtime::with_options(Options::default())
     }
 
+    /// As [`new`](Runtime::new), with these options.
     pub(super) fn with_options(options: Options) -> io::Result<Runtime> {
         let core = Rc::new(Core::new(options)?);
         Ok(Runtime { core })
@@ -106,6 +108,7 @@ impl Runtime {
         outcome.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
+    /// Refuses to run inside a runtime, then runs `future`; the panic of `future` is the error.
     #[track_caller]
     fn run<F: Future>(&self, future: F) -> thread::Result<F::Output> {
         if context::current().is_some() {
@@ -155,8 +158,14 @@ impl Runtime {
     /// [`turn`](Runtime::turn); see [`spawn`](crate::spawn). Between two such calls, the first spawn
     /// makes the runtime's descriptor readable.
     ///
+    /// # Errors
+    /// The handle's: a [`JoinError`](super::task::id::JoinError) if the task panicked or was aborted, or if the runtime ended first.
+    ///
     /// # Panics
     /// If the runtime has 2^28 tasks already.
+    ///
+    /// # Cancel safety
+    /// The handle's: to drop it detaches the task, which goes on; see [`JoinHandle`].
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
@@ -191,6 +200,27 @@ impl Runtime {
     /// # Panics
     /// Inside this runtime (inside another one it works); and as
     /// [`UnhandledPanic::ShutdownRuntime`](super::UnhandledPanic::ShutdownRuntime) says.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::{cell::Cell, rc::Rc, thread, time::{Duration, Instant}};
+    ///
+    /// let runtime = reveille::Runtime::new()?;
+    /// let done = Rc::new(Cell::new(false));
+    /// let tell = Rc::clone(&done);
+    /// runtime.spawn(async move {
+    ///     reveille::time::sleep(Duration::from_millis(1)).await;
+    ///     tell.set(true);
+    /// });
+    /// while !done.get() {
+    ///     runtime.turn()?;
+    ///     // A real loop waits for its own descriptors here, and for `runtime.as_fd()`: poll(2).
+    ///     if let Some(deadline) = runtime.next_deadline() {
+    ///         thread::sleep(deadline.saturating_duration_since(Instant::now()));
+    ///     }
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn turn(&self) -> io::Result<()> {
         let core = &self.core;
@@ -227,6 +257,23 @@ impl Runtime {
 
     /// Ends the runtime, as a drop does, and waits until no blocking work runs, for `timeout` at most. Work that has
     /// not begun is dropped, and lookups of host names are not waited for. In the child of a fork this waits for nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// let runtime = reveille::Runtime::new()?;
+    /// let (begun, begins) = mpsc::channel();
+    /// let (ended, ends) = mpsc::channel();
+    /// runtime.spawn_blocking(move || {
+    ///     begun.send(()).unwrap();
+    ///     ended.send("saved").unwrap();
+    /// });
+    /// begins.recv().unwrap();
+    /// runtime.shutdown_timeout(Duration::from_secs(10));
+    /// assert_eq!(ends.try_recv(), Ok("saved"));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown_timeout(self, timeout: Duration) {
         let rest = self.core.pool.rest();
         drop(self);
@@ -234,10 +281,19 @@ impl Runtime {
     }
 
     /// Ends the runtime without waiting for blocking work. A drop does the same; tokio's waits.
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = reveille::Runtime::new()?;
+    /// runtime.spawn_blocking(std::thread::park); // It may block for ever.
+    /// runtime.shutdown_background();
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn shutdown_background(self) {
         drop(self);
     }
 
+    /// The parts of the runtime.
     pub(super) fn core(&self) -> &Rc<Core> {
         &self.core
     }
@@ -464,4 +520,5 @@ pub(crate) fn block_on_once<F: Future>(options: &Options, future: F) -> F::Outpu
     output
 }
 
+/// The panic of a `block_on` that would stop the runtime around it.
 const NESTED: &str = "`block_on` called inside a runtime: await the future, or `spawn` it";

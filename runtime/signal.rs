@@ -6,6 +6,8 @@
 //! signal-safety(7) allows. A listener keeps the count that it last saw, and has a duplicate of the
 //! eventfd, which it registers like any other descriptor. So any number of listeners, in any number of
 //! runtimes, each receive each signal, and none takes it from another.
+//!
+//! Over 400 lines because each function has its contract and an example.
 //! Read before: `async_fd`, `sys::signal`.
 
 use std::collections::BTreeMap;
@@ -25,6 +27,19 @@ use super::observe;
 use super::sys::{self, SignalAction};
 
 /// Which signal; see signal(7).
+///
+/// # Examples
+/// ```
+/// use reveille::signal::unix::SignalKind as Kind;
+///
+/// assert_eq!(Kind::from_raw(libc::SIGTERM), Kind::terminate());
+/// let kinds = [Kind::alarm(), Kind::child(), Kind::hangup(), Kind::interrupt(), Kind::io(), Kind::pipe()];
+/// let numbers = [libc::SIGALRM, libc::SIGCHLD, libc::SIGHUP, libc::SIGINT, libc::SIGIO, libc::SIGPIPE];
+/// assert_eq!(kinds.map(Kind::as_raw_value), numbers);
+/// let kinds = [Kind::quit(), Kind::user_defined1(), Kind::user_defined2(), Kind::window_change()];
+/// let numbers = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+/// assert_eq!(kinds.map(Kind::as_raw_value), numbers);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SignalKind(c_int);
 
@@ -105,10 +120,28 @@ impl From<c_int> for SignalKind {
 ///
 /// Several listeners of one kind each receive each signal. Signals that arrive faster than a listener
 /// receives them count as one, as the kernel counts pending ones too.
+///
+/// # Examples
+/// ```
+/// use std::process::Command;
+/// use reveille::signal::unix::{SignalKind, signal};
+///
+/// # reveille::block_on(async {
+/// let mut listener = signal(SignalKind::user_defined1())?;
+/// Command::new("sh").args(["-c", "kill -USR1 $PPID"]).status()?;
+/// assert_eq!(listener.recv().await, Some(()));
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Debug)]
 pub struct Signal {
+    /// A duplicate of the eventfd that the handler writes, whatever the signal. Nothing reads it: each write is an
+    /// event.
     eventfd: AsyncFd<OwnedFd>,
+    /// What is listened for.
     kind: SignalKind,
+    /// How many signals of the kind had come when the listener last received one.
     seen: u64,
 }
 
@@ -188,6 +221,19 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
 ///
 /// # Errors
 /// As [`signal`].
+///
+/// # Examples
+/// ```
+/// use reveille::signal::unix::{SignalKind, signal_keep_mask};
+///
+/// # reveille::block_on(async {
+/// let mut listener = signal_keep_mask(SignalKind::user_defined1())?;
+/// # std::process::Command::new("sh").args(["-c", "kill -USR1 $PPID"]).status()?;
+/// listener.recv().await;
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # std::io::Result::Ok(())
+/// ```
 pub fn signal_keep_mask(kind: SignalKind) -> io::Result<Signal> {
     if matches!(
         kind.0,
@@ -232,6 +278,20 @@ impl Signal {
     ///
     /// # Panics
     /// As [`recv`](Signal::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use reveille::signal::unix::{SignalKind, signal};
+    ///
+    /// # reveille::block_on(async {
+    /// let mut listener = signal(SignalKind::user_defined1())?;
+    /// # std::process::Command::new("sh").args(["-c", "kill -USR1 $PPID"]).status()?;
+    /// assert_eq!(poll_fn(|cx| listener.poll_recv(cx)).await, Some(()));
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Signal {
@@ -272,6 +332,7 @@ fn take_new(kind: SignalKind, seen: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The outcome of a wait that only misuse can make fail.
 #[track_caller]
 fn expect_received(arrived: io::Result<()>) -> Option<()> {
     match arrived {
@@ -292,8 +353,10 @@ fn expect_received(arrived: io::Result<()>) -> Option<()> {
 /// [`Signal`].
 ///
 /// # Examples
-/// ```no_run
+/// ```
 /// reveille::block_on(async {
+/// #   // What the user does:
+/// #   reveille::spawn(async { std::process::Command::new("sh").args(["-c", "kill -INT $PPID"]).status() });
 ///     reveille::signal::ctrl_c().await.unwrap();
 ///     println!("bye");
 /// });
@@ -349,6 +412,22 @@ fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
 /// # Errors
 /// What sigaction(2) reports; in the child of a process that had a runtime before it forked, an
 /// error that says so (exec restores all actions by itself).
+///
+/// # Examples
+/// ```
+/// use reveille::signal::ctrl_c;
+/// use reveille::signal::unix::{SignalKind, restore_default};
+///
+/// # reveille::block_on(async {
+/// # // What the user does:
+/// # reveille::spawn(async { std::process::Command::new("sh").args(["-c", "kill -INT $PPID"]).status() });
+/// ctrl_c().await?;
+/// restore_default(SignalKind::interrupt())?; // From here on, Ctrl-C ends the process at once.
+/// println!("closing the connections");
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # std::io::Result::Ok(())
+/// ```
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
     // Before the lock, which may be held by a thread that does not exist in the child.
     sys::refuse_in_forked_child()?;

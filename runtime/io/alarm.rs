@@ -32,6 +32,7 @@ pub(crate) const SHORT: Duration = Duration::from_millis(10);
 /// slack has them end with one interrupt, which is what it is for.
 pub(crate) const SLACK: Duration = Duration::from_micros(50);
 
+/// The reactor's timerfd, and when it rings.
 pub(crate) struct Alarm {
     /// `None` if the kernel refused one.
     timer: Option<TimerFd>,

@@ -4,6 +4,8 @@
 //! [`AsyncFd::readable`] and the like wait for a report and return an [`AsyncFdReadyGuard`].
 //! Invariant (R7): the registration is dropped, and with it the descriptor leaves epoll, before
 //! the descriptor is closed, because the fields are dropped in that order.
+//!
+//! Over 400 lines because each method has its contract and an example; the code is a quarter of it.
 //! Read before: `registration`, `operation`. Read next: `net::stream`.
 
 use std::fmt;
@@ -78,7 +80,9 @@ use crate::runtime::sys;
 /// ```
 pub struct AsyncFd<T: AsFd> {
     // Dropped before the descriptor is (R7):
+    /// The descriptor's number, and the name of its source once a task had to wait.
     registration: Registration,
+    /// What was wrapped; it owns the descriptor, or borrows it.
     inner: T,
 }
 
@@ -98,6 +102,22 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// As [`new`](AsyncFd::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::io::{AsyncFd, Interest};
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::with_interest(ours, Interest::READABLE)?;
+    /// let error = ours.writable().await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn with_interest(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
         sys::refuse_in_forked_child()?;
         let registration = Registration::new(inner.as_fd().as_raw_fd(), interest);
@@ -114,6 +134,24 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     /// Deregisters, and gives back the value that was wrapped.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// // One runtime waits for it, and then another.
+    /// let ours = reveille::block_on(async {
+    ///     let ours = AsyncFd::new(ours)?;
+    ///     ours.writable().await?;
+    ///     std::io::Result::Ok(ours.into_inner())
+    /// })?;
+    /// let ours = AsyncFd::new(ours)?;
+    /// reveille::block_on(ours.writable())?;
+    /// # drop(theirs);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn into_inner(self) -> T {
         self.inner // And the registration is dropped.
     }
@@ -126,12 +164,58 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     /// Safe: nothing is read, and readiness stays.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// theirs.write_all(b"hello")?;
+    /// let mut buf = [0; 16];
+    /// let n = loop {
+    ///     let mut guard = ours.readable().await?;
+    ///     // If it would block after all, wait again.
+    ///     if let Ok(n) = guard.try_io(|fd| Read::read(&mut fd.get_ref(), &mut buf)) {
+    ///         break n?;
+    ///     }
+    /// };
+    /// assert_eq!(&buf[..n], b"hello");
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub async fn readable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
         self.ready(Interest::READABLE).await
     }
 
-    /// Waits until writing is reported ready. Errors and cancel safety: as
-    /// [`readable`](AsyncFd::readable).
+    /// Waits until writing is reported ready.
+    ///
+    /// # Errors
+    /// As [`readable`](AsyncFd::readable).
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is written, and readiness stays.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Write;
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// let mut guard = ours.writable().await?;
+    /// let written = guard.try_io(|fd| Write::write(&mut fd.get_ref(), b"hello"));
+    /// assert_eq!(written.unwrap()?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub async fn writable(&self) -> io::Result<AsyncFdReadyGuard<'_, T>> {
         self.ready(Interest::WRITABLE).await
     }
@@ -143,6 +227,21 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     /// Safe, as [`readable`](AsyncFd::readable).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::io::{AsyncFd, Interest};
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// let guard = ours.ready(Interest::READABLE | Interest::WRITABLE).await?;
+    /// assert!(guard.ready().is_writable() && !guard.ready().is_readable());
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<AsyncFdReadyGuard<'_, T>> {
         let mut wait = Wait::new(&self.registration);
         let observed = poll_fn(|cx| wait.poll_ready(cx, interest)).await?;
@@ -157,6 +256,24 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// As [`readable`](AsyncFd::readable).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::Write;
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// theirs.write_all(b"hello")?;
+    /// let guard = poll_fn(|cx| ours.poll_read_ready(cx)).await?;
+    /// assert!(guard.ready().is_readable());
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn poll_read_ready(
         &self,
         cx: &mut Context<'_>,
@@ -168,6 +285,22 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// As [`readable`](AsyncFd::readable).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// let guard = poll_fn(|cx| ours.poll_write_ready(cx)).await?;
+    /// assert!(guard.ready().is_writable());
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn poll_write_ready(
         &self,
         cx: &mut Context<'_>,
@@ -175,6 +308,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_ready(cx, Interest::WRITABLE)
     }
 
+    /// The `poll_` form of [`ready`](AsyncFd::ready), for one direction.
     fn poll_ready(
         &self,
         cx: &mut Context<'_>,
@@ -223,6 +357,27 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     /// As [`async_io`](AsyncFd::async_io).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use reveille::io::{AsyncFd, Interest};
+    ///
+    /// # let (ours, mut theirs) = UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// theirs.write_all(b"hello")?;
+    /// let mut buf = [0; 16];
+    /// let mut read = |mut socket: &UnixStream| socket.read(&mut buf);
+    /// let n = poll_fn(|cx| ours.poll_io(cx, Interest::READABLE, &mut read)).await?;
+    /// assert_eq!(&buf[..n], b"hello");
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn poll_io<R>(
         &self,
@@ -240,6 +395,22 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Errors
     /// What `op` returns; `WouldBlock` if it is remembered that `op` would block; and, before it tries,
     /// `InvalidInput` if nothing of `interest` was registered for, because no event would end that.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Read};
+    /// use reveille::io::{AsyncFd, Interest};
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// let read = ours.try_io(Interest::READABLE, |mut socket| socket.read(&mut [0; 16]));
+    /// assert_eq!(read.unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn try_io<R>(
         &self,
@@ -267,9 +438,31 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
 /// A report of readiness, which an operation may disprove.
 ///
 /// It may be kept for any time: if an event came after it was made, nothing is cleared through it.
+///
+/// # Examples
+/// ```
+/// use std::io::{ErrorKind, Read};
+/// use reveille::io::{AsyncFd, Interest, Ready};
+///
+/// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+/// # ours.set_nonblocking(true)?;
+/// # reveille::block_on(async {
+/// let ours = AsyncFd::new(ours)?;
+/// let mut guard = ours.ready(Interest::READABLE | Interest::WRITABLE).await?;
+/// let error = Read::read(&mut ours.get_ref(), &mut [0; 16]).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+/// guard.clear_ready_matching(Ready::READABLE);
+/// assert!(guard.ready().is_writable());
+/// guard.retain_ready(); // There is still room to write.
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # std::io::Result::Ok(())
+/// ```
 #[must_use = "a guard does nothing by itself: try an operation with `try_io`"]
 pub struct AsyncFdReadyGuard<'a, T: AsFd> {
+    /// Where the report is cleared, if the operation disproves it.
     fd: &'a AsyncFd<T>,
+    /// What was reported, and how many events there were by then.
     observed: Observed,
 }
 
@@ -284,6 +477,26 @@ impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
     ///
     /// # Errors
     /// [`TryIoError`] if it would block: wait again. What else `op` returns is in the inner result.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Write;
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// let mut guard = ours.writable().await?;
+    /// // Until there is no room left: then the report is cleared.
+    /// while let Ok(written) = guard.try_io(|fd| Write::write(&mut fd.get_ref(), &[0; 4096])) {
+    ///     assert!(written? > 0);
+    /// }
+    /// assert!(!guard.ready().is_writable());
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn try_io<R>(
         &mut self,
         op: impl FnOnce(&'a AsyncFd<T>) -> io::Result<R>,
@@ -301,6 +514,27 @@ impl<'a, T: AsFd> AsyncFdReadyGuard<'a, T> {
     }
 
     /// Says that an operation met `WouldBlock`; does nothing if an event came since the report.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use reveille::io::AsyncFd;
+    ///
+    /// # let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// # ours.set_nonblocking(true)?;
+    /// # reveille::block_on(async {
+    /// let ours = AsyncFd::new(ours)?;
+    /// theirs.write_all(b"hello")?;
+    /// let mut guard = ours.readable().await?;
+    /// // Other code reads until it would block, and says so.
+    /// let mut bytes = Vec::new();
+    /// let error = ours.get_ref().read_to_end(&mut bytes).unwrap_err();
+    /// assert_eq!((bytes.len(), error.kind()), (5, ErrorKind::WouldBlock));
+    /// guard.clear_ready();
+    /// # std::io::Result::Ok(())
+    /// # })?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn clear_ready(&mut self) {
         self.clear_ready_matching(self.observed.ready);
     }

@@ -18,6 +18,7 @@ pub(crate) trait Facts {
     fn budget_left(&self) -> bool;
     /// True if some event could end a wait of the operation.
     fn awaitable(&self) -> bool;
+    /// Where the descriptor is registered. Asked last, because it looks the source up.
     fn standing(&self) -> Standing;
 }
 
@@ -59,6 +60,7 @@ pub(crate) enum Decision {
     NotAtHome,
 }
 
+/// What an operation may do: the first obstacle in this order decides.
 #[inline(always)]
 pub(crate) fn decide(facts: &impl Facts) -> Decision {
     if facts.forked() {

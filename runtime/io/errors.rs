@@ -10,6 +10,7 @@ use std::io;
 use super::interest::Interest;
 use crate::runtime::explained::explained;
 
+/// For a wait in another runtime than the one in which the descriptor is registered.
 #[cold]
 pub(super) fn not_at_home() -> io::Error {
     io::Error::other(NotAtHome)

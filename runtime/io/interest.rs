@@ -32,6 +32,15 @@ impl Interest {
     pub const ERROR: Interest = Interest(8);
 
     /// Both sets together.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::io::Interest;
+    ///
+    /// // In a constant, where `|` cannot be.
+    /// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+    /// assert_eq!(BOTH, Interest::READABLE | Interest::WRITABLE);
+    /// ```
     #[must_use]
     pub const fn add(self, other: Interest) -> Interest {
         Interest(self.0 | other.0)

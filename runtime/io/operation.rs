@@ -65,14 +65,18 @@ pub(crate) trait Attempt: Future {
 
 /// An operation that is tried until it does not block.
 struct Operation<'a, F> {
+    /// Removes the waiter when the operation is dropped.
     wait: Wait<'a>,
     /// `None` for an operation that never waits.
     interest: Option<Interest>,
+    /// Makes one try. It may be called any number of times, until it does not block.
     op: F,
+    /// True after `Ready`: another poll panics.
     done: bool,
 }
 
 impl<'a, F> Operation<'a, F> {
+    /// An operation that has not been tried, and waits for nothing yet.
     #[inline]
     fn new(registration: &'a Registration, interest: Option<Interest>, op: F) -> Operation<'a, F> {
         Operation {
@@ -124,11 +128,14 @@ impl<F> Unpin for Operation<'_, F> {}
 /// for the same interest always.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
+    /// What is waited for.
     registration: &'a Registration,
+    /// Which waiter is this one's; `UNSET` while it does not wait.
     key: WaiterKey,
 }
 
 impl<'a> Wait<'a> {
+    /// A wait that has not begun.
     pub(crate) fn new(registration: &'a Registration) -> Wait<'a> {
         Wait {
             registration,

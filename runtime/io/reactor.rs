@@ -37,12 +37,17 @@ use crate::runtime::sys::{Epoll, Events};
 use crate::runtime::task::executor::Executor;
 use crate::runtime::user_code;
 
+/// epoll, and what is known of the descriptors that it watches.
 pub(crate) struct Reactor {
+    /// Shared with the inbox, so that a source can be deregistered from another thread.
     epoll: Arc<Epoll>,
+    /// The registered descriptors, and the tasks that wait for them.
     pub(crate) sources: Sources,
+    /// Ends short waits on time.
     pub(crate) alarm: Alarm,
     /// Taken out for the length of a turn, so that no borrow is held while wakers run (R5).
     events: Cell<Option<Events>>,
+    /// The wakers of other executors that a turn has to wake. Empty between turns; kept for its capacity.
     woken: Cell<Vec<Waker>>,
 }
 
@@ -62,6 +67,7 @@ impl Reactor {
         })
     }
 
+    /// The epoll instance, to be shared with the inbox.
     pub(crate) fn epoll(&self) -> &Arc<Epoll> {
         &self.epoll
     }

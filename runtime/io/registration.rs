@@ -42,22 +42,27 @@ enum Answer {
     Wait,
     /// Be tried, but it cannot wait here.
     Elsewhere,
+    /// Fail with this error, untried.
     Error(io::Error),
 }
 
+/// What an [`AsyncFd`](super::async_fd::AsyncFd) knows of its descriptor.
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// Asked of its owner once, when this is made. The owner keeps it open.
     fd: RawFd,
+    /// What the first wait registers for; a wait for anything else is refused.
     interest: Interest,
     /// See [`set_short_reads_prove`](Registration::set_short_reads_prove).
     short_reads_prove: AtomicBool,
     /// See [`set_reports_room_late`](Registration::set_reports_room_late).
     reports_room_late: AtomicBool,
+    /// The source's name, set once, by the first task that had to wait; never taken back.
     source: OnceLock<Name>,
 }
 
 impl Registration {
+    /// A registration of `fd` that no runtime knows of yet.
     pub(super) fn new(fd: RawFd, interest: Interest) -> Registration {
         Registration {
             fd,
@@ -340,10 +345,12 @@ impl Registration {
         }
     }
 
+    /// True if a read that brings less than asked for means that the socket is drained.
     fn short_reads_prove(&self) -> bool {
         self.short_reads_prove.load(Ordering::Relaxed)
     }
 
+    /// True if an event since the last EAGAIN forbids that conclusion; false where the source is not in `core`.
     fn short_reads_are_unproved(&self, core: Option<&Core>) -> bool {
         self.with_sources(core, Sources::short_reads_are_unproved)
             .unwrap_or(false)
@@ -431,6 +438,7 @@ impl Registration {
         }
     }
 
+    /// The error of an operation that would block where it cannot wait.
     fn nowhere_to_wait(&self) -> io::Error {
         if self.source.get().is_some() {
             errors::not_at_home()
@@ -442,8 +450,11 @@ impl Registration {
 
 /// The facts of one operation, for [`decide`].
 struct Asked<'a> {
+    /// The descriptor that is asked about.
     registration: &'a Registration,
+    /// The runtime of this thread, if there is one.
     current: Option<&'a Core>,
+    /// What the operation would wait for.
     interest: Interest,
 }
 

@@ -26,7 +26,9 @@ use super::waiters::{Progress, Waiter, Waiters};
 use crate::runtime::name::slab::{Name, Serials, Slab, WaiterKey};
 use crate::runtime::user_code;
 
+/// Every source of one runtime.
 pub(crate) struct Sources {
+    /// By the index in the token of an event.
     sources: RefCell<Slab<Source>>,
 }
 
@@ -34,6 +36,7 @@ pub(crate) struct Sources {
 #[derive(Default)]
 struct Source {
     // Set and cleared as R4 says:
+    /// What was reported, or never tried, and not disproved since.
     ready: Ready,
     /// Since the last EAGAIN an event had PRI, RDHUP, HUP or ERR, or bytes were left that no event announces:
     /// a short read proves nothing.
@@ -45,12 +48,14 @@ struct Source {
     /// event came since.
     events: u32,
     // Added by tasks, taken by `turn`:
+    /// The tasks that wait for an event of this source.
     waiters: Waiters,
 }
 
 /// The readiness of a source at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Observed {
+    /// What the source was ready for, of what was asked.
     pub(crate) ready: Ready,
     /// See [`Source::events`].
     events: u32,
@@ -73,20 +78,24 @@ impl Token {
     /// The runtime's own timerfd: no slab has a slot of this index either.
     pub(crate) const ALARM: Token = Token(u64::MAX - 1);
 
+    /// The token of the source in the slot `index`.
     pub(crate) fn new(index: u32, serial: u64) -> Token {
         Token(serial << 32 | u64::from(index))
     }
 
+    /// The slot that the event is for.
     fn index(self) -> u32 {
         self.0 as u32
     }
 
+    /// True if the source with that serial may be the one that was registered: the lower halves agree.
     fn matches(self, serial: u64) -> bool {
         self.0 >> 32 == serial & u64::from(u32::MAX)
     }
 }
 
 impl Sources {
+    /// No sources.
     pub(crate) fn new() -> Sources {
         Sources {
             sources: RefCell::new(Slab::new()),
@@ -119,6 +128,7 @@ impl Sources {
         user_code::discard_all(wakers);
     }
 
+    /// Gives back the memory that a burst of sources has left.
     pub(crate) fn trim(&self) {
         self.sources.borrow_mut().trim();
     }
@@ -241,6 +251,7 @@ impl Sources {
         source.is_some_and(|source| source.short_reads_unproved)
     }
 
+    /// Calls `f` with the source, if it is there. `f` runs under the borrow, so it runs no user code (R5).
     #[inline]
     fn with_source(&self, name: Name, f: impl FnOnce(&mut Source)) {
         if let Some(source) = self.sources.borrow_mut().get_mut(name.index(), name.serial) {
@@ -300,6 +311,7 @@ impl Sources {
 const UNPROVING: u32 = (libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 impl Source {
+    /// Clears `ready`, but not `WRITABLE` while epoll does not report room (R10).
     #[inline]
     fn clear(&mut self, mut ready: Ready) {
         if self.room_unreported {

@@ -31,9 +31,13 @@ use crate::runtime::user_code;
 /// The least limit of polled waiters.
 const LEAST_LIMIT: usize = 8;
 
+/// A task that waits for a source.
 pub(crate) struct Waiter {
+    /// Wakes the task.
     pub(crate) waker: Waker,
+    /// Which operation the waiter belongs to; `POLLED` if it has no owner.
     pub(crate) key: WaiterKey,
+    /// What the task waits for: an event with any part of it wakes.
     pub(crate) interest: Interest,
 }
 
@@ -43,6 +47,7 @@ impl Waiter {
         self.interest == other.interest && self.waker.will_wake(&other.waker)
     }
 
+    /// True if a `poll_*` method stored it, so that nothing removes it when the task gives up.
     fn is_polled(&self) -> bool {
         self.key == WaiterKey::POLLED
     }
@@ -51,6 +56,7 @@ impl Waiter {
 /// What a new waiter displaced. The caller lets go of the borrow, and then settles this (R5).
 #[must_use]
 pub(crate) enum Displaced {
+    /// No waker: there was no such waiter.
     Nobody,
     /// The waker of the waiter that the new one replaced: to be dropped.
     Waker(Waker),
@@ -73,14 +79,17 @@ impl Displaced {
 /// How many polls the executor has made, and the serial for a polled waiter that is added now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
+    /// The polls that the executor has made so far.
     pub(super) polls: u64,
     /// When there have been more polls than this, each task that is queued now has been polled,
     /// because the queue is never longer than there are tasks (R1), and the poll that runs now is over.
     pub(super) round: u64,
+    /// The key under which a polled waiter is stored: it says when the waiter came.
     pub(super) serial: u64,
 }
 
 impl Progress {
+    /// The state of the executor after `polls` polls, while it has `tasks` tasks.
     pub(crate) fn new(polls: u64, tasks: usize, serial: u64) -> Progress {
         let round = polls + tasks as u64 + 1;
         Progress {
@@ -94,10 +103,13 @@ impl Progress {
 /// Most sources have one waiter at a time: it is stored in place, all others in a box.
 #[derive(Default)]
 pub(crate) struct Waiters {
+    /// The only waiter, or one of several: the one that came when there was no other.
     first: Option<Waiter>,
+    /// The others. Once made it stays, with the limit that its flushes have found.
     more: Option<Box<More>>,
 }
 
+/// All waiters but the first.
 #[derive(Default)]
 struct More {
     /// The waiters after the first, by serial; if a future owns the waiter, its key is the serial. Serials
@@ -105,6 +117,7 @@ struct More {
     waiters: BTreeMap<u64, Waiter>,
     /// The serials of the polled waiters among them, by waker and interest.
     polled: BTreeMap<(Identity, u8), u64>,
+    /// When the polled waiters among them are flushed.
     flushes: Flushes,
 }
 
@@ -114,6 +127,7 @@ struct Flushes {
     limit: usize,
     /// The wakers of the last flush, by their identity, that have not registered again yet.
     flushed: BTreeSet<Identity>,
+    /// How many of the last flush have registered again: twice as many may be kept from the next one on.
     returned: usize,
     /// When there have been more polls than this, all tasks that still wait have registered again.
     judged_after: u64,
@@ -133,12 +147,14 @@ impl Default for Flushes {
 /// What `Waker::will_wake` compares: two addresses. Two wakers that agree wake the same task.
 type Identity = (usize, usize);
 
+/// The identity of the task behind `waker`.
 fn identity(waker: &Waker) -> Identity {
     let vtable: *const _ = waker.vtable();
     (waker.data().addr(), vtable.addr())
 }
 
 impl Waiters {
+    /// No waiters.
     pub(crate) fn new() -> Waiters {
         Waiters {
             first: None,
@@ -157,6 +173,7 @@ impl Waiters {
         self.add_to_others(waiter, progress)
     }
 
+    /// [`add`](Waiters::add), where there is a waiter already, or have been several.
     fn add_to_others(&mut self, waiter: Waiter, progress: impl FnOnce() -> Progress) -> Displaced {
         if let Some(before) = self.find(&waiter) {
             return Displaced::Waker(mem::replace(before, waiter).waker);
@@ -223,12 +240,14 @@ impl Waiters {
         Some(self.more.as_mut()?.waiters.remove(&key.0)?.waker)
     }
 
+    /// True if no task waits.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let more = self.more.as_ref();
         self.first.is_none() && more.is_none_or(|more| more.waiters.is_empty())
     }
 
+    /// Takes out the waiters that are `wanted`, and gives their wakers to `to`, the first one first.
     #[inline]
     fn drain_if(&mut self, wanted: impl Fn(&Waiter) -> bool, mut to: impl FnMut(Waker)) {
         if let Some(first) = self.first.take_if(|waiter| wanted(waiter)) {
@@ -286,6 +305,7 @@ impl More {
     }
 }
 
+/// By what a polled waiter is found again: its task, and what it waits for.
 fn polled_key(waiter: &Waiter) -> (Identity, u8) {
     (identity(&waiter.waker), waiter.interest.bits())
 }

@@ -30,6 +30,7 @@ pub(super) struct Slot<T> {
 }
 
 impl<T: Default> Slot<T> {
+    /// A slot that never had a value.
     pub(super) fn vacant() -> Slot<T> {
         Slot {
             serial: 0,
@@ -45,7 +46,9 @@ pub(super) const NEAR: usize = 1024;
 /// takes 1.8 KiB.
 const SLOTS: usize = 32;
 
+/// The chunks of one slab, and where there is room.
 pub(super) struct Chunks<T> {
+    /// By position: chunk `i` has the slots from `i * SLOTS` on. `None` where a chunk was freed.
     directory: Vec<Option<Box<Chunk<T>>>>,
     /// Chunks with a vacant slot; the last of them is being filled.
     open: VecDeque<u32>,
@@ -54,19 +57,24 @@ pub(super) struct Chunks<T> {
     holes: BinaryHeap<Reverse<u32>>,
     /// The number of chunks; in `vacant`, the number of vacant ones.
     present: usize,
+    /// Chunks in which every slot is vacant: trimming frees them.
     vacant: usize,
+    /// Occupied slots, in all chunks together.
     len: usize,
 }
 
+/// Slots that are allocated, and freed, together.
 struct Chunk<T> {
     /// One bit for each vacant slot.
     vacant: u32,
+    /// An index is a position here, plus [`SLOTS`] times the chunk's position in the directory.
     slots: [Slot<T>; SLOTS],
 }
 
 const _: () = assert!(SLOTS == u32::BITS as usize);
 
 impl<T: Default> Chunks<T> {
+    /// No chunks; the first [`take`](Chunks::take) makes one.
     pub(super) fn new() -> Chunks<T> {
         Chunks {
             directory: Vec::new(),
@@ -121,12 +129,14 @@ impl<T: Default> Chunks<T> {
         at
     }
 
+    /// The slot at `index`, vacant or not; `None` if its chunk does not exist.
     #[inline]
     pub(super) fn slot(&self, index: usize) -> Option<&Slot<T>> {
         let chunk = self.directory.get(index / SLOTS)?.as_ref()?;
         Some(&chunk.slots[index % SLOTS])
     }
 
+    /// As [`slot`](Chunks::slot), to be changed.
     #[inline]
     pub(super) fn slot_mut(&mut self, index: usize) -> Option<&mut Slot<T>> {
         let chunk = self.directory.get_mut(index / SLOTS)?.as_mut()?;
@@ -158,11 +168,13 @@ impl<T: Default> Chunks<T> {
             .flat_map(|(at, chunk)| (at * SLOTS..).zip(&chunk.slots))
     }
 
+    /// Every slot of every chunk, by value, in the order of the indices.
     pub(super) fn into_slots(self) -> impl Iterator<Item = Slot<T>> {
         let chunks = self.directory.into_iter().flatten();
         chunks.flat_map(|chunk| chunk.slots)
     }
 
+    /// The number of occupied slots.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
@@ -196,6 +208,7 @@ impl<T: Default> Chunks<T> {
         }
     }
 
+    /// True if the last chunk of the directory is vacant, so that freeing it shortens the directory.
     fn ends_vacant(&self) -> bool {
         let last = self.directory.last().and_then(Option::as_ref);
         last.is_some_and(|last| last.vacant == u32::MAX)

@@ -88,6 +88,7 @@ pub(crate) struct Place {
     /// spare taking the lock. If the runtime reads an old `false`, no harm is done: before it waits,
     /// [`fall_asleep`](Place::fall_asleep) looks into the inbox itself.
     messages: AtomicBool,
+    /// `None` while no runtime has the place.
     open: Mutex<Option<Open>>,
 }
 
@@ -95,6 +96,7 @@ pub(crate) struct Place {
 pub(crate) struct Open {
     /// The first serial of this runtime: a name with a smaller one is of an earlier runtime of the place.
     born: u64,
+    /// The sender of the next message is to write the eventfd (R8).
     asleep: bool,
     /// The runtime is about to end, and adopts no more tasks of other threads: they might come faster than
     /// it can drop them.
@@ -102,7 +104,9 @@ pub(crate) struct Open {
     /// The eventfd. Shared, because it is written after the lock is released: by then the runtime may
     /// have ended.
     eventfd: Arc<EventFd>,
+    /// From it a thread that drops a source takes the descriptor out (R7).
     epoll: std::sync::Arc<Epoll>,
+    /// From it any thread reads the metrics.
     counters: std::sync::Arc<Counters>,
     /// The tasks to wake, one bit for each slot. `listed` has the slots with a set bit, in the order of the
     /// wakes. So a task that is woken a million times is listed once, and a wake allocates nothing.
@@ -110,6 +114,7 @@ pub(crate) struct Open {
     /// It has room for all tasks. Stale wakes may set more bits than that: then `unlisted` is set, and the
     /// runtime goes through all bits.
     listed: Vec<u32>,
+    /// Some set bits are not in `listed`.
     unlisted: bool,
     /// Their number has no bound: a thread that spawns tasks faster than the runtime runs them should wait
     /// now and then.
@@ -130,6 +135,7 @@ pub(crate) struct Room {
 pub(crate) struct Messages {
     /// Slots: the task that is in each now must be woken.
     pub(crate) wakes: Vec<u32>,
+    /// In the order in which they came.
     pub(crate) commands: Vec<Command>,
 }
 
@@ -144,6 +150,7 @@ pub(crate) enum FellAsleep {
 }
 
 impl Place {
+    /// A place that no runtime has.
     pub(crate) fn new() -> Place {
         Place {
             messages: AtomicBool::new(false),
@@ -312,6 +319,7 @@ impl Place {
         notify_if_asleep(guard);
     }
 
+    /// Calls `f` under the lock; `None` if the place is empty, or in a forked child.
     fn with_open<R>(&self, f: impl FnOnce(&mut Open) -> R) -> Option<R> {
         self.lock()?.as_mut().map(f)
     }
@@ -391,6 +399,7 @@ static FREE: StdMutex<FreePlaces> = StdMutex::new(FreePlaces {
     made: 0,
 });
 
+/// The numbers of the places that may be taken.
 struct FreePlaces {
     /// In the order they were given back, so that each stays unused for as long as possible.
     left: VecDeque<u16>,

@@ -29,6 +29,7 @@ pub(crate) struct Name {
 }
 
 impl Name {
+    /// The name of the thing in slot `index`, without a note.
     #[inline]
     pub(crate) fn new(place: u16, index: u32, serial: u64) -> Name {
         let slot = u64::from(place) << 32 | u64::from(index);
@@ -92,7 +93,9 @@ impl WaiterKey {
 /// They are taken from the process in blocks, so that one atomic addition serves 4,096 of them.
 #[derive(Debug)]
 pub(crate) struct Serials {
+    /// The serial that comes next.
     next: Cell<u64>,
+    /// The end of the block: this serial is not one of the block's any more.
     end: Cell<u64>,
 }
 
@@ -100,8 +103,10 @@ pub(crate) struct Serials {
 static NEXT_BLOCK: AtomicU64 = AtomicU64::new(Serials::BLOCK);
 
 impl Serials {
+    /// Serials that are taken from the process at a time.
     const BLOCK: u64 = 4096;
 
+    /// Takes a block of serials from the process.
     pub(crate) fn new() -> Serials {
         let first = NEXT_BLOCK.fetch_add(Serials::BLOCK, Ordering::Relaxed);
         Serials {
@@ -134,13 +139,16 @@ impl Serials {
 /// load, and batches of a thousand tasks, one after another, allocate nothing. The slots beyond lie in
 /// chunks, which are freed when all their slots are vacant. The index of a value never changes.
 pub(crate) struct Slab<T> {
+    /// The first [`NEAR`] slots.
     near: Vec<Slot<T>>,
     /// The vacant slots of the vector.
     vacant: Vec<u32>,
+    /// The slots beyond.
     far: Chunks<T>,
 }
 
 impl<T: Default> Slab<T> {
+    /// A slab without slots, which has allocated nothing.
     pub(crate) fn new() -> Slab<T> {
         Slab {
             near: Vec::new(),
@@ -189,6 +197,7 @@ impl<T: Default> Slab<T> {
         (index as usize) < NEAR
     }
 
+    /// The slot at `index`, vacant or not, wherever it lies.
     #[inline]
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
         match self.near.get(index as usize) {
@@ -197,6 +206,7 @@ impl<T: Default> Slab<T> {
         }
     }
 
+    /// As [`slot`](Slab::slot), to be changed.
     #[inline]
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         match self.near.get_mut(index as usize) {
@@ -263,6 +273,7 @@ impl<T: Default> Slab<T> {
         slots.filter(|slot| slot.serial != 0).map(|slot| slot.value)
     }
 
+    /// The number of occupied slots.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.near.len() - self.vacant.len() + self.far.len()

@@ -38,12 +38,16 @@ impl Hint {
         ptr::eq(waker.vtable(), &VTABLE).then(|| Hint(waker.data().addr() as u64))
     }
 
+    /// So many tasks can be named at a time, as a power of two.
     const INDEX_BITS: u32 = 28;
+    /// Of a serial so many of its lowest bits are in a hint. A stale hint is taken for that of another task only if
+    /// a multiple of 2^20 serials lies between the two.
     const SERIAL_BITS: u32 = 20;
 
     /// A task's index must be below this, or a hint could not hold it: 268 million tasks at a time.
     pub(crate) const INDEX_LIMIT: u32 = 1 << Hint::INDEX_BITS;
 
+    /// The hint of the task in slot `index` of the runtime at `place`.
     #[inline]
     pub(crate) fn new(place: u16, index: u32, serial: u64) -> Hint {
         debug_assert!(index < Hint::INDEX_LIMIT);
@@ -52,11 +56,13 @@ impl Hint {
         Hint(place | serial << Hint::INDEX_BITS | u64::from(index))
     }
 
+    /// The place of the task's runtime.
     #[inline]
     pub(crate) fn place(self) -> u16 {
         (self.0 >> (Hint::INDEX_BITS + Hint::SERIAL_BITS)) as u16
     }
 
+    /// The slot of the task.
     #[inline]
     pub(crate) fn index(self) -> u32 {
         (self.0 % u64::from(Hint::INDEX_LIMIT)) as u32
@@ -98,11 +104,13 @@ const _: () = assert!(
     "a hint fills a data pointer"
 );
 
+/// The two words of a waker: the hint in place of a pointer, and the table.
 #[inline]
 fn raw(hint: Hint) -> RawWaker {
     RawWaker::new(ptr::without_provenance(hint.0 as usize), &VTABLE)
 }
 
+/// `clone` of the table: the same two words.
 fn clone(data: *const ()) -> RawWaker {
     RawWaker::new(data, &VTABLE)
 }
@@ -125,4 +133,5 @@ fn wake(data: *const ()) {
     }
 }
 
+/// `drop` of the table: the hint owns nothing.
 fn drop(_data: *const ()) {}

@@ -21,6 +21,7 @@ use crate::runtime::chaos::Chaos;
 pub(crate) struct Epoll(OwnedFd);
 
 impl Epoll {
+    /// epoll_create1(2), closed by exec.
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1(2) takes a flag and no pointer.
         let made = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -45,6 +46,7 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
     }
 
+    /// epoll_ctl(2) with an event; a DEL needs none.
     fn control(&self, operation: c_int, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: interest,
@@ -110,6 +112,7 @@ impl Epoll {
             .map_err(named("epoll_wait"))
     }
 
+    /// epoll_wait(2): waits at most `millis` milliseconds, for ever if that is -1.
     fn wait_millis(&self, events: &mut Events, millis: c_int) -> io::Result<c_int> {
         let (buffer, room) = events.room();
         // SAFETY: `buffer` points at `room` writable entries that `events` owns and that no other
@@ -161,6 +164,7 @@ impl Epoll {
         waited
     }
 
+    /// The number, for a call that borrows it.
     fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -180,6 +184,7 @@ impl Events {
     /// throughput; the kernel keeps what does not fit at the head of its ready list.
     const ROOM: usize = 256;
 
+    /// Room for a batch, allocated once.
     pub(crate) fn new() -> Events {
         Events(Vec::with_capacity(Events::ROOM))
     }
@@ -205,6 +210,7 @@ impl Events {
         self.0.len() == Events::ROOM
     }
 
+    /// Where the kernel may write, and how many entries.
     fn room(&mut self) -> (*mut libc::epoll_event, c_int) {
         const { assert!(Events::ROOM <= i32::MAX as usize) };
         (self.0.as_mut_ptr(), Events::ROOM as c_int)

@@ -16,6 +16,7 @@ use super::own;
 pub(crate) struct EventFd(File);
 
 impl EventFd {
+    /// eventfd2(2): nonblocking, closed by exec, and 0 at first.
     pub(crate) fn new() -> io::Result<EventFd> {
         // SAFETY: eventfd(2) takes two integers and no pointer.
         let made = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };

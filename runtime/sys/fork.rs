@@ -70,6 +70,7 @@ pub(crate) fn watch_for_fork() -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes to map and to have wiped: a page on x86-64. Where pages are larger, mmap(2) and madvise(2) round up.
 const PAGE: usize = 4096;
 
 /// A page with a first byte that is 1 here and 0 in every child; `None` if the kernel refuses.
@@ -95,6 +96,7 @@ fn wiped_page() -> Option<NonNull<c_void>> {
     Some(page)
 }
 
+/// Gives a page back that could not be made to be wiped.
 fn unmap(page: NonNull<c_void>) {
     // SAFETY: the page was mapped by `wiped_page` with this size, and no reference to it is left.
     let _unmapped = unsafe { libc::munmap(page.as_ptr(), PAGE) };
@@ -123,6 +125,7 @@ pub(crate) fn refuse_in_forked_child() -> io::Result<()> {
     }
 }
 
+/// What everything says in a forked child that would reach the parent's runtime.
 #[cold]
 pub(crate) fn forked_child_error() -> io::Error {
     io::Error::other(ForkedChild)
@@ -145,6 +148,23 @@ impl std::error::Error for ForkedChild {}
 
 /// True if the error says that this is the child of a process that had a runtime before it forked, where
 /// sockets and runtimes of the parent are refused.
+///
+/// # Examples
+/// ```
+/// let _runtime = reveille::Runtime::new()?;
+/// // SAFETY: no other thread runs here, so the child may do whatever the parent may.
+/// let child = unsafe { libc::fork() };
+/// if child == 0 {
+///     let error = reveille::Runtime::new().map(drop).unwrap_err();
+///     assert!(reveille::io::is_forked_child(&error));
+///     std::process::exit(7);
+/// }
+/// let mut status = 0;
+/// // SAFETY: waitpid(2) writes the status of a child of ours into a local.
+/// unsafe { libc::waitpid(child, &mut status, 0) };
+/// assert_eq!(libc::WEXITSTATUS(status), 7);
+/// # std::io::Result::Ok(())
+/// ```
 pub fn is_forked_child_error(error: &io::Error) -> bool {
     error
         .get_ref()

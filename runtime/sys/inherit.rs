@@ -11,6 +11,7 @@ use libc::c_ulong;
 
 use super::slack::{set_timer_slack, timer_slack};
 
+/// The mask and the slack of one thread, at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited {
     /// The signals that are blocked.

@@ -92,6 +92,7 @@ impl SignalAction {
     }
 }
 
+/// The address of [`on_signal`], as sigaction(2) has it.
 fn handler() -> libc::sighandler_t {
     on_signal as extern "C" fn(c_int) as libc::sighandler_t
 }
@@ -126,6 +127,7 @@ pub(crate) fn set_signal_action(signal: c_int, action: SignalAction) -> io::Resu
     change_signal_action(signal, Some(&action.0))
 }
 
+/// sigaction(2): sets an action, if there is one to set, and returns the one before.
 fn change_signal_action(
     signal: c_int,
     action: Option<&libc::sigaction>,
@@ -139,6 +141,7 @@ fn change_signal_action(
     Ok(SignalAction(before))
 }
 
+/// An action with nothing set, to be filled in by the kernel or by us.
 fn no_action() -> libc::sigaction {
     // SAFETY: all zeroes is a valid `sigaction`: no flags, SIG_DFL, an empty mask.
     unsafe { std::mem::zeroed::<libc::sigaction>() }

@@ -17,6 +17,7 @@ use super::{check, own};
 pub(crate) struct TimerFd(OwnedFd);
 
 impl TimerFd {
+    /// timerfd_create(2) of CLOCK_MONOTONIC: nonblocking, closed by exec, and not set.
     pub(crate) fn new() -> io::Result<TimerFd> {
         // SAFETY: timerfd_create(2) takes two integers and no pointer.
         let made = unsafe {

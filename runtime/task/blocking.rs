@@ -67,6 +67,9 @@ use crate::runtime::user_code;
 /// Outside a runtime; in the child of a process that had a runtime before it forked; and if the runtime has 2^28 tasks
 /// already.
 ///
+/// # Cancel safety
+/// The handle's: to drop it detaches the task, and `work` runs; see [`JoinHandle`].
+///
 /// # Examples
 /// ```
 /// reveille::block_on(async {
@@ -90,8 +93,22 @@ impl Runtime {
     /// Runs `work` on a thread where it may block; see [`spawn_blocking`]. Its task is awaited in the next
     /// [`block_on`](Runtime::block_on) or [`turn`](Runtime::turn).
     ///
+    /// # Errors
+    /// As [`spawn_blocking`].
+    ///
     /// # Panics
     /// In the child of a process that had a runtime before it forked, and if the runtime has 2^28 tasks already.
+    ///
+    /// # Cancel safety
+    /// As [`spawn_blocking`].
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = reveille::Runtime::new()?;
+    /// let read = runtime.spawn_blocking(|| std::fs::read_to_string("/proc/version"));
+    /// assert!(runtime.block_on(read).unwrap()?.starts_with("Linux"));
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F, R>(&self, work: F) -> JoinHandle<R>
     where
@@ -165,21 +182,28 @@ where
 /// Where home and worker meet.
 struct Slot<F, R>(Mutex<Inner<F, R>>);
 
+/// What the lock of a [`Slot`] guards.
 struct Inner<F, R> {
+    /// How far the work has come, and what it has left.
     stage: Stage<F, R>,
     /// The task that awaits the end, or what else polls a lookup.
     waker: Option<Waker>,
 }
 
+/// The life of one piece of work.
 enum Stage<F, R> {
+    /// The closure waits for a thread.
     Queued(F),
+    /// A thread has the closure and runs it.
     Running,
+    /// The output, or the payload of the closure's panic, waits for the task.
     Ended(thread::Result<R>),
     /// The task has gone, or has the output.
     Gone,
 }
 
 impl<F, R> Slot<F, R> {
+    /// The lock, also after a panic: no code under it leaves the stage half-made.
     fn lock(&self) -> MutexGuard<'_, Inner<F, R>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

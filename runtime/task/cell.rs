@@ -57,7 +57,9 @@ pub(crate) trait RawTask {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
+    /// Without a panic, or with one that the handle reports.
     Quietly,
+    /// The future panicked.
     Panicked,
     /// The task finished, but the drop of its future, or of its outcome, panicked.
     DropPanicked,
@@ -65,6 +67,7 @@ pub(crate) enum Finished {
 
 /// The cell of one future at a time, pinned from the start in an `Rc` that the executor's slab holds.
 pub(crate) struct TaskCell<F: Future> {
+    /// Borrowed while the future is polled or dropped, and for moves.
     stage: RefCell<Stage<F>>,
 }
 
@@ -77,6 +80,7 @@ pin_project! {
 }
 
 impl<F: Future> TaskCell<F> {
+    /// A cell with a future that was not polled yet.
     pub(crate) fn new(future: F) -> TaskCell<F> {
         TaskCell {
             stage: RefCell::new(Stage::Running { future }),

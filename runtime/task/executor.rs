@@ -50,13 +50,19 @@ const KEPT: usize = 512;
 /// The pinned cell of a task, whatever the type of its future.
 pub(crate) type TaskRef = Pin<Rc<dyn RawTask>>;
 
+/// The tasks of one runtime.
 pub(crate) struct Executor {
+    /// The place in the names and wakers of the tasks.
     place: u16,
+    /// Where room is made for wakes, whenever tasks need more of it.
     inbox: &'static Place,
     /// The slots and tasks that the inbox and the run queue have room for.
     room: Cell<Room>,
+    /// How much the task that is polled may do.
     pub(crate) budget: Budget,
+    /// Counts the polls.
     counters: Arc<Counters>,
+    /// Never borrowed while user code runs (R5).
     pub(super) state: RefCell<State>,
     /// The serial of the task that is being polled or dropped, 0 if none is.
     current: Cell<u64>,
@@ -65,8 +71,11 @@ pub(crate) struct Executor {
     pub(crate) unhandled_panic: Cell<bool>,
 }
 
+/// What a wake changes.
 pub(super) struct State {
+    /// Every task that has not ended, or has ended and still has its outcome.
     pub(super) tasks: Slab<Task>,
+    /// The slots of the tasks that are to be polled.
     pub(super) queue: RunQueue,
 }
 
@@ -97,7 +106,9 @@ pub(super) struct Task {
     pub(super) life: Life,
     /// The waker of the task that awaits the `JoinHandle`; `end` takes and wakes it.
     pub(super) joiner: Option<Waker>,
+    /// The future, or where it is.
     pub(super) body: Body,
+    /// For tracing: most often none.
     pub(super) span: TaskSpan,
 }
 
@@ -116,6 +127,7 @@ impl Default for Task {
     }
 }
 
+/// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     /// The future is there.
@@ -126,6 +138,7 @@ pub(super) enum Life {
     Taken,
 }
 
+/// Where the future of a task is.
 #[derive(Clone)]
 pub(crate) enum Body {
     /// The future of `block_on`, pinned on its stack. In a vacant slot: no cell.
@@ -149,10 +162,15 @@ pub(crate) enum Next {
 
 /// A popped task and what is to be done with it.
 pub(crate) struct Popped {
+    /// The slot.
     index: u32,
+    /// The task's serial, which is its id.
     serial: u64,
+    /// A share of the cell, so that it can be polled while nothing is borrowed.
     cell: TaskRef,
+    /// A share of the span, which is entered for the poll.
     span: TaskSpan,
+    /// The future is to be dropped, and not polled.
     aborted: bool,
 }
 
@@ -185,6 +203,7 @@ impl Body {
 }
 
 impl Executor {
+    /// No tasks, for the runtime that has `place`.
     pub(crate) fn new(place: u16, inbox: &'static Place, counters: Arc<Counters>) -> Executor {
         let state = State {
             tasks: Slab::new(),
@@ -415,6 +434,7 @@ impl Executor {
         self.resize(state, Room { slots, tasks });
     }
 
+    /// Makes the room exact in the queue and in the inbox, more or less than before.
     fn resize(&self, state: &mut State, room: Room) {
         let before = self.room.replace(room);
         if before.tasks != room.tasks {
@@ -466,7 +486,9 @@ impl Executor {
 
 /// Guard of [`Executor::set_current`].
 pub(crate) struct CurrentTask<'a> {
+    /// Whose current task is set.
     executor: &'a Executor,
+    /// The serial that was current before; 0 if none was.
     outer: u64,
 }
 

@@ -24,16 +24,30 @@ impl fmt::Display for Id {
 ///
 /// A task of [`spawn_blocking`](super::blocking::spawn_blocking) for which no thread could be made was cancelled, too; the
 /// [`source`](std::error::Error::source) is then the system's error.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { panic!("no such file") });
+///     let error = task.await.unwrap_err();
+///     assert!(error.is_panic());
+///     let payload = error.into_panic(); // To go on with it: `std::panic::resume_unwind(payload)`.
+///     assert_eq!(payload.downcast_ref(), Some(&"no such file"));
+/// });
+/// ```
 pub struct JoinError {
+    /// The task that gave no output.
     id: Id,
     /// `None` if the task was cancelled, as most are that give no output. Boxed, because each task has room for an error,
     /// and errors are rare and big.
     why: Option<Box<Why>>,
 }
 
+/// The reasons of which there is more to say than "cancelled".
 enum Why {
     /// A payload is `Send` but not `Sync`; the mutex makes the error both, in safe code.
     Panicked(Mutex<Box<dyn Any + Send>>),
+    /// What the system said when no thread could be made.
     Refused(io::Error),
 }
 
@@ -41,10 +55,12 @@ enum Why {
 pub(super) struct Refused(pub(super) io::Error);
 
 impl JoinError {
+    /// The error of a task that was aborted, or dropped with its runtime.
     pub(super) fn cancelled(id: Id) -> JoinError {
         JoinError { id, why: None }
     }
 
+    /// The error of a task that unwound with `payload`, which may stand for a cancellation: see [`Refused`].
     pub(super) fn panicked(id: Id, payload: Box<dyn Any + Send>) -> JoinError {
         let why = match payload.downcast::<Refused>() {
             Ok(refused) => Why::Refused(refused.0),
@@ -78,6 +94,17 @@ impl JoinError {
     ///
     /// # Errors
     /// The error itself, if the task was cancelled.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>());
+    ///     task.abort();
+    ///     let error = task.await.unwrap_err();
+    ///     let error = error.try_into_panic().unwrap_err();
+    ///     assert!(error.is_cancelled());
+    /// });
+    /// ```
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.why.map(|why| *why) {
             Some(Why::Panicked(payload)) => {

@@ -67,6 +67,7 @@ enum OnDrop {
 }
 
 impl<T> JoinHandle<T> {
+    /// The handle of the task with this name, which has no other.
     #[inline]
     pub(crate) fn new(name: Name) -> JoinHandle<T> {
         JoinHandle {
@@ -75,6 +76,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// What the note says.
     #[inline]
     fn on_drop(&self) -> OnDrop {
         match self.name.note() {
@@ -84,6 +86,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Notes what the drop is to do.
     #[inline]
     fn set_on_drop(&mut self, on_drop: OnDrop) {
         self.name = self.name.with_note(on_drop as u8);
@@ -98,6 +101,15 @@ impl<T> JoinHandle<T> {
     /// Marks the task aborted, from any thread: its future is dropped, on the runtime's thread,
     /// before the task would be polled again. A task that is being polled right now finishes if
     /// that poll returns `Ready`; a task that has finished keeps its output.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>());
+    ///     task.abort();
+    ///     assert!(task.await.unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn abort(&self) {
         if let Some(name) = self.name() {
             abort(name);
@@ -106,11 +118,33 @@ impl<T> JoinHandle<T> {
 
     /// Drops this handle and lets the task go on, even if the drop would
     /// [abort](JoinHandle::abort_on_drop) it.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let (sender, receiver) = std::sync::mpsc::channel();
+    ///     let task = reveille::spawn(async move { sender.send("done").unwrap() }).abort_on_drop();
+    ///     task.detach();
+    ///     reveille::task::yield_now().await;
+    ///     assert_eq!(receiver.try_recv(), Ok("done"));
+    /// });
+    /// ```
     pub fn detach(mut self) {
         self.set_on_drop(OnDrop::Detach);
     }
 
     /// Makes dropping this handle abort the task instead of detaching it.
+    ///
+    /// # Examples
+    /// ```
+    /// reveille::block_on(async {
+    ///     let task = reveille::spawn(std::future::pending::<()>()).abort_on_drop();
+    ///     let watch = task.abort_handle();
+    ///     drop(task);
+    ///     reveille::task::yield_now().await;
+    ///     assert!(watch.is_finished());
+    /// });
+    /// ```
     pub fn abort_on_drop(mut self) -> JoinHandle<T> {
         if self.on_drop() == OnDrop::Detach {
             self.set_on_drop(OnDrop::Abort);
@@ -144,6 +178,7 @@ impl<T> JoinHandle<T> {
     }
 }
 
+/// As [`JoinHandle::is_finished`], for either kind of handle.
 #[track_caller]
 fn is_finished(name: Name) -> bool {
     match context::home_of(name) {
@@ -190,6 +225,8 @@ impl<T: 'static> JoinHandle<T> {
         }
     }
 
+    /// The outcome, if it is there; otherwise the waker of `cx` is stored. `home` is the task's runtime, if it is
+    /// current.
     #[inline]
     #[track_caller]
     fn poll_outcome(
@@ -221,6 +258,7 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
+/// Tells the runtime that no handle will take the outcome.
 fn detach(name: Name) {
     context::order(name, Command::Detach(name));
 }
@@ -234,8 +272,19 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Aborts a task, from any thread; see [`JoinHandle::abort`]. Dropping this handle does nothing.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(std::future::pending::<()>());
+///     let abort = task.abort_handle();
+///     std::thread::spawn(move || abort.abort());
+///     assert!(task.await.unwrap_err().is_cancelled());
+/// });
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AbortHandle {
+    /// The task's name.
     name: Name,
 }
 
@@ -260,6 +309,7 @@ impl AbortHandle {
     }
 }
 
+/// Has the runtime abort the task; a stale name does nothing.
 fn abort(name: Name) {
     context::order(name, Command::Abort(name));
 }

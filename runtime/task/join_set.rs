@@ -3,6 +3,8 @@
 //! Interface: [`JoinSet`].
 //! Invariant: each task of the set reports its end exactly once, when its future is dropped, so
 //! [`join_next`](JoinSet::join_next) polls only the handles of tasks that have ended.
+//!
+//! Over 400 lines because each method has its contract and an example.
 //! Read before: `join`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -46,6 +48,7 @@ use crate::runtime::user_code;
 pub struct JoinSet<T> {
     /// By id, hence in the order of spawning.
     tasks: BTreeMap<Id, JoinHandle<T>>,
+    /// Shared with the tasks, and it may outlive the set: they go on if they are detached.
     ended: Arc<Mutex<Ended>>,
 }
 
@@ -84,6 +87,17 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`spawn_blocking`](super::blocking::spawn_blocking).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     tasks.spawn_blocking(|| std::fs::read("/proc/version").unwrap().len());
+    ///     assert!(tasks.join_next().await.unwrap().unwrap() > 0);
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn_blocking<F>(&mut self, work: F) -> AbortHandle
     where
@@ -94,6 +108,7 @@ impl<T: 'static> JoinSet<T> {
         self.spawn(Blocking::start(&core, work))
     }
 
+    /// The future of a task of this set.
     fn member<F>(&self, future: F) -> Member<F> {
         let ended = Arc::clone(&self.ended);
         Member {
@@ -102,6 +117,7 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
+    /// Takes a spawned task into the set.
     fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
         let abort = task.abort_handle();
         self.tasks.insert(task.id(), task);
@@ -112,6 +128,17 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`Runtime::spawn`].
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// let runtime = reveille::Runtime::new()?;
+    /// let mut tasks = JoinSet::new();
+    /// tasks.spawn_on(async { 1 }, &runtime);
+    /// assert_eq!(runtime.block_on(tasks.join_all()), [1]);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[track_caller]
     pub fn spawn_on<F>(&mut self, future: F, runtime: &Runtime) -> AbortHandle
     where
@@ -142,11 +169,26 @@ impl<T: 'static> JoinSet<T> {
 
     /// As [`join_next`](JoinSet::join_next), with the task's id.
     ///
+    /// # Errors
+    /// As [`join_next`](JoinSet::join_next).
+    ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
     ///
     /// # Cancel safety
     /// Safe.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     let first = tasks.spawn(async { "first" }).id();
+    ///     let (id, output) = tasks.join_next_with_id().await.unwrap();
+    ///     assert_eq!((id, output.unwrap()), (first, "first"));
+    /// });
+    /// ```
     pub fn join_next_with_id(
         &mut self,
     ) -> impl Future<Output = Option<(Id, Result<T, JoinError>)>> {
@@ -161,12 +203,27 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     tasks.spawn(async { 1 });
+    ///     let output = poll_fn(|cx| tasks.poll_join_next(cx)).await;
+    ///     assert_eq!(output.unwrap().unwrap(), 1);
+    /// });
+    /// ```
     #[track_caller]
     pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
         let next = ready!(self.poll_join_next_with_id(cx));
         Poll::Ready(next.map(|(_, output)| output))
     }
 
+    /// The `poll_` form of both [`join_next`](JoinSet::join_next) and
+    /// [`join_next_with_id`](JoinSet::join_next_with_id).
     #[track_caller]
     fn poll_join_next_with_id(
         &mut self,
@@ -195,6 +252,19 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     tasks.spawn(async { 1 });
+    ///     assert!(tasks.try_join_next().is_none()); // It has not run yet.
+    ///     reveille::task::yield_now().await;
+    ///     assert_eq!(tasks.try_join_next().unwrap().unwrap(), 1);
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
         let (_, output) = self.try_join_next_with_id()?;
@@ -208,6 +278,19 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Panics
     /// As [`join_next`](JoinSet::join_next).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     let first = tasks.spawn(async { 1 }).id();
+    ///     reveille::task::yield_now().await;
+    ///     let (id, output) = tasks.try_join_next_with_id().unwrap();
+    ///     assert_eq!((id, output.unwrap()), (first, 1));
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_join_next_with_id(&mut self) -> Option<(Id, Result<T, JoinError>)> {
         let (id, task) = self.first_ended()?;
@@ -241,6 +324,19 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Cancel safety
     /// Dropped early, it aborts the tasks that are left and drops the outputs so far.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     for n in 0..3 {
+    ///         tasks.spawn(async move { n });
+    ///     }
+    ///     assert_eq!(tasks.join_all().await, [0, 1, 2]); // None has waited: they end as they were spawned.
+    /// });
+    /// ```
     pub async fn join_all(mut self) -> Vec<T> {
         let mut outputs = Vec::with_capacity(self.len());
         while let Some(output) = self.join_next().await {
@@ -262,6 +358,18 @@ impl<T: 'static> JoinSet<T> {
     ///
     /// # Cancel safety
     /// Safe: the tasks are aborted by the first poll, and can be waited for again.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     tasks.spawn(std::future::pending::<()>());
+    ///     tasks.shutdown().await;
+    ///     assert!(tasks.is_empty());
+    /// });
+    /// ```
     pub async fn shutdown(&mut self) {
         self.abort_all();
         while self.join_next().await.is_some() {}
@@ -280,11 +388,37 @@ impl<T> JoinSet<T> {
     }
 
     /// Aborts all tasks; they stay in the set until they are joined.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     tasks.spawn(std::future::pending::<()>());
+    ///     tasks.abort_all();
+    ///     assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn abort_all(&self) {
         self.tasks.values().for_each(JoinHandle::abort);
     }
 
     /// Removes all tasks from the set and lets them go on.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::task::JoinSet;
+    ///
+    /// reveille::block_on(async {
+    ///     let mut tasks = JoinSet::new();
+    ///     let task = tasks.spawn(async {});
+    ///     tasks.detach_all();
+    ///     drop(tasks); // Aborts nothing.
+    ///     reveille::task::yield_now().await;
+    ///     assert!(task.is_finished());
+    /// });
+    /// ```
     pub fn detach_all(&mut self) {
         self.tasks.clear();
         // The tasks report their ends to the old list, which is freed with the last of them.
@@ -349,6 +483,7 @@ impl<T> fmt::Debug for JoinSet<T> {
 struct JoinNext<'a, T, R> {
     /// `None` after it was ready: another poll panics, as that of an async fn does.
     set: Option<&'a mut JoinSet<T>>,
+    /// What is given of the id and the output.
     pick: fn((Id, Result<T, JoinError>)) -> R,
 }
 
@@ -384,6 +519,7 @@ impl<F: Future> Future for Member<F> {
 
 /// Reports to the set, when dropped, that the task has ended: finished, panicked or aborted.
 struct Announce {
+    /// Where the set looks for ends.
     ended: Arc<Mutex<Ended>>,
 }
 
@@ -403,6 +539,7 @@ impl Drop for Announce {
     }
 }
 
+/// The lock, also after a panic: no code under it leaves the list half-made.
 fn lock(ended: &Mutex<Ended>) -> MutexGuard<'_, Ended> {
     ended.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -30,6 +30,8 @@ impl Executor {
         }
     }
 
+    /// Marks the task done, reports a panic that no handle will report, wakes the joiner, and says who frees the
+    /// slot.
     #[inline]
     pub(super) fn end(&self, index: u32, serial: u64, finished: Finished) -> Claim {
         let mut state = self.state.borrow_mut();
@@ -117,6 +119,7 @@ impl Executor {
         self.take_output_of(self.state.borrow_mut(), name, into);
     }
 
+    /// [`take_output`](Executor::take_output) by a borrow that the caller has already, which saves a look-up.
     #[inline(always)]
     fn take_output_of(&self, mut state: RefMut<'_, State>, name: Name, into: &mut dyn Any) {
         let Some(task) = state.tasks.get_mut(name.index(), name.serial) else {
@@ -155,6 +158,7 @@ impl Executor {
         user_code::discard_any(joiner);
     }
 
+    /// True if the future is gone; also if the slot is free, or another task's.
     pub(crate) fn is_finished(&self, name: Name) -> bool {
         let state = self.state.borrow();
         state
@@ -185,5 +189,6 @@ impl Task {
 pub(super) enum Claim {
     /// The handle that takes the outcome, or the pop of a queued slot.
     Claimed,
+    /// Nothing else: the caller frees it.
     Unclaimed,
 }

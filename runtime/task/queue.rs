@@ -20,6 +20,7 @@ pub(crate) struct RunQueue {
     ring: Box<[u32]>,
     /// Pops since the last `resize`, wrapping; modulo the length of the ring this is the position of the first index.
     head: u32,
+    /// How many indices are in the ring.
     len: u32,
 }
 
@@ -69,6 +70,7 @@ impl RunQueue {
         self.ring.swap(first, nth);
     }
 
+    /// How many slots are queued.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len as usize

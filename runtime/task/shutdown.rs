@@ -61,6 +61,7 @@ impl Executor {
         }
     }
 
+    /// Every task that has a slot: its serial, its index, and its cell, but for the main future.
     fn living(&self) -> Vec<(u64, u32, Option<TaskRef>)> {
         let state = self.state.borrow();
         let cell = |task: &Task| match &task.body {
@@ -74,6 +75,7 @@ impl Executor {
             .collect()
     }
 
+    /// Empties the queue, and says so in each slot, so that the slots can be freed (R1).
     fn unqueue_all(&self) {
         let State { tasks, queue } = &mut *self.state.borrow_mut();
         while let Some(index) = queue.pop() {

@@ -18,9 +18,15 @@ use crate::runtime::context;
 ///
 /// The future need not be `Send`. Dropping the handle detaches the task.
 ///
+/// # Errors
+/// The handle's: a [`JoinError`](super::id::JoinError) if the task panicked or was aborted, or if the runtime ended first.
+///
 /// # Panics
 /// Outside a runtime (from another thread, use [`Handle::spawn`](crate::runtime::Handle::spawn)),
 /// and if the runtime has 2^28 tasks already.
+///
+/// # Cancel safety
+/// The handle's: to drop it detaches the task, which goes on; see [`JoinHandle`].
 ///
 /// # Examples
 /// ```
@@ -54,6 +60,7 @@ where
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskBuilder<'a> {
+    /// What tracing shows; `None` shows no name.
     name: Option<&'a str>,
 }
 
@@ -70,7 +77,13 @@ impl<'a> TaskBuilder<'a> {
 
     /// Spawns the task; see [`spawn`].
     ///
+    /// # Errors
+    /// As [`spawn`].
+    ///
     /// # Panics
+    /// As [`spawn`].
+    ///
+    /// # Cancel safety
     /// As [`spawn`].
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
@@ -91,6 +104,15 @@ impl<'a> TaskBuilder<'a> {
 ///
 /// # Panics
 /// Outside a task.
+///
+/// # Examples
+/// ```
+/// reveille::block_on(async {
+///     let task = reveille::spawn(async { reveille::task::id() });
+///     let id = task.id();
+///     assert_eq!(task.await.unwrap(), id);
+/// });
+/// ```
 #[track_caller]
 pub fn id() -> Id {
     try_id().expect("`task::id` called outside a task")
@@ -98,6 +120,14 @@ pub fn id() -> Id {
 
 /// The id of the task that calls this, if a task does. The destructors of a task's future and
 /// output count as that task.
+///
+/// # Examples
+/// ```
+/// use reveille::task::try_id;
+///
+/// assert_eq!(try_id(), None);
+/// assert!(reveille::block_on(async { try_id() }).is_some());
+/// ```
 pub fn try_id() -> Option<Id> {
     context::with_current(|core| core.executor.current()).flatten()
 }

@@ -10,12 +10,15 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+/// The clock of one runtime.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    /// What the clock showed when the loop last turned: never later than now.
     turn_time: Cell<Instant>,
     /// While the clock is paused: what it shows, and `running_since` is `None`. While it runs: what it
     /// showed when it began to run, and `running_since` is what the monotonic clock showed then.
     base: Cell<Instant>,
+    /// What the monotonic clock showed when this one began to run; `None` while it is paused.
     running_since: Cell<Option<Instant>>,
 }
 
@@ -24,6 +27,7 @@ pub(crate) struct Clock {
 const LEFT: Duration = Duration::from_secs(86_400 * 365 * 100);
 
 impl Clock {
+    /// A clock that shows the monotonic time, and runs unless it is `paused`.
     pub(crate) fn new(paused: bool) -> Clock {
         let now = Instant::now();
         Clock {
@@ -65,15 +69,18 @@ impl Clock {
         self.turn_time.get()
     }
 
+    /// True while the clock stands still.
     pub(crate) fn is_paused(&self) -> bool {
         self.running_since.get().is_none()
     }
 
+    /// Stops the clock at what it shows now.
     pub(super) fn pause(&self) {
         self.base.set(self.now());
         self.running_since.set(None);
     }
 
+    /// Lets a stopped clock run from what it shows; does nothing to one that runs.
     pub(super) fn resume(&self) {
         if self.is_paused() {
             self.running_since.set(Some(Instant::now()));

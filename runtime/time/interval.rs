@@ -41,6 +41,18 @@ pub fn interval(period: Duration) -> Interval {
 ///
 /// # Panics
 /// If `period` is zero.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use reveille::time::{interval_at, now};
+///
+/// reveille::block_on(async {
+///     let start = now() + Duration::from_millis(1);
+///     let mut interval = interval_at(start, Duration::from_secs(60));
+///     assert_eq!(interval.tick().await, start);
+/// });
+/// ```
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(
@@ -69,11 +81,30 @@ pub enum MissedTickBehavior {
 }
 
 /// Ticks; made by [`interval`] and [`interval_at`].
+///
+/// # Examples
+/// ```
+/// use reveille::runtime::Builder;
+/// use reveille::time::{Duration, MissedTickBehavior, advance, interval, now};
+///
+/// # let minute = Duration::from_secs(60);
+/// Builder::new().start_paused(true).auto_advance(true).block_on(async {
+///     let mut interval = interval(minute);
+///     interval.tick().await; // At once.
+///     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+///     let start = now();
+///     advance(minute * 7 / 2).await; // A stall.
+///     interval.tick().await;
+///     assert_eq!(interval.tick().await - start, minute * 4);
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     /// Until the next tick.
     sleep: Sleep,
+    /// The time between two ticks; never zero.
     period: Duration,
+    /// What becomes of ticks that come due while no task asks.
     missed: MissedTickBehavior,
 }
 
@@ -93,6 +124,17 @@ impl Interval {
     ///
     /// # Panics
     /// Outside a runtime.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use reveille::time::{Duration, interval};
+    ///
+    /// reveille::block_on(async {
+    ///     let mut interval = interval(Duration::from_secs(60));
+    ///     poll_fn(|cx| interval.poll_tick(cx)).await; // The first comes at once.
+    /// });
+    /// ```
     #[track_caller]
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
@@ -125,17 +167,66 @@ impl Interval {
     }
 
     /// The next tick comes a period from now.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    /// use reveille::time::{Duration, advance, interval, now};
+    ///
+    /// # let minute = Duration::from_secs(60);
+    /// Builder::new().start_paused(true).auto_advance(true).block_on(async {
+    ///     let mut interval = interval(minute);
+    ///     interval.tick().await; // At once.
+    ///     advance(minute / 2).await;
+    ///     let start = now();
+    ///     interval.reset();
+    ///     interval.tick().await;
+    ///     assert_eq!(now() - start, minute);
+    /// });
+    /// ```
     pub fn reset(&mut self) {
         self.reset_after(self.period);
     }
 
     /// The next tick comes at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    /// use reveille::time::{Duration, interval, now};
+    ///
+    /// # let minute = Duration::from_secs(60);
+    /// Builder::new().start_paused(true).auto_advance(true).block_on(async {
+    ///     let mut interval = interval(minute);
+    ///     interval.tick().await; // At once.
+    ///     let start = now();
+    ///     interval.reset_immediately();
+    ///     interval.tick().await;
+    ///     assert_eq!(now() - start, Duration::ZERO);
+    /// });
+    /// ```
     pub fn reset_immediately(&mut self) {
         self.sleep.reset(now());
         self.sleep.elapse();
     }
 
     /// The next tick comes when `after` has passed.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    /// use reveille::time::{Duration, interval, now};
+    ///
+    /// # let minute = Duration::from_secs(60);
+    /// Builder::new().start_paused(true).auto_advance(true).block_on(async {
+    ///     let mut interval = interval(minute);
+    ///     interval.tick().await; // At once.
+    ///     let start = now();
+    ///     interval.reset_after(minute / 4);
+    ///     interval.tick().await;
+    ///     assert_eq!(now() - start, minute / 4);
+    /// });
+    /// ```
     pub fn reset_after(&mut self, after: Duration) {
         let now = now();
         self.sleep
@@ -143,6 +234,22 @@ impl Interval {
     }
 
     /// The next tick comes at `deadline`.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::runtime::Builder;
+    /// use reveille::time::{Duration, interval, now};
+    ///
+    /// # let minute = Duration::from_secs(60);
+    /// Builder::new().start_paused(true).auto_advance(true).block_on(async {
+    ///     let mut interval = interval(minute);
+    ///     interval.tick().await; // At once.
+    ///     let start = now();
+    ///     interval.reset_at(start + minute / 4);
+    ///     interval.tick().await;
+    ///     assert_eq!(now() - start, minute / 4);
+    /// });
+    /// ```
     pub fn reset_at(&mut self, deadline: Instant) {
         self.sleep.reset(deadline);
     }
@@ -165,6 +272,7 @@ impl Interval {
 
 /// The future of [`Interval::tick`]; written by hand, so that its panic names the line of the `.await`.
 struct Tick<'a> {
+    /// What ticks.
     interval: &'a mut Interval,
 }
 

@@ -126,6 +126,18 @@ pub fn pause() {
 ///
 /// # Panics
 /// Outside a runtime, and if the clock is not paused.
+///
+/// # Examples
+/// ```
+/// use reveille::time::{Duration, pause, resume, sleep};
+///
+/// reveille::block_on(async {
+///     pause();
+///     let nap = sleep(Duration::from_millis(1)); // While the clock is paused, it would not end.
+///     resume();
+///     nap.await;
+/// });
+/// ```
 #[track_caller]
 pub fn resume() {
     let core = context::expect_current("`time::resume` called");
@@ -153,7 +165,9 @@ pub fn advance(duration: Duration) -> impl Future<Output = ()> {
 
 /// The future of [`advance`]; written by hand, so that its panic names the line of the `.await`.
 struct Advance {
+    /// By how much the clock is to be moved.
     duration: Duration,
+    /// True after the first poll, which moves the clock.
     moved: bool,
 }
 
@@ -183,8 +197,22 @@ impl Future for Advance {
 ///
 /// It may be sent anywhere: polled in another runtime than before, it arms its timer there. Unlike
 /// tokio's it is `Unpin`, so `&mut sleep` can be awaited as it is.
+///
+/// # Examples
+/// ```
+/// use reveille::time::{Duration, now, sleep};
+///
+/// reveille::block_on(async {
+///     let mut sleep = sleep(Duration::from_secs(3600));
+///     assert!(!sleep.is_elapsed());
+///     sleep.reset(now() + Duration::from_millis(1));
+///     (&mut sleep).await;
+///     assert!(sleep.is_elapsed());
+/// });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
+    /// When it is over, by the clock of the runtime that polls it.
     deadline: Instant,
     /// True if the deadline had passed when it was set, or a poll found the sleep over.
     elapsed: bool,
@@ -193,6 +221,7 @@ pub struct Sleep {
 }
 
 impl Sleep {
+    /// A sleep that has no timer yet.
     fn new(deadline: Instant, elapsed: bool) -> Sleep {
         Sleep {
             deadline,

@@ -46,8 +46,27 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 
 /// Runs `future` until `deadline` at most; see [`timeout`].
 ///
+/// # Errors
+/// As [`timeout`].
+///
 /// # Panics
 /// As [`timeout`].
+///
+/// # Cancel safety
+/// As [`timeout`].
+///
+/// # Examples
+/// ```
+/// use std::future::pending;
+/// use reveille::time::{Duration, now, timeout_at};
+///
+/// reveille::block_on(async {
+///     // One deadline for both.
+///     let deadline = now() + Duration::from_millis(1);
+///     assert_eq!(timeout_at(deadline, async { 1 }).await, Ok(1));
+///     assert!(timeout_at(deadline, pending::<()>()).await.is_err());
+/// });
+/// ```
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     Timeout {
         future,
@@ -73,11 +92,35 @@ impl<F> Timeout<F> {
     }
 
     /// The future that is limited, to change it.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::time::{Duration, now, sleep, timeout};
+    ///
+    /// reveille::block_on(async {
+    ///     let mut limited = timeout(Duration::from_secs(60), sleep(Duration::from_secs(3600)));
+    ///     limited.get_mut().reset(now());
+    ///     assert_eq!(limited.await, Ok(()));
+    /// });
+    /// ```
     pub fn get_mut(&mut self) -> &mut F {
         &mut self.future
     }
 
     /// The future that was limited.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::pending;
+    /// use reveille::time::{Duration, timeout};
+    ///
+    /// reveille::block_on(async {
+    ///     let work = pending::<()>(); // It is not lost when the time is over.
+    ///     let mut limited = timeout(Duration::from_millis(1), work);
+    ///     assert!((&mut limited).await.is_err());
+    ///     let _work = limited.into_inner();
+    /// });
+    /// ```
     pub fn into_inner(self) -> F {
         self.future
     }

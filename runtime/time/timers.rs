@@ -19,22 +19,30 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::name::slab::{Slab, trim};
 
+/// The timers of one runtime.
 pub(crate) struct Timers {
+    /// The earliest deadline is first.
     heap: Vec<Entry>,
+    /// By the index in the timer's name.
     timers: Slab<Timer>,
 }
 
 /// What the heap compares, and the index of the timer.
 #[derive(Clone, Copy)]
 struct Entry {
+    /// When the timer is due.
     deadline: Instant,
+    /// The timer's serial: among equal deadlines the earlier one fires first.
     serial: u64,
+    /// Where the timer is in the slab.
     index: u32,
 }
 
+/// An armed timer, without its deadline, which is in the heap.
 struct Timer {
     /// Where the timer's entry is in the heap.
     position: usize,
+    /// Wakes the task that sleeps.
     waker: Waker,
 }
 
@@ -52,6 +60,7 @@ impl Default for Timer {
 const ARITY: usize = 4;
 
 impl Timers {
+    /// No timers.
     pub(crate) fn new() -> Timers {
         Timers {
             heap: Vec::new(),
@@ -198,6 +207,7 @@ impl Timers {
 }
 
 impl Entry {
+    /// By what the heap is ordered.
     fn key(&self) -> (Instant, u64) {
         (self.deadline, self.serial)
     }
