@@ -66,7 +66,7 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the calling thread run only while nobody else wants its CPU: sched(7), SCHED_IDLE. Above all, it runs not as soon as
+/// Has the calling thread run only while no other thread wants its CPU: sched(7), SCHED_IDLE. Above all, it runs not as soon as
 /// it is woken.
 pub fn run_last() -> io::Result<()> {
     let none = libc::sched_param { sched_priority: 0 };
