@@ -57,12 +57,17 @@ pub(crate) fn receive_many(
     most: usize,
     room: usize,
 ) -> io::Result<Vec<Inbound>> {
-    let mut names = vec![name(([0, 0, 0, 0], 0).into()); most];
+    let mut unnamed = name(([0, 0, 0, 0], 0).into());
     let mut controls = vec![vec![0_u64; 32]; most];
     let mut bytes = vec![vec![0; room]; most];
     let mut iovecs: Vec<_> = bytes.iter_mut().map(|bytes| iovec(bytes)).collect();
     let mut headers: Vec<libc::mmsghdr> = (0..most)
-        .map(|nth| header(&mut names[nth], &mut iovecs[nth], &mut controls[nth]))
+        .map(|nth| {
+            let mut header = header(&mut unnamed, &mut iovecs[nth], &mut controls[nth]);
+            // Nothing here asks who sent it.
+            (header.msg_hdr.msg_name, header.msg_hdr.msg_namelen) = (ptr::null_mut(), 0);
+            header
+        })
         .collect();
     let flags = libc::MSG_DONTWAIT;
     // SAFETY: the headers point into vectors that outlive the call, with their lengths; no timeout.
