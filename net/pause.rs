@@ -53,7 +53,8 @@ pub(super) fn poll_again_soon(cx: &mut Context<'_>) -> Poll<()> {
     if Pin::new(&mut pause).poll(cx).is_ready() {
         cx.waker().wake_by_ref();
     }
-    // There is no place for it. Its timer, which is the runtime's, wakes the task, and is gone then.
+    // There is no place for it, and to drop it would disarm its timer. That is the runtime's: it wakes the task, and is
+    // gone then.
     mem::forget(pause);
     Poll::Pending
 }

@@ -394,7 +394,8 @@ impl Registration {
             .register(self.fd, interest, ready)
             .map_err(errors::explain_registration)?;
         if let Err(name) = self.source.set(name) {
-            // Another thread has registered it with its runtime meanwhile, which is its home now.
+            // Another thread has registered it with its runtime meanwhile, which is its home now. The caller asks again, and
+            // hears that this is elsewhere.
             core.reactor.deregister(name, self.fd);
         }
         Ok(())
