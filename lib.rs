@@ -27,7 +27,8 @@
 //!
 //! Use tokio if you need more than one thread, another system than Linux, or tokio's ecosystem. This crate is
 //! for programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to know,
-//! or to learn, what runs beneath them. [`which_runtime`] says where tokio, smol, monoio, compio and this one win, with figures.
+//! or to learn, what runs beneath them. [`which_runtime`] says where tokio, smol, monoio, compio and this one win, with
+//! figures.
 //!
 //! # What is where
 //!

@@ -9,7 +9,8 @@
 //! What to look for: any thread can read the counters of [`Handle::metrics`], also while the runtime sleeps. After a knock
 //! they tell two ways to be stuck apart: a runtime that does not turn has a task that blocks the thread; one that turns, and
 //! has tasks but nothing that is queued, registered or armed, waits for a wake that does not come.
-//! `RUST_LOG=trace` shows whose: [`Forgets`] was polled, and then came `park`, and neither a `register` nor a wake.
+//! `RUST_LOG=trace` shows which task it is: [`Forgets`] was polled, and then came `park`, and neither a `register` nor a
+//! wake.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -173,7 +173,7 @@ async fn sleep(duration: Duration) {
     on_a_thread(move || thread::sleep(duration)).await
 }
 
-/// A stream whose reads wait on threads.
+/// A stream: each of its reads that has to wait takes a thread.
 struct Registration(Arc<UnixStream>);
 
 impl Registration {

@@ -128,7 +128,7 @@ fn turn(limit: Duration) -> bool {
     !events.is_empty()
 }
 
-/// A stream whose descriptor is registered with epoll.
+/// A stream, with its descriptor registered with epoll.
 struct Registration {
     stream: UnixStream,
 }

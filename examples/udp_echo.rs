@@ -10,9 +10,10 @@
 //!
 //! It ends on Ctrl-C or SIGTERM. What to look for: up to 32 datagrams are received by one system call, and sent back by one
 //! more, so the busier the server is, the less each costs. Nothing is allocated meanwhile. A datagram that cannot be
-//! answered ends nothing: anybody can send one that says it is from port 0. An answer comes from the address that the
-//! question went to (if that was one of many, by multicast, from one of ours there), which matters on a machine with several. (On the Internet, whoever forges the sender's address has an
-//! echo server send to somebody else: keep this one at home.)
+//! answered ends nothing: a datagram can say that it is from port 0. An answer comes from the address that the question
+//! went to, which matters on a machine with several; what was sent to many, by multicast or broadcast, is answered from an
+//! address of the interface it came by. (On the Internet a forged sender makes an echo server send to the address that was
+//! forged: keep this one at home.)
 
 use std::io;
 

@@ -1,9 +1,9 @@
 //! Sockets and pipes. They use what any other crate can use, [`AsyncFd`](crate::io::AsyncFd),
 //! [`time`](crate::time), [`coop`](crate::task::coop) and [`Handle`](crate::runtime::Handle), and
 //! some things that are not public: `stream` makes its operations by
-//! [`operation`](crate::runtime::io::operation), and it, `udp` and
-//! `unix::datagram` tell the [`registration`](crate::runtime::io::registration) of a socket what is reported when; `lookup` asks the resolver on the pool, by
-//! [`blocking`](crate::runtime::task::blocking), and errors get their texts by
+//! [`operation`](crate::runtime::io::operation), and it, `udp` and `unix::datagram` tell the
+//! [`registration`](crate::runtime::io::registration) of a socket what is reported when; `lookup` asks the resolver on the
+//! pool, by [`blocking`](crate::runtime::task::blocking), and errors get their texts by
 //! [`explained`](crate::runtime::explained).
 //!
 //! Every operation is tried at once. If it would block, the socket is registered, and the task

@@ -66,8 +66,8 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the calling thread run only while no other thread wants its CPU: sched(7), SCHED_IDLE. Above all, it runs not as soon as
-/// it is woken.
+/// Has the calling thread run only while no other thread wants its CPU: sched(7), SCHED_IDLE. Above all, it does not run
+/// as soon as it is woken.
 pub fn run_last() -> io::Result<()> {
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: sched_setscheduler(2) reads one `sched_param`, which outlives the call.

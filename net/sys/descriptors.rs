@@ -33,7 +33,8 @@ const NUMBER: usize = size_of::<c_int>();
 /// this (SO_PASSSEC); a pidfd (SO_PASSPIDFD).
 const ASIDE: usize = space(16) + space(48) + space(3 * NUMBER) + space(256) + space(NUMBER);
 
-/// A control message that is a pidfd of the sender, or a negative errno: linux/socket.h. Not every release of libc has a name for it.
+/// A control message that is a pidfd of the sender, or a negative errno: linux/socket.h. Not every release of libc has a
+/// name for it.
 const SCM_PIDFD: c_int = 4;
 
 /// What came with the bytes of one call.
