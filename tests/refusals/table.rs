@@ -264,13 +264,19 @@ const ERRNOS: [i32; 5] = [
     libc::EOPNOTSUPP,
 ];
 
-/// All files of a folder, one after another.
+/// All files of a folder, one after another, without their docs, whose examples make calls of their own.
 fn text_of(folder: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = fs::read_dir(folder).expect("the folder is there");
-    files
-        .map(|file| fs::read_to_string(file.unwrap().path()).expect("they are sources"))
-        .collect()
+    let mut text = String::new();
+    for file in files {
+        let source = fs::read_to_string(file.unwrap().path()).expect("they are sources");
+        let code = source
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        text.extend(code.flat_map(|line| [line, "\n"]));
+    }
+    text
 }
 
 /// Fault A34. Catches: a call that the sys files make and that the tables below do not know.
