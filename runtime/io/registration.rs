@@ -9,6 +9,12 @@
 //! that would have to wait there fails, with an error that says so. A registration does not migrate:
 //! the two halves of a stream, on two runtimes, would take it from each other for ever.
 //!
+//! Room to write is reported late. The types of net ask for that by
+//! [`set_reports_room_late`](Registration::set_reports_room_late) (`net/stream.rs`, `net/udp/socket.rs`,
+//! `net/unix/datagram.rs`): the first registration leaves EPOLLOUT out, and each write is tried, for most find
+//! room. The first task that has to wait for room adds EPOLLOUT with EPOLL_CTL_MOD, which reports the room there
+//! is by then, too. So a stream that is only read gets no event about its room.
+//!
 //! Over 400 lines because whether an operation may be tried and what it proves belong together (R4, R10).
 //!
 //! Read before: `reactor`, `decision`, `budget`, `errors`. Read next: `operation`.

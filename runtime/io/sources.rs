@@ -10,7 +10,8 @@
 //!   to write. The reactor applies events while no task is being polled, so nothing sets readiness between a
 //!   task's EAGAIN and its `Pending`: no event is lost there, and an operation need not count events to tell
 //!   old ones from new.
-//! - R10. While epoll does not report room to write, `WRITABLE` is never cleared: no event would set it again.
+//! - R10. While epoll does not report room to write (`Registration::set_reports_room_late`), `WRITABLE` is never
+//!   cleared: no event would set it again.
 //! - R6. An event is matched to its source by the serial in its token. A stale event finds no source.
 //!
 //! Nothing here calls epoll, or knows of the executor or of a runtime.
