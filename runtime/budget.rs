@@ -43,7 +43,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A budget for the first poll. No poll is granted yet: the reactor must turn first.
+    /// A budget for the first poll. No poll is granted yet: see [`grant`](Budget::grant).
     pub(super) fn new() -> Budget {
         Budget {
             left: Cell::new(LEAST),

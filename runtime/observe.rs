@@ -9,10 +9,10 @@
 //! | target | what |
 //! |---|---|
 //! | `reveille::task` | the span of each task, and spawn, poll, cancel; panics that no handle will report |
-//! | `reveille::io` | register, deregister, ready |
+//! | `reveille::io` | register, modify (a wait for room has begun), deregister, ready |
 //! | `reveille::time` | fire |
 //! | `reveille::runtime` | park; what is leaked at the end of a runtime; signals; panics that were contained |
-//! | `reveille::net` | a listener at the limit of descriptors (in `net::tcp`) |
+//! | `reveille::net` | a listener, of any kind, at the limit of descriptors (in `net::accept`) |
 //! | `runtime::waker` | wakes, in the form that tokio-console reads |
 //! Read before: `user_code`.
 

@@ -5,7 +5,7 @@
 //! Invariant: the handler only adds to a static counter and writes one eventfd, both of which
 //! signal-safety(7) allows. A listener keeps the count that it last saw, and has a duplicate of the
 //! eventfd, which it registers like any other descriptor. So any number of listeners, in any number of
-//! runtimes, each receive each signal, and none takes it from another.
+//! runtimes, each learn of a signal, and none takes it from another.
 //!
 //! Over 400 lines because each function has its contract and an example.
 //! Read before: `async_fd`, `sys::signal`.
@@ -118,8 +118,8 @@ impl From<c_int> for SignalKind {
 
 /// Receives one kind of signal, from when it was made.
 ///
-/// Several listeners of one kind each receive each signal. Signals that arrive faster than a listener
-/// receives them count as one, as the kernel counts pending ones too.
+/// Several listeners of one kind each learn of a signal: none takes it from another. Signals that arrive
+/// faster than a listener receives them count as one, as the kernel counts pending ones too.
 ///
 /// # Examples
 /// ```

@@ -329,7 +329,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Errors
     /// What `op` returns, except `WouldBlock` (waits) and `Interrupted` (tries again; where it could not
     /// wait, 128 times at most); those of
-    /// [`readable`](AsyncFd::readable) if it has to wait; and, before it tries, `InvalidInput` if
+    /// [`readable`](AsyncFd::readable) if it has to wait; and, in a runtime, `InvalidInput` before it tries if
     /// nothing of `interest` was registered for.
     ///
     /// # Cancel safety

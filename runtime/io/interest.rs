@@ -147,7 +147,8 @@ impl fmt::Debug for Interest {
 /// What a source was reported to be ready for.
 ///
 /// Readiness is a hint; see the [contract](crate::io::AsyncFd#contract). None of it lasts for
-/// ever: an operation that would block clears its direction, "closed" included.
+/// ever: an operation that would block clears its direction, "closed" included (room to write only once epoll reports
+/// it, which on the sockets of net is from the first wait for room on).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Ready(u8);
 

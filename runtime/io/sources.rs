@@ -6,7 +6,8 @@
 //! Invariants:
 //! - R4. Readiness is set only by [`insert`](Sources::insert), for what was never tried, and by
 //!   [`apply`](Sources::apply). It is cleared only after an operation saw EAGAIN, or read less than it asked
-//!   for where that proves the same (R10), and when epoll [begins](Sources::room_is_reported) to report room
+//!   for where that proves the same (R10); by a guard of the user's, if no event came since it
+//!   [observed](Sources::clear_observed); and when epoll [begins](Sources::room_is_reported) to report room
 //!   to write. The reactor applies events while no task is being polled, so nothing sets readiness between a
 //!   task's EAGAIN and its `Pending`: no event is lost there, and an operation need not count events to tell
 //!   old ones from new.
