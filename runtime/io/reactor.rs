@@ -121,9 +121,9 @@ impl Reactor {
 
     /// Takes `fd` out of the interest list and frees the slot of its source.
     pub(super) fn deregister(&self, source: Name, fd: RawFd) {
-        // Before the close: a duplicate of the descriptor, here or in a child, would keep the
-        // registration alive, and nothing could remove it then (epoll(7) Q&A). EBADF and ENOENT
-        // say that other code has closed the descriptor; the slot is freed all the same (R7).
+        // Before the close: a duplicate of the descriptor, here or in a child, would keep the registration
+        // alive, and epoll_ctl(2), which asks for the number too, would not find it by the duplicate's (epoll(7)
+        // Q&A). EBADF and ENOENT say that other code has closed the descriptor; the slot is freed all the same (R7).
         let _gone = self.epoll.delete(fd);
         observe::deregistered(fd, source.serial);
         self.sources.free(source);

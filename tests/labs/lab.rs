@@ -60,6 +60,7 @@ fn main() -> io::Result<()> {
         Some("limits") => block_on(limits()),
         Some("moved") => block_on(moved()),
         Some("unread") => block_on(unread()),
+        Some("look") => block_on(look()),
         _ => Err(io::Error::other("which scene? echo, say")),
     }
 }
@@ -81,10 +82,10 @@ fn give_up() {
 
 /// A count that is not the same at each run, as one that is.
 fn class(count: u64) -> &'static str {
-    if count > 1000 {
-        "more than 1000"
-    } else {
-        "at most 1000"
+    match count {
+        0..=1_000 => "at most 1,000",
+        1_001..=5_000 => "more than 1,000",
+        _ => "more than 5,000",
     }
 }
 
@@ -301,7 +302,7 @@ async fn stale() -> io::Result<()> {
     (&peer).write_all(b"x")?;
     sleep(MOMENT).await;
     println!(
-        "the new socket is polled for nothing: {} times",
+        "polls of the new socket for nothing: {}",
         polls.get() - before
     );
     Ok(())
@@ -437,6 +438,17 @@ async fn moved() -> io::Result<()> {
     let start = Instant::now();
     spawn(nap).await?;
     println!("the sleep has ended, in time: {}", start.elapsed() < LIMIT);
+    Ok(())
+}
+
+/// A task wakes itself at each poll; another sleeps for a moment.
+async fn look() -> io::Result<()> {
+    spawn(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }));
+    sleep(MOMENT).await;
+    println!("the sleep has ended");
     Ok(())
 }
 
