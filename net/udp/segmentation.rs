@@ -20,19 +20,24 @@ pub(super) const LONGEST_SENT: usize = 65_507;
 /// The most that datagrams which were glued together can have, in bytes.
 pub(super) const LONGEST_GLUED: usize = 65_535;
 
+/// What is known of a socket, which any number of threads may use at once.
 #[derive(Debug)]
 pub(super) struct Segmentation {
     /// One of the states below.
     cutting: AtomicU8,
+    /// True if UDP_GRO is on, or is just being set.
     gluing: AtomicBool,
 }
 
-/// Nobody has asked the kernel.
+/// The kernel has not been asked.
 const UNKNOWN: u8 = 0;
+/// The kernel cuts, as far as is known.
 const ON: u8 = 1;
+/// The kernel cannot cut, or has refused to, where the same bytes then passed: this state is the last.
 const OFF: u8 = 2;
 
 impl Segmentation {
+    /// That of a socket of which UDP_GRO is on if `gluing`.
     pub(super) fn new(gluing: bool) -> Segmentation {
         Segmentation {
             cutting: AtomicU8::new(UNKNOWN),
@@ -71,10 +76,12 @@ impl Segmentation {
         }
     }
 
+    /// True if the kernel may glue what the socket receives.
     pub(super) fn glues(&self) -> bool {
         self.gluing.load(Ordering::Relaxed)
     }
 
+    /// Says whether the kernel may glue. It is said before the option is set, and after it is cleared.
     pub(super) fn set_glues(&self, glues: bool) {
         self.gluing.store(glues, Ordering::Relaxed);
     }
