@@ -119,7 +119,7 @@ impl fmt::Debug for Batch {
 /// A datagram in a [`Batch`], or several of one sender that the kernel has [glued together](UdpSocket::set_gro).
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Without the part of the room that the datagram leaves empty.
+    /// The bytes received, without the rest of the room.
     bytes: &'a [u8],
     /// Its length is that of `bytes`.
     meta: &'a RecvMeta,

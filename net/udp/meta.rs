@@ -13,7 +13,7 @@ use super::super::sys::{ControlMessage, Inbound, decode};
 /// Before the first call it is that of an empty datagram from nowhere, as [`Default`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvMeta {
-    /// 0.0.0.0:0 if it is not an address of the internet.
+    /// The sender; 0.0.0.0:0 if the kernel told no address of the internet.
     from: SocketAddr,
     /// In bytes, without those that were cut.
     len: usize,
@@ -25,7 +25,7 @@ pub struct RecvMeta {
     ecn: Option<Ecn>,
     /// As IPV6_PKTINFO says, or else IP_PKTINFO: the address in the header of the packet.
     to: Option<IpAddr>,
-    /// As these say, too; of the family of `to`.
+    /// As the same options say: an address of ours, of the family of `to`.
     local: Option<IpAddr>,
 }
 

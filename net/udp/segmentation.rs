@@ -20,7 +20,7 @@ pub(super) const LONGEST_SENT: usize = 65_507;
 /// The most that datagrams which were glued together can have, in bytes.
 pub(super) const LONGEST_GLUED: usize = 65_535;
 
-/// What is known of a socket, which any number of threads may use at once.
+/// What is known of a socket; atomic, because threads may share the socket.
 #[derive(Debug)]
 pub(super) struct Segmentation {
     /// One of the states below.
@@ -33,7 +33,7 @@ pub(super) struct Segmentation {
 const UNKNOWN: u8 = 0;
 /// The kernel cuts, as far as is known.
 const ON: u8 = 1;
-/// The kernel cannot cut, or has refused to, where the same bytes then passed: this state is the last.
+/// The kernel cannot cut, or has refused bytes that passed when they were cut here. This state is final.
 const OFF: u8 = 2;
 
 impl Segmentation {
@@ -81,7 +81,7 @@ impl Segmentation {
         self.gluing.load(Ordering::Relaxed)
     }
 
-    /// Says whether the kernel may glue. It is said before the option is set, and after it is cleared.
+    /// Sets that: before UDP_GRO is switched on, and after it is switched off.
     pub(super) fn set_glues(&self, glues: bool) {
         self.gluing.store(glues, Ordering::Relaxed);
     }

@@ -83,7 +83,7 @@ impl UdpSocket {
         .await
     }
 
-    /// Makes one of a socket that does not block; `glues` if UDP_GRO is on.
+    /// Makes one of a non-blocking socket; `glues` says whether UDP_GRO is on.
     fn new(socket: std::net::UdpSocket, glues: bool) -> io::Result<UdpSocket> {
         let io = AsyncFd::new(socket)?;
         // Each datagram that leaves makes room, which would be an event each.
@@ -113,7 +113,7 @@ impl UdpSocket {
     /// let mut buf = [0; 1500];
     /// assert_eq!(socket.recv(&mut buf).await?, 3);
     ///
-    /// // To be used by a thread that may block. The datagram that waits in it goes along.
+    /// // It is given to a thread that may block, with the datagram that waits in it.
     /// let socket = socket.into_std()?;
     /// socket.set_nonblocking(false)?;
     /// let n = spawn_blocking(move || socket.recv(&mut buf).map(|n| buf[..n].to_vec()));
