@@ -54,6 +54,7 @@ impl ToSocketAddrs for (&str, u16) {}
 impl ToSocketAddrs for (String, u16) {}
 impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {}
 
+/// Seals [`ToSocketAddrs`]: what is in here no other crate can name.
 mod sealed {
     use std::io;
     use std::net::SocketAddr;
@@ -67,18 +68,23 @@ mod sealed {
         fn target(&self) -> io::Result<Target>;
     }
 
+    /// What is to be bound or connected to.
     #[derive(Debug, PartialEq, Eq)]
     pub enum Target {
+        /// One address: nothing is to be looked up.
         One(SocketAddr),
         /// Two or more, in the caller's order.
         Several(Vec<SocketAddr>),
+        /// A name, of which the addresses are not known yet.
         Name(Name),
     }
 
     /// A host's name, to be resolved, and the port.
     #[derive(Debug, PartialEq, Eq)]
     pub struct Name {
+        /// As getaddrinfo(3) takes it: not empty, and without brackets.
         pub host: String,
+        /// It is joined to each address that the name has.
         pub port: u16,
     }
 }
@@ -170,6 +176,7 @@ impl<T: Sealed + ?Sized> Sealed for &T {
     }
 }
 
+/// A target of one address.
 fn one(address: impl Into<SocketAddr>) -> io::Result<Target> {
     Ok(Target::One(address.into()))
 }
@@ -211,6 +218,7 @@ fn name(host: &str, port: u16) -> io::Result<Target> {
     Ok(Target::Name(Name { host, port }))
 }
 
+/// The error of what cannot be a target.
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }

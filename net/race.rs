@@ -47,12 +47,15 @@ where
     poll_fn(move |cx| race.poll(cx)).await
 }
 
+/// What [`race`] polls.
 struct Race<F, B> {
     /// Those that have not been tried yet.
     addresses: vec::IntoIter<SocketAddr>,
+    /// Makes the attempt to connect to an address.
     begin: B,
     /// In the order in which they began.
     attempts: Vec<(SocketAddr, Pin<Box<F>>)>,
+    /// The addresses that failed, in that order, for the error if all do.
     failures: Vec<(SocketAddr, io::Error)>,
     /// When the next attempt begins.
     delay: Sleep,
@@ -63,6 +66,8 @@ where
     F: Future<Output = io::Result<T>>,
     B: FnMut(SocketAddr) -> F,
 {
+    /// Ready once an attempt has connected, or all have failed. Until then each attempt, and the delay while there is
+    /// an address left, may wake the task.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
             let failed_before = self.failures.len();
@@ -104,6 +109,7 @@ where
         None
     }
 
+    /// Begins the attempt for the next address, and with it the delay before the one behind that.
     fn begin_next(&mut self) {
         if let Some(address) = self.addresses.next() {
             let attempt = (self.begin)(address);

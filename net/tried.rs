@@ -36,6 +36,7 @@ use crate::task::coop::consume_budget;
 /// ```
 #[derive(Debug)]
 pub struct AddressesError {
+    /// In the order in which the addresses failed.
     failures: Vec<(SocketAddr, io::Error)>,
 }
 

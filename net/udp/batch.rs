@@ -48,6 +48,7 @@ pub struct Batch {
     bytes: Box<[u8]>,
     /// The length of each.
     room: usize,
+    /// What is told of the datagram in each room.
     metas: Box<[RecvMeta]>,
     /// What the kernel says of each, until it is in `metas`.
     inbounds: Box<[Inbound]>,
@@ -118,7 +119,9 @@ impl fmt::Debug for Batch {
 /// A datagram in a [`Batch`], or several of one sender that the kernel has [glued together](UdpSocket::set_gro).
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
+    /// The bytes received, without the rest of the room.
     bytes: &'a [u8],
+    /// Its length is that of `bytes`.
     meta: &'a RecvMeta,
 }
 
@@ -183,6 +186,36 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; else as [`recv_many`](UdpSocket::recv_many).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::Batch;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for _ in 0..70 {
+    /// #     client.send_to(b"hello", server.local_addr()?).await?;
+    /// # }
+    /// let (mut batch, mut datagrams) = (Batch::new(Batch::MOST, 1500), 0);
+    /// while datagrams < 70 {
+    ///     server.readable().await?;
+    ///     // Takes all that is there, 32 by a system call.
+    ///     loop {
+    ///         match server.try_recv_batch(&mut batch) {
+    ///             Ok(n) => datagrams += n,
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///         assert!(batch.iter().all(|datagram| datagram.bytes() == b"hello"));
+    ///     }
+    /// }
+    /// assert_eq!(datagrams, 70);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.filled = 0;
         self.io().try_io(Interest::READABLE, |_| self.fill(batch))
@@ -192,6 +225,31 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`recv_many`](UdpSocket::recv_many).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::task::Poll;
+    ///
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::Batch;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (one, other) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # client.send_to(b"hello", other.local_addr()?).await?;
+    /// // Whichever of two sockets has something fills the batch.
+    /// let mut batch = Batch::new(8, 1500);
+    /// let n = poll_fn(|cx| match one.poll_recv_batch(cx, &mut batch) {
+    ///     Poll::Pending => other.poll_recv_batch(cx, &mut batch),
+    ///     ready => ready,
+    /// })
+    /// .await?;
+    /// assert_eq!(n, 1);
+    /// assert_eq!(batch.iter().next().unwrap().bytes(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_batch(
         &self,
         cx: &mut Context<'_>,
@@ -205,6 +263,7 @@ impl UdpSocket {
         })
     }
 
+    /// Tries once to receive into `batch`, which the caller has emptied.
     fn fill(&self, batch: &mut Batch) -> io::Result<usize> {
         batch.fill(|bufs, metas, inbounds| self.recv_many_by(bufs, metas, inbounds))
     }
@@ -249,6 +308,34 @@ impl UdpSocket {
     /// # Errors
     /// As [`try_recv_many`](UdpSocket::try_recv_many), but for `WouldBlock`; and those of waiting, see
     /// [`AsyncFd::readable`](crate::io::AsyncFd::readable).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::IoSliceMut;
+    ///
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::RecvMeta;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # client.send_to(b"hello", server.local_addr()?).await?;
+    /// let mut free = vec![vec![0; 1500]; 8];
+    /// let mut metas = [RecvMeta::default(); 8];
+    /// let n = poll_fn(|cx| {
+    ///     let mut bufs: Vec<_> = free.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
+    ///     server.poll_recv_many(cx, &mut bufs, &mut metas)
+    /// })
+    /// .await?;
+    /// // The buffers that were filled can be handed on: nothing has to be copied.
+    /// let mut received: Vec<Vec<u8>> = free.drain(..n).collect();
+    /// for (datagram, meta) in received.iter_mut().zip(&metas) {
+    ///     datagram.truncate(meta.len());
+    /// }
+    /// assert_eq!(received, [b"hello"]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_many(
         &self,
         cx: &mut Context<'_>,
@@ -262,6 +349,7 @@ impl UdpSocket {
         })
     }
 
+    /// Tries once to receive into the caller's buffers.
     fn recv_many_now(
         &self,
         bufs: &mut [IoSliceMut<'_>],
@@ -303,6 +391,7 @@ fn spend_on(metas: &[RecvMeta]) {
     spend(datagrams.saturating_sub(1));
 }
 
+/// The error of room into which no datagram can be received.
 fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -13,12 +13,19 @@ use super::super::sys::{ControlMessage, Inbound, decode};
 /// Before the first call it is that of an empty datagram from nowhere, as [`Default`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvMeta {
+    /// The sender; 0.0.0.0:0 if the kernel told no address of the internet.
     from: SocketAddr,
+    /// In bytes, without those that were cut.
     len: usize,
+    /// As MSG_TRUNC says: recvmsg(2).
     truncated: bool,
+    /// As UDP_GRO says, and never 0.
     segment: Option<usize>,
+    /// As IP_TOS or IPV6_TCLASS says.
     ecn: Option<Ecn>,
+    /// As IPV6_PKTINFO says, or else IP_PKTINFO: the address in the header of the packet.
     to: Option<IpAddr>,
+    /// As the same options say: an address of ours, of the family of `to`.
     local: Option<IpAddr>,
 }
 

@@ -5,6 +5,8 @@
 //!
 //! On a socket of both families a datagram of IPv4 has its TOS told by IPv4's option, and its address by both: by IPv6's it is
 //! mapped, and only IPv4's says which address of ours it came to, if it went to many.
+//!
+//! Over 400 lines because each option is got and set, with its contract and an example.
 //! Read before: `segmentation`, `udp::socket`.
 
 use std::io;
@@ -86,6 +88,30 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::{Batch, Ecn, Outgoing};
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// ours.set_recv_ecn(true)?;
+    /// // The second one is sent as a congested router would have marked it.
+    /// let there = ours.local_addr()?;
+    /// let sent = [Ecn::Ect0, Ecn::Ce].map(|ecn| Outgoing::new(b"hello", there).with_ecn(ecn));
+    /// assert_eq!(theirs.send_many(&sent).await?.whole(), 2);
+    ///
+    /// let (mut received, mut congested) = (0, 0);
+    /// let mut batch = Batch::new(8, 1500);
+    /// while received < 2 {
+    ///     received += ours.recv_many(&mut batch).await?;
+    ///     congested += batch.iter().filter(|datagram| datagram.ecn() == Some(Ecn::Ce)).count();
+    /// }
+    /// assert_eq!(congested, 1); // The sender should be told, so that it sends less.
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_recv_ecn(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         if self.is_v6()? {
@@ -99,6 +125,29 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::Batch;
+    ///
+    /// # reveille::block_on(async {
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # client.set_broadcast(true)?;
+    /// let server = UdpSocket::bind("0.0.0.0:0").await?;
+    /// server.set_recv_pktinfo(true)?;
+    /// let mut batch = Batch::new(1, 1500);
+    /// // To one of the server's addresses, and to all: what is sent to all is answered from one, too.
+    /// for (to, local) in [("127.0.0.7", "127.0.0.7"), ("127.255.255.255", "127.0.0.1")] {
+    ///     client.send_to(b"hello", (to, server.local_addr()?.port())).await?;
+    ///     server.recv_many(&mut batch).await?;
+    ///     let datagram = batch.iter().next().unwrap();
+    ///     assert_eq!(datagram.to(), Some(to.parse().unwrap()));
+    ///     assert_eq!(datagram.local(), Some(local.parse().unwrap()));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_recv_pktinfo(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         if self.is_v6()? {
@@ -108,6 +157,7 @@ impl UdpSocket {
         sys::set(self.socket(), Int::RECV_PKTINFO, on.into())
     }
 
+    /// True of a socket of IPv6, which may serve IPv4, too: it has the options of both.
     fn is_v6(&self) -> io::Result<bool> {
         Ok(self.local_addr()?.is_ipv6())
     }
@@ -124,6 +174,27 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// // What is sent to all is received by sockets that are bound to all addresses.
+    /// let theirs = UdpSocket::bind("0.0.0.0:0").await?;
+    /// let all = ("127.255.255.255", theirs.local_addr()?.port()); // Of the loopback.
+    /// let ours = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let error = ours.send_to(b"hello", all).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    ///
+    /// ours.set_broadcast(true)?;
+    /// ours.send_to(b"hello", all).await?;
+    /// assert_eq!(theirs.recv(&mut [0; 1500]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         self.std().set_broadcast(on)
@@ -134,6 +205,30 @@ impl UdpSocket {
     ///
     /// # Errors
     /// EINVAL if it is no multicast address, EADDRINUSE for a second time, ENODEV without such an interface: setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// let (group, loopback) = (Ipv4Addr::new(239, 255, 77, 79), Ipv4Addr::LOCALHOST);
+    /// let member = UdpSocket::bind("0.0.0.0:0").await?;
+    /// member.join_multicast_v4(group, loopback)?;
+    ///
+    /// let sender = UdpSocket::bind("0.0.0.0:0").await?;
+    /// sender.set_multicast_if_v4(loopback)?; // The interface by which it goes out.
+    /// sender.set_multicast_ttl_v4(1)?; // No router passes it on, as is the default.
+    /// sender.set_multicast_loop_v4(true)?; // This machine's members hear it, as is the default.
+    /// assert_eq!(sender.multicast_if_v4()?, loopback);
+    /// sender.send_to(b"hello", (group, member.local_addr()?.port())).await?;
+    /// assert_eq!(member.recv(&mut [0; 1500]).await?, 5);
+    ///
+    /// member.leave_multicast_v4(group, loopback)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         self.std().join_multicast_v4(&group, &interface)
@@ -144,6 +239,32 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::net::Ipv6Addr;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// let group = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x77, 0x79);
+    /// let loopback = 1; // Its index, always; that of another interface: if_nametoindex(3).
+    /// let member = UdpSocket::bind("[::]:0").await?;
+    /// member.join_multicast_v6(&group, loopback)?;
+    /// let twice = member.join_multicast_v6(&group, loopback).unwrap_err();
+    /// assert_eq!(twice.kind(), ErrorKind::AddrInUse);
+    ///
+    /// let sender = UdpSocket::bind("[::]:0").await?;
+    /// sender.set_multicast_if_v6(loopback)?; // The interface by which it goes out.
+    /// sender.set_multicast_hops_v6(1)?; // No router passes it on, as is the default.
+    /// sender.set_multicast_loop_v6(true)?; // This machine's members hear it, as is the default.
+    /// assert_eq!((sender.multicast_if_v6()?, sender.multicast_hops_v6()?), (loopback, 1));
+    ///
+    /// member.leave_multicast_v6(&group, loopback)?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         self.std().join_multicast_v6(group, interface)
@@ -299,6 +420,26 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("[::1]:0").await?, UdpSocket::bind("[::1]:0").await?);
+    /// # ours.connect(theirs.local_addr()?).await?;
+    /// // With its headers, the longest datagram of IPv6 is more than the 65,536 bytes of the loopback.
+    /// let longest = vec![7; 65_527];
+    /// assert!(!ours.dont_fragment()?);
+    /// assert_eq!(ours.send(&longest).await?, longest.len()); // In two fragments.
+    ///
+    /// ours.set_dont_fragment(true)?;
+    /// assert!(ours.dont_fragment()?);
+    /// let error = ours.send(&longest).await.unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         // ip(7): IP_PMTUDISC_PROBE and _WANT; IPv6's have the same numbers (linux/in6.h).
@@ -322,12 +463,36 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As getsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::io::Interest;
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// // Nothing is at this address any more.
+    /// let nowhere = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// socket.connect(nowhere).await?;
+    /// socket.send(b"is there anybody?").await?; // It was sent.
+    ///
+    /// socket.ready(Interest::ERROR).await?;
+    /// let error = socket.take_error()?.unwrap();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    /// assert!(socket.take_error()?.is_none());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         // A child would take the error from its parent.
         refuse_in_child(self.socket())?;
         self.std().take_error()
     }
 
+    /// True if the kernel may glue datagrams together, as far as [`set_gro`](UdpSocket::set_gro) and
+    /// [`from_std`](UdpSocket::from_std) know.
     pub(super) fn glues(&self) -> bool {
         self.segmentation().glues()
     }

@@ -13,6 +13,7 @@
 //!                                           it does not:     messages a, b, b, b, c
 //!   three messages were sent, and it does not cut: whole = 1, bytes_of_next = those of two datagrams of b
 //! ```
+//! Over 400 lines because each method has its contract and an example.
 //! Read before: `segmentation`, `meta`. Read next: `udp::options`.
 
 use std::future::Future;
@@ -54,10 +55,15 @@ use crate::io::Interest;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
+    /// Those of all its datagrams, one after the other.
     bytes: &'a [u8],
+    /// `None` is the peer of the socket.
     to: Option<SocketAddr>,
+    /// In bytes, as the caller asked: see [`cut`](Outgoing::cut) and [`check`](Outgoing::check).
     segment: Option<usize>,
+    /// `None` is what the socket's options say.
     ecn: Option<Ecn>,
+    /// `None` is the address of the socket, or the system's choice.
     source: Option<IpAddr>,
 }
 
@@ -90,6 +96,27 @@ impl<'a> Outgoing<'a> {
 
     /// Sends it with this mark, as the whole of its TOS byte, or traffic class: what was set by
     /// [`set_tos_v4`](UdpSocket::set_tos_v4) does not hold for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::{Batch, Ecn, Outgoing};
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// ours.connect(theirs.local_addr()?).await?;
+    /// theirs.set_recv_ecn(true)?;
+    /// // Says that marks are heeded: a router that is congested need not drop it then (RFC 3168).
+    /// let marked = Outgoing::to_peer(b"hello").with_ecn(Ecn::Ect0);
+    /// assert_eq!(ours.send_many(&[marked]).await?.whole(), 1);
+    ///
+    /// let mut batch = Batch::new(1, 1500);
+    /// theirs.recv_many(&mut batch).await?;
+    /// // That router would have made `Ecn::Ce` of it.
+    /// assert_eq!(batch.iter().next().unwrap().ecn(), Some(Ecn::Ect0));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub const fn with_ecn(mut self, ecn: Ecn) -> Outgoing<'a> {
         self.ecn = Some(ecn);
         self
@@ -98,6 +125,33 @@ impl<'a> Outgoing<'a> {
     /// Sends it from this address of ours, so that an answer comes from where the question went:
     /// [`Received::local`](super::Received::local). It is of the family of the address that it is sent to; as IPv4's both count,
     /// an address of IPv4 and one that is mapped (`::ffff:127.0.0.1`).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::{Batch, Outgoing};
+    ///
+    /// # reveille::block_on(async {
+    /// // All of 127.0.0.0/8 is this machine, and the server is at each of these addresses.
+    /// let server = UdpSocket::bind("0.0.0.0:0").await?;
+    /// server.set_recv_pktinfo(true)?;
+    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// client.connect(("127.0.0.7", server.local_addr()?.port())).await?;
+    /// client.send(b"question").await?;
+    ///
+    /// let mut batch = Batch::new(1, 1500);
+    /// server.recv_many(&mut batch).await?;
+    /// let question = batch.iter().next().unwrap();
+    /// let mut answer = Outgoing::new(b"answer", question.from());
+    /// if let Some(local) = question.local() {
+    ///     answer = answer.with_source(local); // 127.0.0.7
+    /// }
+    /// assert_eq!(server.send_many(&[answer]).await?.whole(), 1);
+    /// // What came from another address would not get through to a client that is connected.
+    /// assert_eq!(client.recv(&mut [0; 1500]).await?, 6);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub const fn with_source(mut self, source: IpAddr) -> Outgoing<'a> {
         self.source = Some(source);
         self
@@ -203,7 +257,9 @@ impl<'a> Outgoing<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "what was not sent is to be sent by the next call"]
 pub struct Sent {
+    /// So many are done, from the first on.
     whole: usize,
+    /// A multiple of the segment of the one behind those, and less than all its bytes.
     bytes_of_next: usize,
 }
 
@@ -273,6 +329,33 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `WouldBlock` if there is no room for the first; else as [`send_many`](UdpSocket::send_many).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::Outgoing;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// ours.connect(theirs.local_addr()?).await?;
+    /// let outgoing = [Outgoing::to_peer(b"hello"); 40];
+    /// let mut left = &outgoing[..];
+    /// while !left.is_empty() {
+    ///     match ours.try_send_many(left) {
+    ///         Ok(sent) => left = &left[sent.whole()..], // At most 32 by a call.
+    ///         // There is no room: what is left is for another time.
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # for _ in left.len()..40 {
+    /// #     assert_eq!(theirs.recv(&mut [0; 1500]).await?, 5);
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_send_many(&self, outgoing: &[Outgoing<'_>]) -> io::Result<Sent> {
         self.io()
             .try_io(Interest::WRITABLE, |_| self.send_many_now(outgoing))
@@ -282,6 +365,40 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`send_many`](UdpSocket::send_many).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io;
+    /// use std::task::{Context, Poll, ready};
+    ///
+    /// use reveille::net::UdpSocket;
+    /// use reveille::net::udp::Outgoing;
+    ///
+    /// /// Sends all that is `left`, and leaves there what still is when it has to wait.
+    /// fn poll_send_all(
+    ///     socket: &UdpSocket,
+    ///     cx: &mut Context<'_>,
+    ///     left: &mut &[Outgoing<'_>],
+    /// ) -> Poll<io::Result<()>> {
+    ///     while !left.is_empty() {
+    ///         let sent = ready!(socket.poll_send_many(cx, left))?;
+    ///         *left = &left[sent.whole()..]; // These are not segmented, so none is sent in part.
+    ///     }
+    ///     Poll::Ready(Ok(()))
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// let outgoing = [Outgoing::new(b"hello", theirs.local_addr()?); 40];
+    /// let mut left = &outgoing[..];
+    /// poll_fn(|cx| poll_send_all(&ours, cx, &mut left)).await?;
+    /// for _ in 0..40 {
+    ///     assert_eq!(theirs.recv(&mut [0; 1500]).await?, 5);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_many(
         &self,
         cx: &mut Context<'_>,
@@ -294,6 +411,8 @@ impl UdpSocket {
         })
     }
 
+    /// Tries once to send. If an error may mean that the kernel refuses to cut the first one, that one is tried again,
+    /// alone and cut here.
     fn send_many_now(&self, outgoing: &[Outgoing<'_>]) -> io::Result<Sent> {
         let Some(first) = outgoing.first() else {
             return Ok(Sent::default());

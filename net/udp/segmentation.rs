@@ -20,19 +20,24 @@ pub(super) const LONGEST_SENT: usize = 65_507;
 /// The most that datagrams which were glued together can have, in bytes.
 pub(super) const LONGEST_GLUED: usize = 65_535;
 
+/// What is known of a socket; atomic, because threads may share the socket.
 #[derive(Debug)]
 pub(super) struct Segmentation {
     /// One of the states below.
     cutting: AtomicU8,
+    /// True if UDP_GRO is on, or is just being set.
     gluing: AtomicBool,
 }
 
-/// Nobody has asked the kernel.
+/// The kernel has not been asked.
 const UNKNOWN: u8 = 0;
+/// The kernel cuts, as far as is known.
 const ON: u8 = 1;
+/// The kernel cannot cut, or has refused bytes that passed when they were cut here. This state is final.
 const OFF: u8 = 2;
 
 impl Segmentation {
+    /// That of a socket of which UDP_GRO is on if `gluing`.
     pub(super) fn new(gluing: bool) -> Segmentation {
         Segmentation {
             cutting: AtomicU8::new(UNKNOWN),
@@ -71,10 +76,12 @@ impl Segmentation {
         }
     }
 
+    /// True if the kernel may glue what the socket receives.
     pub(super) fn glues(&self) -> bool {
         self.gluing.load(Ordering::Relaxed)
     }
 
+    /// Sets that: before UDP_GRO is switched on, and after it is switched off.
     pub(super) fn set_glues(&self, glues: bool) {
         self.gluing.store(glues, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@
 //! - No short receive proves anything (R10): only the kernel's EAGAIN ends a run of receives.
 //! - While the kernel glues datagrams together, nothing here receives, because it could not say where one ends.
 //!
-//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs and an example.
 //! Read before: `methods`, `net::sys::message`, `segmentation`. Read next: `meta`.
 
 use std::fmt;
@@ -50,7 +50,9 @@ use crate::task::coop::{consume_budget, has_budget_remaining};
 /// # }).unwrap();
 /// ```
 pub struct UdpSocket {
+    /// The socket, in non-blocking mode, and its registration.
     io: AsyncFd<std::net::UdpSocket>,
+    /// Whether the kernel cuts what is sent, and glues what is received.
     segmentation: Segmentation,
 }
 
@@ -81,6 +83,7 @@ impl UdpSocket {
         .await
     }
 
+    /// Makes one of a non-blocking socket; `glues` says whether UDP_GRO is on.
     fn new(socket: std::net::UdpSocket, glues: bool) -> io::Result<UdpSocket> {
         let io = AsyncFd::new(socket)?;
         // Each datagram that leaves makes room, which would be an event each.
@@ -95,6 +98,29 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    /// use reveille::task::spawn_blocking;
+    ///
+    /// # reveille::block_on(async {
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// // A socket from elsewhere: made by another crate, say, or by the process that started this one.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// client.send_to(b"one", socket.local_addr()?).await?;
+    /// client.send_to(b"two", socket.local_addr()?).await?;
+    /// let mut buf = [0; 1500];
+    /// assert_eq!(socket.recv(&mut buf).await?, 3);
+    ///
+    /// // It is given to a thread that may block, with the datagram that waits in it.
+    /// let socket = socket.into_std()?;
+    /// socket.set_nonblocking(false)?;
+    /// let n = spawn_blocking(move || socket.recv(&mut buf).map(|n| buf[..n].to_vec()));
+    /// assert_eq!(n.await.unwrap()?, b"two");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
         refuse_in_child(socket.as_fd())?;
         socket.set_nonblocking(true)?;
@@ -122,6 +148,30 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     /// Safe: it waits for the lookup of a name only.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # let stranger = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// client.connect(server.local_addr()?).await?;
+    /// client.send(b"question").await?;
+    ///
+    /// let mut buf = [0; 1500];
+    /// let (n, from) = server.recv_from(&mut buf).await?;
+    /// assert_eq!(&buf[..n], b"question");
+    /// stranger.send_to(b"not the answer", from).await?;
+    /// server.send_to(b"answer", from).await?;
+    ///
+    /// // What the stranger has sent does not come through.
+    /// let n = client.recv(&mut buf).await?;
+    /// assert_eq!(&buf[..n], b"answer");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn connect(&self, addresses: impl ToSocketAddrs) -> io::Result<()> {
         in_turn(addresses.target()?, |address| {
             refuse_in_child(self.socket())?;
@@ -159,6 +209,56 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`send`](UdpSocket::send).
+    ///
+    /// # Examples
+    /// For a trait of another crate, which polls:
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io;
+    /// use std::task::{Context, Poll};
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// What a protocol asks of what carries it.
+    /// trait Transport {
+    ///     fn poll_transmit(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>>;
+    ///
+    ///     fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+    ///
+    ///     /// The first byte of what is received next.
+    ///     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u8>>;
+    /// }
+    ///
+    /// /// A socket that is connected.
+    /// struct Udp(UdpSocket);
+    ///
+    /// impl Transport for Udp {
+    ///     fn poll_transmit(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<()>> {
+    ///         self.0.poll_send(cx, bytes).map_ok(drop) // All of it, or nothing.
+    ///     }
+    ///
+    ///     fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    ///         self.0.poll_recv(cx, buf)
+    ///     }
+    ///
+    ///     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u8>> {
+    ///         let mut kind = [0];
+    ///         self.0.poll_peek(cx, &mut kind).map_ok(|_| kind[0])
+    ///     }
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # ours.connect(theirs.local_addr()?).await?;
+    /// # theirs.connect(ours.local_addr()?).await?;
+    /// let (mut ours, mut theirs) = (Udp(ours), Udp(theirs));
+    /// poll_fn(|cx| ours.poll_transmit(cx, b"hello")).await?;
+    /// assert_eq!(poll_fn(|cx| theirs.poll_kind(cx)).await?, b'h');
+    /// let mut buf = [0; 1500];
+    /// assert_eq!(poll_fn(|cx| theirs.poll_receive(cx, &mut buf)).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_sending(cx, |socket| sys::send(socket, buf))
     }
@@ -199,6 +299,58 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`send_to`](UdpSocket::send_to).
+    ///
+    /// # Examples
+    /// A future that is made by hand keeps what it waits to send:
+    /// ```
+    /// use std::future::Future;
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll, ready};
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Sends each datagram back to where it came from.
+    /// struct Echo {
+    ///     socket: UdpSocket,
+    ///     datagram: Vec<u8>,
+    ///     /// Where `datagram` is still to be sent.
+    ///     to: Option<SocketAddr>,
+    /// }
+    ///
+    /// impl Future for Echo {
+    ///     type Output = io::Result<()>;
+    ///
+    ///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    ///         let Echo { socket, datagram, to } = &mut *self;
+    ///         loop {
+    ///             if let Some(peer) = *to {
+    ///                 ready!(socket.poll_send_to(cx, datagram, peer))?;
+    ///                 *to = None;
+    ///             }
+    ///             datagram.clear();
+    ///             let (_, from) = ready!(socket.poll_recv_vec_from(cx, datagram))?;
+    ///             *to = Some(from);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let there = socket.local_addr()?;
+    /// let echo = Echo { socket, datagram: Vec::with_capacity(1500), to: None };
+    /// reveille::spawn(echo);
+    /// for text in ["hello", "world"] {
+    ///     client.send_to(text.as_bytes(), there).await?;
+    ///     let mut buf = [0; 1500];
+    ///     let (n, from) = client.recv_from(&mut buf).await?;
+    ///     assert_eq!((&buf[..n], from), (text.as_bytes(), there));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_to(
         &self,
         cx: &mut Context<'_>,
@@ -269,6 +421,39 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv_vec`](UdpSocket::recv_vec).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{self, ErrorKind};
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Appends all datagrams that are there to `bytes`, and where each of them ends to `ends`.
+    /// fn take_all(socket: &UdpSocket, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> io::Result<()> {
+    ///     loop {
+    ///         bytes.reserve(1500); // Or what room is left would cut the datagram.
+    ///         match socket.try_recv_vec(bytes) {
+    ///             Ok(_) => ends.push(bytes.len()),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for text in ["one", "", "three"] {
+    /// #     client.send_to(text.as_bytes(), server.local_addr()?).await?;
+    /// # }
+    /// let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    /// while ends.len() < 3 {
+    ///     server.readable().await?;
+    ///     take_all(&server, &mut bytes, &mut ends)?;
+    /// }
+    /// assert_eq!((&bytes[..], &ends[..]), (&b"onethree"[..], &[3, 3, 8][..]));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_vec(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
         self.try_receiving(|socket| sys::recv_vec(socket, with_room(buf), usize::MAX))
     }
@@ -305,6 +490,44 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv`](UdpSocket::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, player) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for position in ["1,1", "1,2", "2,2"] {
+    /// #     player.send_to(position.as_bytes(), server.local_addr()?).await?;
+    /// # }
+    /// // Where each player is: of all that a player has sent, only the newest counts.
+    /// let mut positions = HashMap::new();
+    /// let mut buf = [0; 1500];
+    /// # while positions.get(&player.local_addr()?).is_none_or(|newest| newest != b"2,2") {
+    /// server.readable().await?;
+    /// loop {
+    ///     match server.try_recv_from(&mut buf) {
+    ///         Ok((n, from)) => positions.insert(from, buf[..n].to_vec()),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) => return Err(error),
+    ///     };
+    /// }
+    /// # }
+    /// for (player, position) in &positions {
+    ///     match server.try_send_to(position, *player) {
+    ///         // There is no room: the player hears of the next move.
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///         sent => assert_eq!(sent?, position.len()),
+    ///     }
+    /// }
+    /// # assert_eq!(player.recv(&mut buf).await?, 3);
+    /// # assert_eq!(&buf[..3], b"2,2");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.try_receiving(|socket| recv_from(socket, buf, 0))
     }
@@ -313,6 +536,40 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    /// use std::task::Poll;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Receives from the first of two sockets that has a datagram.
+    /// async fn recv_of_either(
+    ///     [one, other]: [&UdpSocket; 2],
+    ///     buf: &mut [u8],
+    /// ) -> io::Result<(usize, SocketAddr)> {
+    ///     poll_fn(|cx| match one.poll_recv_from(cx, buf) {
+    ///         Poll::Pending => other.poll_recv_from(cx, buf),
+    ///         ready => ready,
+    ///     })
+    ///     .await
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (one, other) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// for at in [one.local_addr()?, other.local_addr()?] {
+    ///     client.send_to(b"hello", at).await?;
+    ///     let mut buf = [0; 1500];
+    ///     let (n, from) = recv_of_either([&one, &other], &mut buf).await?;
+    ///     assert_eq!((&buf[..n], from), (&b"hello"[..], client.local_addr()?));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_from(
         &self,
         cx: &mut Context<'_>,
@@ -328,6 +585,39 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     /// Safe, as [`recv`](UdpSocket::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for text in ["one", "two"] {
+    /// #     client.send_to(text.as_bytes(), server.local_addr()?).await?;
+    /// # }
+    /// # let mut queue = Vec::new();
+    /// # while queue.len() < 2 {
+    /// // Waits for a datagram, which gets a `Vec` of its own ...
+    /// let mut datagram = Vec::with_capacity(1500);
+    /// let (_, from) = server.recv_vec_from(&mut datagram).await?;
+    /// queue.push((from, datagram));
+    /// // ... and takes what else is there.
+    /// loop {
+    ///     let mut datagram = Vec::with_capacity(1500);
+    ///     match server.try_recv_vec_from(&mut datagram) {
+    ///         Ok((_, from)) => queue.push((from, datagram)),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # }
+    /// # let from = client.local_addr()?;
+    /// assert_eq!(queue, [(from, b"one".to_vec()), (from, b"two".to_vec())]);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn recv_vec_from(
         &self,
         buf: &mut Vec<u8>,
@@ -363,6 +653,24 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     /// Safe: a peek takes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # client.send_to(&[b'F'; 10_000], server.local_addr()?).await?;
+    /// // The first byte says whether it is a command, which is short, or a frame.
+    /// let mut kind = [0];
+    /// server.peek(&mut kind).await?;
+    /// let room = if kind == *b"F" { 65_507 } else { 64 };
+    /// let mut datagram = vec![0; room];
+    /// let n = server.recv(&mut datagram).await?;
+    /// assert_eq!((n, datagram[0]), (10_000, b'F'));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.receiving(|socket| peek(socket, || sys::recv(socket, buf, libc::MSG_PEEK)))
     }
@@ -371,6 +679,29 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`peek`](UdpSocket::peek).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # let from = client.local_addr()?;
+    /// let mut kind = [0];
+    /// assert_eq!(server.try_peek(&mut kind).unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///
+    /// client.send_to(b"hello", server.local_addr()?).await?;
+    /// server.readable().await?;
+    /// // However often it is looked at, the datagram is still there.
+    /// assert_eq!((server.try_peek(&mut kind)?, kind), (1, *b"h"));
+    /// assert_eq!(server.try_peek_from(&mut kind)?, (1, from));
+    /// assert_eq!(server.try_peek_sender()?, from);
+    /// assert_eq!(server.recv(&mut [0; 1500]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.try_receiving(|socket| peek(socket, || sys::recv(socket, buf, libc::MSG_PEEK)))
     }
@@ -392,6 +723,40 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     /// Safe: a peek takes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Receives a datagram of version 2, and refuses others. No other task receives.
+    /// async fn recv_v2(socket: &UdpSocket, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    ///     loop {
+    ///         let mut version = [0];
+    ///         let (_, from) = socket.peek_from(&mut version).await?;
+    ///         if version == [2] {
+    ///             return socket.recv_from(buf).await;
+    ///         }
+    ///         socket.recv(&mut []).await?; // Takes it, and all its bytes are lost.
+    ///         socket.send_to(b"version 2, please", from).await?;
+    ///     }
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # client.connect(server.local_addr()?).await?;
+    /// client.send(b"\x01hello").await?;
+    /// client.send(b"\x02world").await?;
+    /// let mut buf = [0; 1500];
+    /// let (n, _) = recv_v2(&server, &mut buf).await?;
+    /// assert_eq!(&buf[..n], b"\x02world");
+    /// let n = client.recv(&mut buf).await?;
+    /// assert_eq!(&buf[..n], b"version 2, please");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn peek_from(
         &self,
         buf: &mut [u8],
@@ -411,6 +776,47 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`peek`](UdpSocket::peek).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::future::poll_fn;
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    /// use std::task::{Context, Poll, ready};
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// What has come, by its sender and its first byte.
+    /// type Sorted = HashMap<(SocketAddr, u8), Vec<u8>>;
+    ///
+    /// /// Polls for a datagram, which is received to where it belongs. No other task receives.
+    /// fn poll_sort(
+    ///     socket: &UdpSocket,
+    ///     cx: &mut Context<'_>,
+    ///     sorted: &mut Sorted,
+    /// ) -> Poll<io::Result<usize>> {
+    ///     let mut kind = [0];
+    ///     let (_, from) = ready!(socket.poll_peek_from(cx, &mut kind))?;
+    ///     let place = sorted.entry((from, kind[0])).or_default();
+    ///     place.reserve(1500);
+    ///     socket.poll_recv_vec(cx, place)
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (server, client) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for text in ["a1", "b1", "a2"] {
+    /// #     client.send_to(text.as_bytes(), server.local_addr()?).await?;
+    /// # }
+    /// let mut sorted = Sorted::new();
+    /// for _ in 0..3 {
+    ///     poll_fn(|cx| poll_sort(&server, cx, &mut sorted)).await?;
+    /// }
+    /// assert_eq!(sorted[&(client.local_addr()?, b'a')], b"a1a2");
+    /// assert_eq!(sorted[&(client.local_addr()?, b'b')], b"b1");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_peek_from(
         &self,
         cx: &mut Context<'_>,
@@ -429,6 +835,32 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     /// Safe: a peek takes nothing.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// # reveille::block_on(async {
+    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// # let (one, other) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # for (client, text) in [(&one, "hello, "), (&other, "goodbye"), (&one, "world")] {
+    /// #     client.send_to(text.as_bytes(), server.local_addr()?).await?;
+    /// # }
+    /// // Each peer's bytes are received into a `Vec` of its own.
+    /// let mut peers: HashMap<_, Vec<u8>> = HashMap::new();
+    /// for _ in 0..3 {
+    ///     let from = server.peek_sender().await?;
+    ///     let bytes = peers.entry(from).or_default();
+    ///     bytes.reserve(1500);
+    ///     server.recv_vec(bytes).await?;
+    /// }
+    /// assert_eq!(peers[&one.local_addr()?], b"hello, world");
+    /// assert_eq!(peers[&other.local_addr()?], b"goodbye");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
         self.peek_from(&mut []).await.map(|(_, from)| from)
     }
@@ -445,6 +877,38 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`peek`](UdpSocket::peek).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io;
+    /// use std::net::SocketAddr;
+    /// use std::task::Poll;
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Waits until one of the sockets has a datagram, and returns which, and the sender.
+    /// async fn first_of(sockets: &[UdpSocket]) -> io::Result<(usize, SocketAddr)> {
+    ///     poll_fn(|cx| {
+    ///         for (nth, socket) in sockets.iter().enumerate() {
+    ///             if let Poll::Ready(from) = socket.poll_peek_sender(cx) {
+    ///                 return Poll::Ready(from.map(|from| (nth, from)));
+    ///             }
+    ///         }
+    ///         Poll::Pending
+    ///     })
+    ///     .await
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sockets = [UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?];
+    /// client.send_to(b"hello", sockets[1].local_addr()?).await?;
+    /// assert_eq!(first_of(&sockets).await?, (1, client.local_addr()?));
+    /// assert_eq!(sockets[1].recv(&mut [0; 1500]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_peek_sender(&self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
         self.poll_peek_from(cx, &mut []).map_ok(|(_, from)| from)
     }
@@ -457,6 +921,48 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`AsyncFd::readable`].
+    ///
+    /// # Examples
+    /// For a protocol that waits by one call and tries by another:
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::{self, ErrorKind};
+    ///
+    /// use reveille::net::UdpSocket;
+    ///
+    /// /// Sends a question to the peer, and receives the answer.
+    /// async fn ask(socket: &UdpSocket, question: &[u8], answer: &mut [u8]) -> io::Result<usize> {
+    ///     loop {
+    ///         poll_fn(|cx| socket.poll_send_ready(cx)).await?;
+    ///         match socket.try_send(question) {
+    ///             // That there is room was a hint.
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///             sent => break sent?,
+    ///         }
+    ///     };
+    ///     loop {
+    ///         poll_fn(|cx| socket.poll_recv_ready(cx)).await?;
+    ///         match socket.try_recv(answer) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///             received => return received,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # reveille::block_on(async {
+    /// # let (client, server) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+    /// # client.connect(server.local_addr()?).await?;
+    /// # server.connect(client.local_addr()?).await?;
+    /// # reveille::spawn(async move {
+    /// #     server.recv(&mut [0; 1500]).await?;
+    /// #     server.send(b"42").await
+    /// # });
+    /// let mut answer = [0; 1500];
+    /// let n = ask(&client, b"six by seven?", &mut answer).await?;
+    /// assert_eq!(&answer[..n], b"42");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
     }
@@ -496,6 +1002,7 @@ impl UdpSocket {
         })
     }
 
+    /// As [`receiving`](UdpSocket::receiving), without waiting.
     fn try_receiving<R>(
         &self,
         receive: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
@@ -506,6 +1013,7 @@ impl UdpSocket {
         })
     }
 
+    /// Polls what [`receiving`](UdpSocket::receiving) waits for.
     fn poll_receiving<R>(
         &self,
         cx: &mut Context<'_>,
@@ -526,6 +1034,7 @@ impl UdpSocket {
         self.io.async_io(Interest::WRITABLE, send)
     }
 
+    /// As [`sending`](UdpSocket::sending), without waiting.
     fn try_sending(
         &self,
         send: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
@@ -534,6 +1043,7 @@ impl UdpSocket {
         self.io.try_io(Interest::WRITABLE, send)
     }
 
+    /// Polls what [`sending`](UdpSocket::sending) waits for.
     fn poll_sending(
         &self,
         cx: &mut Context<'_>,
@@ -543,6 +1053,7 @@ impl UdpSocket {
         self.io.poll_io(cx, Interest::WRITABLE, send)
     }
 
+    /// Asked before each receive of one datagram, which could not say where it ends if several were glued together.
     fn refuse_glued(&self) -> io::Result<()> {
         if self.segmentation.glues() {
             let text =
@@ -552,18 +1063,22 @@ impl UdpSocket {
         Ok(())
     }
 
+    /// For `options`, which sets it, and `outgoing`, which learns by its errors.
     pub(super) fn segmentation(&self) -> &Segmentation {
         &self.segmentation
     }
 
+    /// What waits, for calls for many datagrams and the macros of `methods`.
     pub(super) fn io(&self) -> &AsyncFd<std::net::UdpSocket> {
         &self.io
     }
 
+    /// What the system calls in `sys` take.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.std().as_fd()
     }
 
+    /// std's socket, for the options that std can set and get.
     pub(super) fn std(&self) -> &std::net::UdpSocket {
         self.io.get_ref()
     }
@@ -604,6 +1119,7 @@ fn recv_vec_from(socket: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<(usize
     Ok((n, from))
 }
 
+/// Gives `buf` room for any datagram if it has none.
 fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
     if buf.capacity() == buf.len() {
         buf.reserve(ROOM);
