@@ -123,7 +123,7 @@ impl UnixListener {
     /// use reveille::net::{UnixListener, UnixStream};
     ///
     /// # let path = std::env::temp_dir().join(format!("reveille-doc-from-std-{}", std::process::id()));
-    /// // A listener that other code has made: before the runtime, say, or with permissions set.
+    /// // Other code has made the listener: a supervisor that passes it on, say.
     /// let listener = std::os::unix::net::UnixListener::bind(&path)?;
     /// # reveille::block_on(async {
     /// let listener = UnixListener::from_std(listener)?;
