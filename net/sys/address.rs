@@ -30,6 +30,7 @@ pub(crate) type UnixAddr = Address<{ size_of::<sockaddr_un>() }>;
 #[repr(C)]
 #[derive(Clone, Debug)]
 pub(crate) struct Address<const ROOM: usize> {
+    /// Those beyond `len` mean nothing.
     bytes: [u8; ROOM],
     /// At most `ROOM`, unless the kernel had to cut an address: then the whole length of that address
     /// (accept(2)).
@@ -37,6 +38,7 @@ pub(crate) struct Address<const ROOM: usize> {
 }
 
 impl SockAddr {
+    /// A sockaddr_in or sockaddr_in6, of its full length.
     pub(crate) fn encode(address: &SocketAddr) -> Self {
         let (domain, len) = match address {
             SocketAddr::V4(_) => (libc::AF_INET, size_of::<sockaddr_in>()),
@@ -83,6 +85,7 @@ impl UnixAddr {
         ..Self::EMPTY
     };
 
+    /// A sockaddr_un, of as many bytes as its path or name needs.
     pub(crate) fn encode(address: &StdUnixAddr) -> Self {
         let mut name = Self::EMPTY;
         let family = libc::AF_UNIX as sa_family_t; // 1.
@@ -104,6 +107,7 @@ impl UnixAddr {
 }
 
 impl<const ROOM: usize> Address<ROOM> {
+    /// Room for a call that writes an address, all of it zeroes.
     pub(crate) const EMPTY: Self = Self {
         bytes: [0; ROOM],
         len: ROOM as socklen_t,
@@ -114,6 +118,7 @@ impl<const ROOM: usize> Address<ROOM> {
         &self.bytes[..ROOM.min(self.len as usize)]
     }
 
+    /// Writes a field, which has to be within the room.
     fn put<const N: usize>(&mut self, at: usize, value: [u8; N]) {
         self.bytes[at..at + N].copy_from_slice(&value);
     }
@@ -175,6 +180,7 @@ pub(crate) fn decode(written: &[u8]) -> io::Result<SocketAddr> {
     })
 }
 
+/// `None` for an address of another family, and for one that is cut short.
 fn parse(written: &[u8]) -> Option<SocketAddr> {
     let family = field(written, offset_of!(sockaddr_in, sin_family))?;
     let port = field(written, offset_of!(sockaddr_in, sin_port))?;

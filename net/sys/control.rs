@@ -24,6 +24,7 @@ pub(crate) const fn space(data: usize) -> usize {
 #[derive(Clone, Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Control<const N: usize> {
+    /// The messages, each with its header, from the start on.
     bytes: [u8; N],
     /// How many of the bytes are messages; at most `N`.
     len: usize,
@@ -32,12 +33,16 @@ pub(crate) struct Control<const N: usize> {
 /// One control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ControlMessage<'a> {
+    /// cmsg_level: SOL_SOCKET, or a protocol, such as IPPROTO_IP.
     pub(crate) level: c_int,
+    /// cmsg_type: SCM_RIGHTS of SOL_SOCKET, IP_TOS of IPPROTO_IP, and so on.
     pub(crate) kind: c_int,
+    /// The bytes behind the header, without the padding up to the next message.
     pub(crate) data: &'a [u8],
 }
 
 impl<const N: usize> Control<N> {
+    /// Room without any message.
     pub(crate) const EMPTY: Self = Self {
         bytes: [0; N],
         len: 0,

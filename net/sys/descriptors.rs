@@ -42,6 +42,7 @@ const SCM_PIDFD: c_int = 4;
 pub(crate) struct Came {
     /// How many bytes were received.
     pub(crate) len: usize,
+    /// In the order in which they were sent; as many as were asked for, at most.
     pub(crate) fds: Vec<OwnedFd>,
     /// There were more bytes in the datagram, which are lost.
     pub(crate) data_truncated: bool,
@@ -50,6 +51,7 @@ pub(crate) struct Came {
 }
 
 impl Came {
+    /// What stands in place of it before the call is made.
     pub(crate) const NOTHING: Came = Came {
         len: 0,
         fds: Vec::new(),

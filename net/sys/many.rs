@@ -73,6 +73,7 @@ fn is_recvmmsg_refused() -> bool {
     asked.is_err_and(|error| is_refusal(&error))
 }
 
+/// What [`send_many`] does without sendmmsg(2), with the same outcome.
 fn send_one_by_one<'a>(
     fd: BorrowedFd<'_>,
     messages: impl Iterator<Item = &'a Outbound<'a>>,
@@ -124,6 +125,7 @@ pub(crate) fn recv_many(
     Ok(received)
 }
 
+/// Headers without address, buffers and control data, to be filled in.
 fn empty_headers() -> [libc::mmsghdr; MOST_MESSAGES] {
     // SAFETY: all bytes zero are a value of each mmsghdr, because it consists of integers and raw pointers only
     // (recvmmsg(2)).

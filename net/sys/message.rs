@@ -22,13 +22,16 @@ const CONTROL_RECEIVED: usize = 256;
 /// A message to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound<'a> {
+    /// One datagram, or several, if UDP_SEGMENT says where to cut: udp(7).
     pub(crate) bytes: &'a [u8],
     /// `None` is the peer of a connected socket.
     pub(crate) to: Option<SockAddr>,
+    /// Options for this message only.
     pub(crate) control: Control<CONTROL_SENT>,
 }
 
 impl Outbound<'_> {
+    /// No bytes, to the peer.
     pub(crate) const EMPTY: Self = Self {
         bytes: &[],
         to: None,
@@ -56,7 +59,9 @@ impl Outbound<'_> {
 /// What is told of a message that was received, but for its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbound {
+    /// The address of the sender.
     pub(crate) from: SockAddr,
+    /// What the kernel tells of it, as far as the socket is set to be told.
     pub(crate) control: Control<CONTROL_RECEIVED>,
     /// How many bytes were received.
     pub(crate) len: usize,
@@ -65,6 +70,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
+    /// Room for what a call tells.
     pub(crate) const EMPTY: Self = Self {
         from: SockAddr::EMPTY,
         control: Control::EMPTY,
@@ -182,6 +188,7 @@ pub(crate) fn recv_message(
     Ok(())
 }
 
+/// A buffer without a byte, to be filled in.
 pub(super) const EMPTY_IOVEC: libc::iovec = libc::iovec {
     iov_base: std::ptr::null_mut(),
     iov_len: 0,

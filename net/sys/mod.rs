@@ -158,6 +158,7 @@ pub(crate) fn refused(name: &str, error: io::Error) -> io::Error {
     explained(error, text)
 }
 
+/// Outside of unit tests no error stands in place of a call.
 #[cfg(not(test))]
 mod faults {
     /// Never an error in place of a call; the compiler removes this.
@@ -173,6 +174,7 @@ pub(crate) mod faults {
     use std::io;
 
     thread_local! {
+        /// The calls that are to fail, by name, and with which errno; 0 lets one be made.
         static FAULTS: RefCell<Vec<(&'static str, i32)>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -182,6 +184,7 @@ pub(crate) mod faults {
         FAULTS.with_borrow_mut(|faults| faults.push((name, errno)));
     }
 
+    /// The error in place of the next call of this name, if there is to be one.
     pub(super) fn take(name: &'static str) -> Option<io::Error> {
         FAULTS.with_borrow_mut(|faults| {
             let at = faults.iter().position(|fault| fault.0 == name)?;

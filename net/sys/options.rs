@@ -16,6 +16,7 @@ use libc::{c_int, c_ulong, c_void, socklen_t};
 
 use super::{is_refusal, retry};
 
+/// The length of the value of an [`Int`], in bytes.
 const LEN_OF_INT: socklen_t = size_of::<c_int>() as socklen_t;
 
 /// Takes the socket's pending error, if it has one. socket(7), SO_ERROR: reading clears it.

@@ -87,6 +87,7 @@ pub(super) enum Verdict {
 /// One end of a pipe, and what was learned of it.
 #[derive(Debug)]
 pub struct PipeFd {
+    /// In non-blocking mode, unless a sharer has cleared O_NONBLOCK.
     fd: OwnedFd,
     /// False for what a caller says can be used as a pipe: of a terminal poll(2) does not know the end.
     is_pipe: bool,
@@ -160,6 +161,7 @@ impl PipeFd {
         self.shared.load(Ordering::Relaxed)
     }
 
+    /// Gives back the descriptor, in the mode that it is in.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
     }

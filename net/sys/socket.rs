@@ -25,6 +25,7 @@ use super::{
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Connecting {
+    /// The socket has a peer, and can be used.
     Connected,
     /// For TCP the kernel goes on alone: wait until the socket is writable, then call [`finish_connect`]. A Unix socket was
     /// interrupted and does not go on: connect it again.
@@ -41,6 +42,7 @@ pub(crate) fn datagram_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     internet_socket(address, libc::SOCK_DGRAM)
 }
 
+/// Makes a socket of the address's family, and of this kind.
 fn internet_socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     let domain = match address {
         SocketAddr::V4(_) => libc::AF_INET,
@@ -195,6 +197,7 @@ pub(crate) fn accept_unix(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, StdUnixAdd
     Ok((accepted, decode_unix(peer.written())?))
 }
 
+/// Takes a connection out of the queue, and writes the address of its peer to `peer`.
 fn accept_from<const N: usize>(fd: BorrowedFd<'_>, peer: &mut Address<N>) -> io::Result<OwnedFd> {
     own("accept4", || {
         let (name, len) = peer.as_out_parameters();
@@ -269,6 +272,7 @@ pub(crate) fn is_at_end(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLRDHUP).is_ok_and(|events| events & ends != 0)
 }
 
+/// The address of the peer: getpeername(2); ENOTCONN without one.
 fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     let mut peer = SockAddr::EMPTY;
     retry("getpeername", || {

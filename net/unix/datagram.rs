@@ -8,7 +8,7 @@
 //! - What is sent to an address never waits for an event (R10). The queue that is full is another socket's, and epoll
 //!   tells of room there only to a socket that is connected to it.
 //!
-//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs.
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, with its docs and an example.
 //! Read before: `methods`, `addr`, `message`. Read next: `unix::descriptors`.
 
 use std::fmt;
@@ -85,6 +85,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct UnixDatagram {
+    /// The socket, in non-blocking mode.
     io: AsyncFd<StdDatagram>,
 }
 
@@ -108,6 +109,24 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`bind`](UnixDatagram::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use reveille::net::UnixDatagram;
+    /// use reveille::net::unix::SocketAddr;
+    ///
+    /// # let name = format!("reveille-doc-bind-addr-{}", std::process::id());
+    /// // An abstract name: there is no file, so nothing has to be removed.
+    /// let address = SocketAddr::from_abstract_name(&name)?;
+    /// let server = UnixDatagram::bind_addr(&address)?;
+    /// let taken = UnixDatagram::bind_addr(&address).unwrap_err();
+    /// assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    /// drop(server); // From here on the name is free.
+    /// UnixDatagram::bind_addr(&address)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)?;
         // Before there is a file, which nothing would remove.
@@ -120,6 +139,27 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// EMFILE, ENFILE: socket(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-unbound-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let server = UnixDatagram::bind(&path)?;
+    /// let client = UnixDatagram::unbound()?;
+    /// client.send_to(b"started", &path).await?;
+    ///
+    /// let mut report = Vec::with_capacity(1024);
+    /// let (_, from) = server.recv_vec_from(&mut report).await?;
+    /// assert_eq!(report, b"started");
+    /// assert!(from.is_unnamed()); // There is no address to answer to.
+    /// let error = server.send_to_addr(b"thanks", &from).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub fn unbound() -> io::Result<UnixDatagram> {
         UnixDatagram::new(sys::socket(libc::AF_UNIX, libc::SOCK_DGRAM)?.into())
     }
@@ -162,6 +202,30 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::unix::net::UnixDatagram as StdDatagram;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = StdDatagram::pair()?;
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut buf = [0; 16];
+    ///     let n = theirs.recv(&mut buf)?; // This blocks, on a thread that has nothing else to do.
+    ///     theirs.send(&buf[..n])
+    /// });
+    /// let ours = UnixDatagram::from_std(ours)?;
+    /// ours.send(b"hello").await?;
+    /// assert_eq!(ours.recv(&mut [0; 16]).await?, 5);
+    ///
+    /// // It goes back to std in non-blocking mode, which std's methods report as `WouldBlock`.
+    /// let ours = ours.into_std()?;
+    /// ours.set_nonblocking(false)?;
+    /// # thread.join().unwrap()?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn from_std(socket: StdDatagram) -> io::Result<UnixDatagram> {
         refuse_in_child(socket.as_fd())?;
         socket.set_nonblocking(true)?;
@@ -184,6 +248,31 @@ impl UnixDatagram {
     /// ENOENT if there is nothing at the path, ECONNREFUSED if nothing is bound to it any more; EACCES without permission to
     /// write to it; EPROTOTYPE if it is of another kind; EPERM if it is connected to a third (the text then names the call,
     /// and `raw_os_error` is `None`): connect(2); `InvalidInput` as with [`bind`](UnixDatagram::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-connect-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let server = UnixDatagram::bind(&path)?;
+    /// let log = UnixDatagram::unbound()?;
+    /// log.connect(&path)?;
+    /// log.send(b"one").await?;
+    ///
+    /// // The server ends, and another takes its place. The socket is still connected to the first.
+    /// drop(server);
+    /// std::fs::remove_file(&path)?;
+    /// let server = UnixDatagram::bind(&path)?;
+    /// let error = log.send(b"two").await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    /// log.connect(&path)?;
+    /// log.send(b"two").await?;
+    /// # assert_eq!(server.recv(&mut [0; 16]).await?, 3);
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.connect_addr(&address(path.as_ref())?)
     }
@@ -192,6 +281,28 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`connect`](UnixDatagram::connect).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let server = UnixDatagram::bind("")?;
+    /// let [client, stranger] = [UnixDatagram::bind("")?, UnixDatagram::bind("")?];
+    /// let there = server.local_addr()?;
+    /// client.send_to_addr(b"hello", &there).await?;
+    ///
+    /// let mut buf = [0; 16];
+    /// let (_, from) = server.recv_from(&mut buf).await?;
+    /// server.connect_addr(&from)?; // From here on it hears this client only.
+    /// let error = stranger.try_send_to_addr(b"hello", &there).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    /// server.send(b"welcome").await?;
+    /// assert_eq!(client.recv(&mut buf).await?, 7);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         let address = UnixAddr::encode(address);
@@ -221,6 +332,31 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send`](UnixDatagram::send).
+    ///
+    /// # Examples
+    /// A program that does not wait for its log:
+    /// ```
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Counts in `lost` what there is no room for.
+    /// fn log(socket: &UnixDatagram, line: &str, lost: &mut u32) -> Result<()> {
+    ///     match socket.try_send(line.as_bytes()) {
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => *lost += 1,
+    ///         sent => drop(sent?),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixDatagram::pair()?;
+    /// let mut lost = 0;
+    /// while lost < 3 {
+    ///     log(&ours, "busy", &mut lost)?;
+    /// }
+    /// assert_eq!(theirs.recv(&mut [0; 16]).await?, 4);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
         let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.try_io(Interest::WRITABLE, send)
@@ -231,6 +367,42 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`send`](UnixDatagram::send).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use std::future::poll_fn;
+    /// use std::io::Result;
+    /// use std::task::{Context, Poll, ready};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Datagrams to be sent. Each stays here until it is sent, even if the wait is given up.
+    /// struct Outbox {
+    ///     socket: UnixDatagram,
+    ///     datagrams: VecDeque<Vec<u8>>,
+    /// }
+    ///
+    /// impl Outbox {
+    ///     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    ///         while let Some(datagram) = self.datagrams.front() {
+    ///             ready!(self.socket.poll_send(cx, datagram))?;
+    ///             self.datagrams.pop_front();
+    ///         }
+    ///         Poll::Ready(Ok(()))
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// # let (socket, theirs) = UnixDatagram::pair()?;
+    /// # let datagrams = VecDeque::from([b"one".to_vec(), b"two".to_vec()]);
+    /// # let mut outbox = Outbox { socket, datagrams };
+    /// poll_fn(|cx| outbox.poll_flush(cx)).await?;
+    /// # assert!(outbox.datagrams.is_empty());
+    /// # for _ in 0..2 {
+    /// #     assert_eq!(theirs.recv(&mut [0; 16]).await?, 3);
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let send = |socket: &StdDatagram| sys::send_to(socket.as_fd(), buf, &UnixAddr::PEER);
         self.io.poll_io(cx, Interest::WRITABLE, send)
@@ -256,6 +428,26 @@ impl UnixDatagram {
     /// # Errors
     /// `WouldBlock` if there is none, and [`writable`](UnixDatagram::writable) will not say when there is: it is about this
     /// socket's buffer. Else as [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let id = std::process::id();
+    /// # let watchers = ["a", "b", "gone"].map(|name| format!("\0reveille-doc-{name}-{id}"));
+    /// # let [a, b] = [UnixDatagram::bind(&watchers[0])?, UnixDatagram::bind(&watchers[1])?];
+    /// let news = UnixDatagram::unbound()?;
+    /// // A watcher that is slow misses this, and so does one that is gone: neither delays the others.
+    /// for watcher in &watchers {
+    ///     if let Err(error) = news.try_send_to(b"changed", watcher) {
+    ///         println!("{watcher:?}: {error}");
+    ///     }
+    /// }
+    /// # for watcher in [a, b] {
+    /// #     assert_eq!(watcher.try_recv(&mut [0; 16])?, 7);
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn try_send_to(&self, buf: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         self.try_send_to_addr(buf, &address(path.as_ref())?)
     }
@@ -265,6 +457,54 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Result;
+    /// use std::path::Path;
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll, ready};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Passes on what the socket receives, until that is an empty datagram.
+    /// struct Relay<'a> {
+    ///     socket: &'a UnixDatagram,
+    ///     to: &'a Path,
+    ///     /// What was received, and is not sent yet: the next poll must not lose it.
+    ///     held: Option<Vec<u8>>,
+    /// }
+    ///
+    /// impl Future for Relay<'_> {
+    ///     type Output = Result<()>;
+    ///
+    ///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    ///         loop {
+    ///             if let Some(datagram) = &self.held {
+    ///                 ready!(self.socket.poll_send_to(cx, datagram, self.to))?;
+    ///                 self.held = None;
+    ///             }
+    ///             let mut datagram = Vec::with_capacity(1024);
+    ///             if ready!(self.socket.poll_recv_vec(cx, &mut datagram))? == 0 {
+    ///                 return Poll::Ready(Ok(()));
+    ///             }
+    ///             self.held = Some(datagram);
+    ///         }
+    ///     }
+    /// }
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-relay-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// # let (from, socket) = UnixDatagram::pair()?;
+    /// # let to = UnixDatagram::bind(&path)?;
+    /// # for datagram in [&b"one"[..], b"two", b""] {
+    /// #     from.send(datagram).await?;
+    /// # }
+    /// Relay { socket: &socket, to: &path, held: None }.await?;
+    /// # for _ in 0..2 {
+    /// #     assert_eq!(to.recv(&mut [0; 16]).await?, 3);
+    /// # }
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_to(
         &self,
         cx: &mut Context<'_>,
@@ -301,6 +541,46 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::future::poll_fn;
+    /// use std::io::Result;
+    /// use std::task::{Context, Poll, ready};
+    /// use reveille::net::UnixDatagram;
+    /// use reveille::net::unix::SocketAddr;
+    ///
+    /// /// Sends each datagram back. `answer` is the one that there was no room for yet.
+    /// fn poll_echo(
+    ///     socket: &UnixDatagram,
+    ///     answer: &mut Option<(Vec<u8>, SocketAddr)>,
+    ///     cx: &mut Context<'_>,
+    /// ) -> Poll<Result<Infallible>> {
+    ///     loop {
+    ///         if let Some((datagram, to)) = answer {
+    ///             ready!(socket.poll_send_to_addr(cx, datagram, to))?;
+    ///         }
+    ///         *answer = None;
+    ///         let mut datagram = Vec::with_capacity(1024);
+    ///         let (_, from) = ready!(socket.poll_recv_vec_from(cx, &mut datagram))?;
+    ///         *answer = Some((datagram, from));
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// let [server, client] = [UnixDatagram::bind("")?, UnixDatagram::bind("")?];
+    /// let there = server.local_addr()?;
+    /// reveille::spawn(async move {
+    ///     let mut answer = None;
+    ///     poll_fn(|cx| poll_echo(&server, &mut answer, cx)).await
+    /// });
+    /// for question in [&b"one"[..], b"three"] {
+    ///     client.send_to_addr(question, &there).await?;
+    ///     assert_eq!(client.recv(&mut [0; 16]).await?, question.len());
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_to_addr(
         &self,
         cx: &mut Context<'_>,
@@ -332,6 +612,34 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv`](UnixDatagram::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Waits for a datagram. If several are there, only the last one counts.
+    /// async fn newest(socket: &UnixDatagram, buf: &mut [u8]) -> Result<usize> {
+    ///     let mut newest = socket.recv(buf).await?;
+    ///     loop {
+    ///         match socket.try_recv(buf) {
+    ///             Ok(n) => newest = n,
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(newest),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = UnixDatagram::pair()?;
+    /// for percent in ["1 %", "2 %", "100 %"] {
+    ///     ours.send(percent.as_bytes()).await?;
+    /// }
+    /// let mut buf = [0; 16];
+    /// let n = newest(&theirs, &mut buf).await?;
+    /// assert_eq!(&buf[..n], b"100 %");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.try_receiving(|socket| sys::recv(socket, buf, 0))
     }
@@ -340,6 +648,45 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`recv`](UnixDatagram::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::Result;
+    /// use std::task::{Context, Poll};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// enum Came {
+    ///     Command(usize),
+    ///     Request(usize),
+    /// }
+    ///
+    /// /// Receives from whichever of two sockets has something; if both have, a command goes first.
+    /// fn poll_either(
+    ///     (commands, requests): (&UnixDatagram, &UnixDatagram),
+    ///     cx: &mut Context<'_>,
+    ///     buf: &mut [u8],
+    /// ) -> Poll<Result<Came>> {
+    ///     if let Poll::Ready(received) = commands.poll_recv(cx, buf) {
+    ///         return Poll::Ready(received.map(Came::Command));
+    ///     }
+    ///     let received = requests.poll_recv_from(cx, buf);
+    ///     received.map_ok(|(n, _from)| Came::Request(n))
+    /// }
+    /// # reveille::block_on(async {
+    /// let (boss, commands) = UnixDatagram::pair()?;
+    /// let (requests, client) = (UnixDatagram::bind("")?, UnixDatagram::unbound()?);
+    /// client.send_to_addr(b"work", &requests.local_addr()?).await?;
+    /// boss.send(b"stop").await?;
+    /// let mut buf = [0; 16];
+    /// for expected in [Came::Command(4), Came::Request(4)] {
+    ///     let came = poll_fn(|cx| poll_either((&commands, &requests), cx, &mut buf)).await?;
+    ///     assert_eq!(came, expected);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_receiving(cx, |socket| sys::recv(socket, buf, 0))
     }
@@ -373,6 +720,36 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv_vec`](UnixDatagram::recv_vec).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Appends all datagrams that are there to one `Vec`, and returns where each of them ends.
+    /// fn batch(socket: &UnixDatagram, bytes: &mut Vec<u8>) -> Result<Vec<usize>> {
+    ///     let mut ends = Vec::new();
+    ///     loop {
+    ///         bytes.reserve(1024); // What is longer than the room is cut.
+    ///         match socket.try_recv_vec(bytes) {
+    ///             Ok(_) => ends.push(bytes.len()),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(ends),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixDatagram::pair()?;
+    /// for datagram in ["one", "", "three"] {
+    ///     ours.send(datagram.as_bytes()).await?;
+    /// }
+    /// theirs.readable().await?;
+    /// let mut bytes = Vec::new();
+    /// assert_eq!(batch(&theirs, &mut bytes)?, [3, 3, 8]);
+    /// assert_eq!(bytes, b"onethree");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_vec(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
         self.try_receiving(|socket| sys::recv_vec(socket, with_room(buf), usize::MAX))
     }
@@ -409,6 +786,37 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv`](UnixDatagram::recv).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Answers what is there. It waits for nothing: neither for more, nor for room at a client.
+    /// fn answer(socket: &UnixDatagram) -> Result<()> {
+    ///     let mut buf = [0; 1024];
+    ///     loop {
+    ///         match socket.try_recv_from(&mut buf) {
+    ///             Ok((n, from)) => drop(socket.try_send_to_addr(&buf[..n], &from)),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// let server = UnixDatagram::bind("")?;
+    /// let clients = [UnixDatagram::bind("")?, UnixDatagram::bind("")?];
+    /// for client in &clients {
+    ///     client.send_to_addr(b"hello", &server.local_addr()?).await?;
+    /// }
+    /// server.readable().await?;
+    /// answer(&server)?;
+    /// for client in &clients {
+    ///     assert_eq!(client.recv(&mut [0; 16]).await?, 5);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.try_receiving(|socket| named(|from| sys::recv_from(socket, buf, 0, from)))
     }
@@ -445,6 +853,29 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if none is; else as [`recv_vec`](UnixDatagram::recv_vec).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let (server, client) = (UnixDatagram::bind("")?, UnixDatagram::bind("")?);
+    /// client.send_to_addr(b"one", &server.local_addr()?).await?;
+    /// client.send_to_addr(b"two", &server.local_addr()?).await?;
+    /// server.readable().await?;
+    ///
+    /// // Each in a `Vec` of its own, with its sender, until no more are there, or an error is.
+    /// let letters = std::iter::from_fn(|| {
+    ///     let mut letter = Vec::with_capacity(1024);
+    ///     let (_, from) = server.try_recv_vec_from(&mut letter).ok()?;
+    ///     Some((letter, from))
+    /// });
+    /// let letters: Vec<_> = letters.collect();
+    /// assert_eq!((&letters[0].0[..], &letters[1].0[..]), (&b"one"[..], &b"two"[..]));
+    /// # assert_eq!(letters.len(), 2);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_recv_vec_from(&self, buf: &mut Vec<u8>) -> io::Result<(usize, SocketAddr)> {
         self.try_receiving(|socket| named(|from| sys::recv_vec_from(socket, with_room(buf), from)))
     }
@@ -471,6 +902,30 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`AsyncFd::readable`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::task::Poll;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let (_near, here) = UnixDatagram::pair()?;
+    /// let (far, there) = UnixDatagram::pair()?;
+    /// far.send(b"hello").await?;
+    /// // Waits for either, and takes nothing from it: that is for the code that knows how.
+    /// let ready = poll_fn(|cx| {
+    ///     for socket in [&here, &there] {
+    ///         if socket.poll_recv_ready(cx)?.is_ready() {
+    ///             return Poll::Ready(std::io::Result::Ok(socket));
+    ///         }
+    ///     }
+    ///     Poll::Pending
+    /// });
+    /// assert_eq!(ready.await?.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
     }
@@ -479,6 +934,32 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`AsyncFd::readable`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::future::poll_fn;
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// /// Reports how far the work is when there is room for that, and not when the wait begins.
+    /// async fn report(socket: &UnixDatagram, percent: &Cell<u8>) -> Result<()> {
+    ///     loop {
+    ///         poll_fn(|cx| socket.poll_send_ready(cx)).await?;
+    ///         match socket.try_send(&[percent.get()]) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {} // Readiness is a hint.
+    ///             sent => return sent.map(drop),
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = UnixDatagram::pair()?;
+    /// # report(&ours, &Cell::new(7)).await?;
+    /// # let mut buf = [0];
+    /// # assert_eq!((theirs.recv(&mut buf).await?, buf), (1, [7]));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_write_ready(cx)
     }
@@ -488,6 +969,28 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// In the child of a fork, because the socket is the parent's, too. Else hardly any.
+    ///
+    /// # Examples
+    /// A server that ends loses nothing that was sent to it, and hears nothing more:
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::net::Shutdown;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let (server, client) = (UnixDatagram::bind("")?, UnixDatagram::unbound()?);
+    /// client.connect_addr(&server.local_addr()?)?;
+    /// client.send(b"last").await?;
+    ///
+    /// server.shutdown(Shutdown::Read)?;
+    /// let error = client.send(b"late").await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    /// let mut buf = [0; 16];
+    /// assert_eq!(server.try_recv(&mut buf)?, 4);
+    /// assert_eq!(server.try_recv(&mut buf).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         sys::shutdown(self.socket(), how)
@@ -513,6 +1016,22 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As getsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// let (ours, theirs) = UnixDatagram::pair()?;
+    /// ours.try_send(b"lost")?;
+    /// // The peer turns to another socket, and what it has not received is lost.
+    /// let other = UnixDatagram::bind("")?;
+    /// theirs.connect_addr(&other.local_addr()?)?;
+    /// let error = ours.take_error()?.expect("the kernel reports that");
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    /// assert!(ours.take_error()?.is_none());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         // A child would take the error from its parent.
         refuse_in_child(self.socket())?;
@@ -532,6 +1051,25 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-passcred-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let server = UnixDatagram::bind(&path)?;
+    /// let client = UnixDatagram::unbound()?;
+    /// client.set_passcred(true)?;
+    /// client.send_to(b"hello", &path).await?;
+    /// // The kernel has bound the client, so it can be answered.
+    /// let mut buf = [0; 16];
+    /// let (n, from) = server.recv_from(&mut buf).await?;
+    /// server.send_to_addr(&buf[..n], &from).await?;
+    /// assert_eq!(client.recv(&mut buf).await?, 5);
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         sys::set(self.socket(), Int::PASSCRED, passcred.into())
@@ -557,6 +1095,7 @@ impl UnixDatagram {
         }
     }
 
+    /// Sends to an address. While there is no room, it has the task woken again and again, to try.
     pub(super) fn poll_sending_to(
         &self,
         cx: &mut Context<'_>,
@@ -587,6 +1126,7 @@ impl UnixDatagram {
             .async_io(Interest::READABLE, move |socket| receive(socket.as_fd()))
     }
 
+    /// Receives a datagram if one is there.
     pub(super) fn try_receiving<R>(
         &self,
         receive: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
@@ -595,6 +1135,7 @@ impl UnixDatagram {
             .try_io(Interest::READABLE, |socket| receive(socket.as_fd()))
     }
 
+    /// Receives a datagram, or keeps the waker until one may be there.
     pub(super) fn poll_receiving<R>(
         &self,
         cx: &mut Context<'_>,
@@ -604,14 +1145,17 @@ impl UnixDatagram {
             .poll_io(cx, Interest::READABLE, |socket| receive(socket.as_fd()))
     }
 
+    /// What waits for events.
     pub(super) fn io(&self) -> &AsyncFd<StdDatagram> {
         &self.io
     }
 
+    /// The descriptor, for system calls.
     fn socket(&self) -> BorrowedFd<'_> {
         self.std().as_fd()
     }
 
+    /// The socket as std has it, for what std can do.
     fn std(&self) -> &StdDatagram {
         self.io.get_ref()
     }
@@ -634,6 +1178,7 @@ pub(super) fn named<R>(
     Ok((received, decode_unix(from.written())?))
 }
 
+/// Gives [`ROOM`] to a `buf` without spare room, where all of a datagram would be lost.
 fn with_room(buf: &mut Vec<u8>) -> &mut Vec<u8> {
     if buf.capacity() == buf.len() {
         buf.reserve(ROOM);

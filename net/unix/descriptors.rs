@@ -5,7 +5,8 @@
 //! Invariant: a descriptor that came is in the [`ReceivedFds`], or closed: only the poll that returns one takes anything
 //! from the socket.
 //!
-//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, for streams and for datagrams.
+//! Over 400 lines because each operation is there as a future, `try_` and `poll_`, for streams and for datagrams,
+//! with its docs and an example.
 //! Read before: `net::sys::descriptors`, `unix::stream`, `unix::datagram`.
 
 use std::future::Future;
@@ -37,7 +38,9 @@ use crate::io::Interest;
 #[derive(Debug)]
 #[must_use = "dropping it closes the descriptors that came"]
 pub struct ReceivedFds {
+    /// How many bytes, which descriptors, and whether any were lost.
     came: Came,
+    /// The sender; `None` on a stream.
     from: Option<SocketAddr>,
 }
 
@@ -58,6 +61,35 @@ impl ReceivedFds {
     }
 
     /// The descriptors, for the caller to keep.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::{Error, IoSlice, IoSliceMut, Result};
+    /// use std::os::fd::{AsFd, OwnedFd};
+    /// use reveille::net::UnixStream;
+    ///
+    /// /// Receives a byte, and the one descriptor that has to come with it.
+    /// async fn receive(stream: &UnixStream) -> Result<OwnedFd> {
+    ///     let mut byte = [0];
+    ///     let received = stream.recv_fds(&mut [IoSliceMut::new(&mut byte)], 1).await?;
+    ///     if received.are_fds_truncated() {
+    ///         return Err(Error::other("descriptors were lost"));
+    ///     }
+    ///     received.into_fds().pop().ok_or_else(|| Error::other("no descriptor came"))
+    /// }
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (byte, file) = ([IoSlice::new(b"x")], File::open("/dev/null")?);
+    /// ours.send_fds(&byte, &[file.as_fd()]).await?;
+    /// receive(&theirs).await?;
+    /// for wrong in [&[][..], &[file.as_fd(), file.as_fd()]] {
+    ///     ours.send_fds(&byte, wrong).await?;
+    ///     assert!(receive(&theirs).await.is_err());
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn into_fds(self) -> Vec<OwnedFd> {
         self.came.fds
     }
@@ -142,6 +174,28 @@ impl UnixStream {
     ///
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send_fds`](UnixStream::send_fds).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::{ErrorKind, IoSlice, IoSliceMut};
+    /// use std::os::fd::AsFd;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let file = File::open("/dev/null")?;
+    /// assert_eq!(ours.try_send_fds(&[IoSlice::new(b"x")], &[file.as_fd()])?, 1);
+    ///
+    /// theirs.readable().await?;
+    /// let mut buf = [0; 16];
+    /// let received = theirs.try_recv_fds(&mut [IoSliceMut::new(&mut buf)], 1)?;
+    /// assert_eq!((received.len(), received.fds().len()), (1, 1));
+    /// let error = theirs.try_recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_send_fds(&self, bufs: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         sending(self.engine(), bufs, fds)?.try_now()
     }
@@ -150,6 +204,59 @@ impl UnixStream {
     ///
     /// # Errors
     /// As [`send_fds`](UnixStream::send_fds).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use std::fs::File;
+    /// use std::future::poll_fn;
+    /// use std::io::{IoSlice, IoSliceMut, Result};
+    /// use std::os::fd::{AsFd, OwnedFd};
+    /// use std::task::{Context, Poll, ready};
+    /// use reveille::net::UnixStream;
+    ///
+    /// /// Passes descriptors, each with a byte. A descriptor is closed here once it is on its way.
+    /// fn poll_flush(
+    ///     stream: &UnixStream,
+    ///     fds: &mut VecDeque<OwnedFd>,
+    ///     cx: &mut Context<'_>,
+    /// ) -> Poll<Result<()>> {
+    ///     while let Some(fd) = fds.front() {
+    ///         ready!(stream.poll_send_fds(cx, &[IoSlice::new(b"x")], &[fd.as_fd()]))?;
+    ///         fds.pop_front();
+    ///     }
+    ///     Poll::Ready(Ok(()))
+    /// }
+    ///
+    /// /// The next descriptor that was passed; `None` is the end of the stream.
+    /// fn poll_next(stream: &UnixStream, cx: &mut Context<'_>) -> Poll<Result<Option<OwnedFd>>> {
+    ///     loop {
+    ///         let mut byte = [0];
+    ///         let bufs = &mut [IoSliceMut::new(&mut byte)];
+    ///         let received = ready!(stream.poll_recv_fds(cx, bufs, 1))?;
+    ///         let is_end = received.len() == 0;
+    ///         let fd = received.into_fds().pop();
+    ///         if fd.is_some() || is_end {
+    ///             return Poll::Ready(Ok(fd));
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// # let (ours, theirs) = UnixStream::pair()?;
+    /// # let mut fds = VecDeque::new();
+    /// # for _ in 0..3 {
+    /// #     fds.push_back(File::open("/dev/null")?.into());
+    /// # }
+    /// poll_fn(|cx| poll_flush(&ours, &mut fds, cx)).await?;
+    /// drop(ours);
+    /// let mut received = Vec::new();
+    /// while let Some(fd) = poll_fn(|cx| poll_next(&theirs, cx)).await? {
+    ///     received.push(fd);
+    /// }
+    /// # assert_eq!((fds.len(), received.len()), (0, 3));
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_fds(
         &self,
         cx: &mut Context<'_>,
@@ -220,6 +327,34 @@ impl<S: Deref<Target = UnixStream>> Reader<S> {
     ///
     /// # Cancel safety
     /// Safe, as there.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::future::poll_fn;
+    /// use std::io::{IoSlice, IoSliceMut};
+    /// use std::os::fd::AsFd;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (reader, writer) = theirs.into_split();
+    /// let file = File::open("/dev/null")?;
+    /// for _ in 0..3 {
+    ///     ours.send_fds(&[IoSlice::new(b"x")], &[file.as_fd()]).await?;
+    /// }
+    /// let mut buf = [0; 16];
+    /// let bufs = &mut [IoSliceMut::new(&mut buf)];
+    /// // One after the other, though there is room for the bytes of all.
+    /// assert_eq!(reader.recv_fds(bufs, 1).await?.len(), 1);
+    /// assert_eq!(reader.try_recv_fds(bufs, 1)?.len(), 1);
+    /// let received = poll_fn(|cx| reader.poll_recv_fds(cx, bufs, 1)).await?;
+    /// assert_eq!((received.len(), received.fds().len()), (1, 1));
+    /// writer.write_all(b"thanks").await?;
+    /// ours.read_exact(&mut [0; 6]).await?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn recv_fds(
         &self,
         bufs: &mut [IoSliceMut<'_>],
@@ -263,6 +398,31 @@ impl<S: Deref<Target = UnixStream>> Writer<S> {
     ///
     /// # Cancel safety
     /// Safe, as there.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::future::poll_fn;
+    /// use std::io::{IoSlice, IoSliceMut};
+    /// use std::os::fd::AsFd;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (mut ours, theirs) = UnixStream::pair()?;
+    /// let (_reader, writer) = ours.split();
+    /// let (byte, file) = ([IoSlice::new(b"x")], File::open("/dev/null")?);
+    /// writer.send_fds(&byte, &[file.as_fd()]).await?;
+    /// writer.try_send_fds(&byte, &[file.as_fd()])?;
+    /// poll_fn(|cx| writer.poll_send_fds(cx, &byte, &[file.as_fd()])).await?;
+    ///
+    /// let mut buf = [0; 16];
+    /// for _ in 0..3 {
+    ///     let received = theirs.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await?;
+    ///     assert_eq!((received.len(), received.fds().len()), (1, 1));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn send_fds(
         &self,
         bufs: &[IoSlice<'_>],
@@ -337,6 +497,32 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{IoSlice, Read, Write};
+    /// use std::os::fd::AsFd;
+    /// use std::os::unix::net::UnixStream as StdStream;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixDatagram::pair()?;
+    /// let (mut output, input) = StdStream::pair()?;
+    /// // A datagram may be empty: the descriptor says enough.
+    /// ours.send_fds(&[], &[input.as_fd()]).await?;
+    /// drop(input);
+    ///
+    /// let received = theirs.recv_fds(&mut [], 1).await?;
+    /// for fd in received.into_fds() {
+    ///     StdStream::from(fd).write_all(b"hello")?;
+    /// }
+    /// // The descriptor here is closed, and so is the one that was passed: this is the end.
+    /// let mut text = String::new();
+    /// output.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn send_fds(
         &self,
         bufs: &[IoSlice<'_>],
@@ -361,6 +547,52 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// As [`send_fds`](UnixDatagram::send_fds).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::future::poll_fn;
+    /// use std::io::{IoSlice, IoSliceMut, Result};
+    /// use std::os::fd::{AsFd, BorrowedFd};
+    /// use std::path::Path;
+    /// use std::task::{Context, Poll};
+    /// use reveille::net::UnixDatagram;
+    /// use reveille::net::unix::SocketAddr;
+    ///
+    /// /// Where a descriptor is passed to.
+    /// enum To<'a> {
+    ///     Peer,
+    ///     Path(&'a Path),
+    ///     Address(&'a SocketAddr),
+    /// }
+    ///
+    /// fn poll_pass(
+    ///     socket: &UnixDatagram,
+    ///     (fd, to): (BorrowedFd<'_>, &To<'_>),
+    ///     cx: &mut Context<'_>,
+    /// ) -> Poll<Result<usize>> {
+    ///     let bufs = &[IoSlice::new(b"file")];
+    ///     match to {
+    ///         To::Peer => socket.poll_send_fds(cx, bufs, &[fd]),
+    ///         To::Path(path) => socket.poll_send_fds_to(cx, bufs, &[fd], path),
+    ///         To::Address(address) => socket.poll_send_fds_to_addr(cx, bufs, &[fd], address),
+    ///     }
+    /// }
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-pass-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = (UnixDatagram::unbound()?, UnixDatagram::bind(&path)?);
+    /// ours.connect(&path)?;
+    /// let (address, file) = (theirs.local_addr()?, File::open("/dev/null")?);
+    /// for to in [To::Peer, To::Path(&path), To::Address(&address)] {
+    ///     poll_fn(|cx| poll_pass(&ours, (file.as_fd(), &to), cx)).await?;
+    ///     let mut buf = [0; 16];
+    ///     let bufs = &mut [IoSliceMut::new(&mut buf)];
+    ///     let received = poll_fn(|cx| theirs.poll_recv_fds(cx, bufs, 1)).await?;
+    ///     assert_eq!((received.len(), received.fds().len()), (4, 1));
+    /// }
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub fn poll_send_fds(
         &self,
         cx: &mut Context<'_>,
@@ -380,6 +612,31 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     /// Safe: only the poll that returns `Ready` sends.
+    ///
+    /// # Examples
+    /// A client asks for a file, and gets it open:
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::{IoSlice, IoSliceMut};
+    /// use std::os::fd::AsFd;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-ask-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::bind("")?);
+    /// client.send_fds_to(&[IoSlice::new(b"/dev/null")], &[], &path).await?;
+    ///
+    /// let mut buf = [0; 64];
+    /// let asked = server.recv_fds(&mut [IoSliceMut::new(&mut buf)], 0).await?;
+    /// let from = asked.from().expect("of a datagram it is known");
+    /// let file = File::open(std::str::from_utf8(&buf[..asked.len()]).unwrap())?;
+    /// server.send_fds_to_addr(&[IoSlice::new(b"open")], &[file.as_fd()], from).await?;
+    ///
+    /// let answer = client.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await?;
+    /// assert_eq!((&buf[..answer.len()], answer.fds().len()), (&b"open"[..], 1));
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub async fn send_fds_to(
         &self,
         bufs: &[IoSlice<'_>],
@@ -395,6 +652,33 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `WouldBlock` if there is none; else as [`send_fds_to`](UnixDatagram::send_fds_to).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::{ErrorKind, IoSlice, IoSliceMut};
+    /// use std::os::fd::AsFd;
+    /// use reveille::net::UnixDatagram;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-try-{}", std::process::id()));
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+    /// let (bufs, file) = ([IoSlice::new(b"file")], File::open("/dev/null")?);
+    /// let fds = [file.as_fd()];
+    /// // None of these waits, so there need be no runtime.
+    /// client.try_send_fds_to(&bufs, &fds, &path)?;
+    /// client.try_send_fds_to_addr(&bufs, &fds, &server.local_addr()?)?;
+    /// client.connect(&path)?;
+    /// client.try_send_fds(&bufs, &fds)?;
+    ///
+    /// let mut buf = [0; 16];
+    /// let bufs = &mut [IoSliceMut::new(&mut buf)];
+    /// for _ in 0..3 {
+    ///     assert_eq!(server.try_recv_fds(bufs, 1)?.into_fds().len(), 1);
+    /// }
+    /// assert_eq!(server.try_recv_fds(bufs, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn try_send_fds_to(
         &self,
         bufs: &[IoSlice<'_>],

@@ -48,6 +48,7 @@ use super::stream::UnixStream;
 /// whether a connection waits. Between the two a sharer may still clear the flag *and* take the connection; only a
 /// listener from which one process accepts is safe from that.
 pub struct UnixListener {
+    /// The socket, and how connections are taken from it.
     acceptor: Acceptor<UnixStream>,
 }
 
@@ -67,6 +68,24 @@ impl UnixListener {
     ///
     /// # Errors
     /// As [`bind`](UnixListener::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use reveille::net::UnixListener;
+    /// use reveille::net::unix::SocketAddr;
+    ///
+    /// # let name = format!("reveille-doc-listener-{}", std::process::id());
+    /// // An abstract name: there is no file, so nothing has to be removed.
+    /// let address = SocketAddr::from_abstract_name(&name)?;
+    /// let listener = UnixListener::bind_addr(&address)?;
+    /// let taken = UnixListener::bind_addr(&address).unwrap_err();
+    /// assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    /// drop(listener); // From here on the name is free.
+    /// UnixListener::bind_addr(&address)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         // Before there is a file, which nothing would remove.
@@ -85,6 +104,7 @@ impl UnixListener {
         UnixListener::new(socket.into(), ours_alone)
     }
 
+    /// Wraps a socket that listens, in non-blocking mode; `ours_alone` unless other code may hold it.
     fn new(
         listener: std::os::unix::net::UnixListener,
         ours_alone: bool,
@@ -97,6 +117,26 @@ impl UnixListener {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::{UnixListener, UnixStream};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-from-std-{}", std::process::id()));
+    /// // Other code has made the listener: a supervisor that passes it on, say.
+    /// let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    /// # reveille::block_on(async {
+    /// let listener = UnixListener::from_std(listener)?;
+    /// let client = UnixStream::connect(&path).await?;
+    ///
+    /// // The connections that wait belong to the socket: std's listener gets them.
+    /// let listener = listener.into_std()?;
+    /// let (_server, _) = listener.accept()?;
+    /// # drop(client);
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
         refuse_in_child(listener.as_fd())?;
         listener.set_nonblocking(true)?;
@@ -134,6 +174,34 @@ impl UnixListener {
     ///
     /// # Errors
     /// As [`accept`](UnixListener::accept), and EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::io::Result;
+    /// use std::task::Poll;
+    /// use reveille::net::{UnixListener, UnixStream};
+    ///
+    /// /// Accepts from whichever listener has a connection; says by its position which one that was.
+    /// async fn accept(listeners: &[UnixListener]) -> Result<(usize, UnixStream)> {
+    ///     poll_fn(|cx| {
+    ///         for (position, listener) in listeners.iter().enumerate() {
+    ///             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+    ///                 return Poll::Ready(accepted.map(|(stream, _)| (position, stream)));
+    ///             }
+    ///         }
+    ///         Poll::Pending
+    ///     })
+    ///     .await
+    /// }
+    /// # reveille::block_on(async {
+    /// let listeners = [UnixListener::bind("")?, UnixListener::bind("")?];
+    /// let _client = UnixStream::connect_addr(&listeners[1].local_addr()?).await?;
+    /// let (position, _server) = accept(&listeners).await?;
+    /// assert_eq!(position, 1);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
         self.acceptor.poll_accept(cx)
     }
@@ -144,6 +212,32 @@ impl UnixListener {
     /// `WouldBlock` if none is; EMFILE, ENFILE, ENOBUFS, ENOMEM at the limit, where the connection stays
     /// in the backlog, and no event will announce it again: try again later. Else as
     /// [`accept`](UnixListener::accept).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{ErrorKind, Result};
+    /// use reveille::net::{UnixListener, UnixStream};
+    ///
+    /// /// Ends a server, and tells the clients that wait so.
+    /// async fn refuse(listener: UnixListener) -> Result<()> {
+    ///     loop {
+    ///         match listener.try_accept() {
+    ///             Ok((stream, _)) => stream.write_all(b"closed").await?,
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    /// }
+    /// # reveille::block_on(async {
+    /// let listener = UnixListener::bind("")?;
+    /// let client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    /// refuse(listener).await?;
+    /// let mut buf = [0; 16];
+    /// assert_eq!(client.read(&mut buf).await?, 6);
+    /// assert_eq!(client.read(&mut buf).await?, 0);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         self.acceptor.try_accept()
     }
@@ -160,6 +254,13 @@ impl UnixListener {
     ///
     /// # Errors
     /// As getsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// let listener = reveille::net::UnixListener::bind("")?;
+    /// assert!(listener.take_error()?.is_none());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let listener = self.acceptor.get_ref();
         // A child would take the error from its parent.

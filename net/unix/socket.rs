@@ -43,7 +43,9 @@ use super::stream::UnixStream;
 /// ```
 #[derive(Debug)]
 pub struct UnixSocket {
+    /// Neither connected nor listening; perhaps bound.
     socket: OwnedFd,
+    /// SOCK_STREAM; else SOCK_DGRAM.
     is_stream: bool,
     /// False once other code may hold the socket.
     ours_alone: AtomicBool,
@@ -66,6 +68,7 @@ impl UnixSocket {
         UnixSocket::new(libc::SOCK_DGRAM)
     }
 
+    /// Makes a socket of a kind: SOCK_STREAM or SOCK_DGRAM.
     fn new(kind: libc::c_int) -> io::Result<UnixSocket> {
         Ok(UnixSocket {
             socket: sys::socket(libc::AF_UNIX, kind)?,
@@ -127,6 +130,25 @@ impl UnixSocket {
     ///
     /// # Cancel safety
     /// Safe, as [`connect`](UnixSocket::connect).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use reveille::net::{UnixListener, UnixSocket};
+    /// use reveille::net::unix::SocketAddr;
+    ///
+    /// # let name = format!("reveille-doc-socket-{}", std::process::id());
+    /// # reveille::block_on(async {
+    /// let listener = UnixListener::bind("")?;
+    /// let socket = UnixSocket::new_stream()?;
+    /// let client = SocketAddr::from_abstract_name(&name)?;
+    /// socket.bind_addr(&client)?;
+    /// let _stream = socket.connect_addr(&listener.local_addr()?).await?;
+    /// let (_server, peer) = listener.accept().await?;
+    /// assert_eq!(peer.as_abstract_name(), client.as_abstract_name());
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn connect_addr(self, address: &SocketAddr) -> io::Result<UnixStream> {
         self.expect_stream("connect")?;
         let ours_alone = self.ours_alone.into_inner();
@@ -137,6 +159,23 @@ impl UnixSocket {
     ///
     /// # Errors
     /// `InvalidInput` if it is a socket for a stream.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::{UnixDatagram, UnixSocket};
+    ///
+    /// # reveille::block_on(async {
+    /// let socket = UnixSocket::new_datagram()?;
+    /// socket.set_passcred(true)?; // Before it has an address: no datagram comes without.
+    /// socket.bind("")?;
+    /// let server = socket.datagram()?;
+    /// assert!(server.passcred()?);
+    /// # let client = UnixDatagram::unbound()?;
+    /// # client.send_to_addr(b"hello", &server.local_addr()?).await?;
+    /// # assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn datagram(self) -> io::Result<UnixDatagram> {
         if self.is_stream {
             let text = "`datagram` needs a socket made by `new_datagram`, not `new_stream`";
@@ -151,6 +190,22 @@ impl UnixSocket {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::{UnixSocket, UnixStream};
+    ///
+    /// # reveille::block_on(async {
+    /// let socket = UnixSocket::new_stream()?;
+    /// socket.set_passcred(true)?;
+    /// socket.bind("")?;
+    /// let listener = socket.listen(16)?;
+    /// let _client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// assert!(server.passcred()?);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
         set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
@@ -169,6 +224,7 @@ impl UnixSocket {
         refuse_in_child(self.socket())
     }
 
+    /// The descriptor, for the library's own calls: unlike [`as_fd`](AsFd::as_fd), this does not share it.
     fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -7,6 +7,7 @@
 //! - A connect that finds the listener's queue full is tried again on a timer, because no event ever tells that there is
 //!   room (fault C2).
 //!
+//! Over 400 lines because each method has its contract and an example; the code is a third of it.
 //! Read before: `methods`, for those of reading and writing. Read next: `unix::socket`.
 
 use std::fmt;
@@ -71,6 +72,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct UnixStream {
+    /// The socket, in non-blocking mode, with the operations that read and write.
     stream: Stream<StdStream>,
 }
 
@@ -90,6 +92,27 @@ impl UnixStream {
     ///
     /// # Cancel safety
     /// Safe: a future that is dropped early closes its socket.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use reveille::net::{UnixSocket, UnixStream};
+    /// use reveille::time::timeout;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-full-{}", std::process::id()));
+    /// # reveille::block_on(async {
+    /// let socket = UnixSocket::new_stream()?;
+    /// socket.bind(&path)?;
+    /// let listener = socket.listen(0)?; // One connection may wait.
+    /// let _first = UnixStream::connect(&path).await?;
+    /// let second = timeout(Duration::from_millis(10), UnixStream::connect(&path)).await;
+    /// assert!(second.is_err()); // It has waited in vain for room in the queue.
+    ///
+    /// let (_server, _) = listener.accept().await?;
+    /// let _second = UnixStream::connect(&path).await?;
+    /// # std::fs::remove_file(&path)
+    /// # }).unwrap();
+    /// ```
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         UnixStream::connect_addr(&address(path.as_ref())?).await
     }
@@ -101,6 +124,23 @@ impl UnixStream {
     ///
     /// # Cancel safety
     /// Safe, as [`connect`](UnixStream::connect).
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::{UnixListener, UnixStream};
+    ///
+    /// # reveille::block_on(async {
+    /// // The kernel chooses an abstract name, which the listener tells.
+    /// let listener = UnixListener::bind("")?;
+    /// let one = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    /// // A second connection, to where the first one goes.
+    /// let _other = UnixStream::connect_addr(&one.peer_addr()?).await?;
+    /// for _ in 0..2 {
+    ///     listener.accept().await?;
+    /// }
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         let socket = sys::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
         // Before a listener has a connection that ends at once.
@@ -155,6 +195,31 @@ impl UnixStream {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream as StdStream;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, mut theirs) = StdStream::pair()?;
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut buf = [0; 5];
+    ///     theirs.read_exact(&mut buf)?; // This blocks, on a thread that has nothing else to do.
+    ///     theirs.write_all(&buf)
+    /// });
+    /// let ours = UnixStream::from_std(ours)?;
+    /// ours.write_all(b"hello").await?;
+    /// ours.read_exact(&mut [0; 5]).await?;
+    ///
+    /// // It goes back to std in non-blocking mode, which std's methods report as `WouldBlock`.
+    /// let ours = ours.into_std()?;
+    /// ours.set_nonblocking(false)?;
+    /// # thread.join().unwrap()?;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn from_std(stream: StdStream) -> io::Result<UnixStream> {
         refuse_in_child(stream.as_fd())?;
         stream.set_nonblocking(true)?;
@@ -174,6 +239,27 @@ impl UnixStream {
     ///
     /// # Errors
     /// EMFILE: fcntl(2), F_DUPFD_CLOEXEC.
+    ///
+    /// # Examples
+    /// Another program writes to the stream, as its standard output:
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    /// use std::process::Command;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let output = ours.try_clone()?.into_std()?;
+    /// output.set_nonblocking(false)?; // For both handles; those of this library do not mind.
+    /// let mut child = Command::new("echo").arg("two").stdout(OwnedFd::from(output)).spawn()?;
+    /// assert!(child.wait()?.success());
+    /// ours.write_all(b"three").await?;
+    /// let mut buf = [0; 9];
+    /// theirs.read_exact(&mut buf).await?;
+    /// assert_eq!(&buf, b"two\nthree");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn try_clone(&self) -> io::Result<UnixStream> {
         UnixStream::new(self.std().try_clone()?)
     }
@@ -194,17 +280,88 @@ impl UnixStream {
     /// # Errors
     /// In the child of a fork, because the connection is the parent's, too. Else hardly any: if the
     /// connection has ended already (ENOTCONN), that is no error.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::net::Shutdown;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (client, server) = UnixStream::pair()?;
+    /// client.write_all(b"a question").await?;
+    /// client.shutdown(Shutdown::Write)?; // The question ends here. The answer can still come.
+    ///
+    /// let mut question = Vec::with_capacity(64);
+    /// while server.read_vec(&mut question).await? > 0 {}
+    /// server.write_all(b"an answer").await?;
+    /// client.read_exact(&mut [0; 9]).await?;
+    /// # assert_eq!(question, b"a question");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         refuse_in_child(self.socket())?;
         sys::shutdown(self.socket(), how)
     }
 
     /// Splits the stream into halves that borrow it.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_lite::future::zip;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (mut ours, theirs) = UnixStream::pair()?;
+    /// let echo = reveille::spawn(async move {
+    ///     let mut buf = [0; 4096];
+    ///     while let n @ 1.. = theirs.read(&mut buf).await? {
+    ///         theirs.write_all(&buf[..n]).await?;
+    ///     }
+    ///     std::io::Result::Ok(())
+    /// });
+    ///
+    /// // More than there is room for on the way: it has to be read while it is written.
+    /// let sent = vec![7; 1 << 20];
+    /// let mut back = vec![0; 1 << 20];
+    /// let (reader, writer) = ours.split();
+    /// let (written, read) = zip(writer.write_all(&sent), reader.read_exact(&mut back)).await;
+    /// (written?, read?);
+    /// assert_eq!(back, sent);
+    /// drop(ours); // The borrow has ended, and the stream is whole.
+    /// echo.await.unwrap()
+    /// # }).unwrap();
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::split(self)
     }
 
     /// Splits the stream into halves that share it. Dropping the write half shuts down writing.
+    ///
+    /// # Examples
+    /// ```
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (reader, writer) = ours.into_split();
+    /// let received = reveille::spawn(async move {
+    ///     let mut bytes = Vec::with_capacity(64);
+    ///     while reader.read_vec(&mut bytes).await? > 0 {}
+    ///     std::io::Result::Ok(bytes)
+    /// });
+    /// writer.write_all(b"hello").await?;
+    /// drop(writer); // The peer sees the end, although the other half goes on reading.
+    ///
+    /// let mut buf = [0; 16];
+    /// assert_eq!(theirs.read(&mut buf).await?, 5);
+    /// assert_eq!(theirs.read(&mut buf).await?, 0);
+    /// theirs.write_all(b"goodbye").await?;
+    /// drop(theirs);
+    /// assert_eq!(received.await.unwrap()?, b"goodbye");
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split::into_split(self)
     }
@@ -271,6 +428,26 @@ impl UnixStream {
     ///
     /// # Errors
     /// As setsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    /// use std::process::Command;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// theirs.set_passcred(true)?;
+    /// ours.write_all(b"one").await?;
+    /// let output = OwnedFd::from(ours.try_clone()?.into_std()?);
+    /// assert!(Command::new("echo").arg("two").stdout(output).status()?.success());
+    ///
+    /// let mut buf = [0; 16]; // For both, but what another process has sent is not read along.
+    /// assert_eq!(theirs.read(&mut buf).await?, 3);
+    /// assert_eq!(theirs.read(&mut buf).await?, 4);
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn set_passcred(&self, passcred: bool) -> io::Result<()> {
         set_option(self.socket(), Int::PASSCRED, passcred.into())
     }
@@ -280,12 +457,29 @@ impl UnixStream {
     ///
     /// # Errors
     /// As getsockopt(2).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::UnixStream;
+    ///
+    /// # reveille::block_on(async {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// ours.write_all(b"unread").await?;
+    /// drop(theirs);
+    /// let error = ours.take_error()?.expect("bytes were left unread");
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    /// assert_eq!(ours.read(&mut [0; 16]).await?, 0); // The error was told, so this is the end.
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         // A child would take the error from its parent.
         refuse_in_child(self.socket())?;
         self.std().take_error()
     }
 
+    /// What reads and writes.
     pub(super) fn engine(&self) -> &Stream<StdStream> {
         &self.stream
     }
@@ -293,14 +487,17 @@ impl UnixStream {
     /// Nothing is believed of the socket that other code could make untrue.
     fn lend(&self) {}
 
+    /// The descriptor, for system calls.
     fn socket(&self) -> BorrowedFd<'_> {
         self.stream.socket()
     }
 
+    /// What waits for events.
     fn io(&self) -> &AsyncFd<StdStream> {
         self.stream.io()
     }
 
+    /// The socket as std has it, for what std can do.
     fn std(&self) -> &StdStream {
         self.io().get_ref()
     }

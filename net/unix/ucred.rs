@@ -13,8 +13,11 @@ use super::super::sys::{self, Bytes};
 /// make them up, but one that holds both can pass its end on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UCred {
+    /// The effective user.
     uid: u32,
+    /// The effective group.
     gid: u32,
+    /// The process; `None` if it has no number in our namespace. Never 0.
     pid: Option<i32>,
 }
 
