@@ -27,9 +27,9 @@ impl UdpSocket {
 
     /// Sets whether the kernel may glue together datagrams of one sender that have the same length (UDP_GRO, udp(7)): up to
     /// 65,535 bytes of them are one [`Received`](super::Received), whose [`segment`](super::Received::segment) says where to
-    /// cut. Less is done for each datagram then. While this is on, only [`recv_many`](UdpSocket::recv_many) and
-    /// [`try_recv_many`](UdpSocket::try_recv_many) receive, with room for so many bytes each; other receives are errors, as
-    /// they could not say where a datagram ends.
+    /// cut. Less is done for each datagram then. While this is on, only the receives of many
+    /// ([`recv_many`](UdpSocket::recv_many), and those named `try_` and `poll_` beside it) receive, with room for so many
+    /// bytes each; other receives are errors, as they could not say where a datagram ends.
     ///
     /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where. What
     /// other code sets by setsockopt(2), on what `as_fd` lends, is not noticed here: plain receives take glued datagrams for
@@ -121,7 +121,8 @@ impl UdpSocket {
     }
 
     /// Sets whether [`recv_many`](UdpSocket::recv_many) says which address each datagram was sent to, and which of ours
-    /// is to answer it (IP_PKTINFO, IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped (`::ffff:127.0.0.1`), as the sender's is.
+    /// is to answer it (IP_PKTINFO, IPV6_RECVPKTINFO). On a socket of both families an address of IPv4 is mapped
+    /// (`::ffff:127.0.0.1`), as the sender's is.
     ///
     /// # Errors
     /// As setsockopt(2).

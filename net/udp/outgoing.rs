@@ -300,9 +300,9 @@ impl Sent {
 
 impl UdpSocket {
     /// Sends datagrams, in order, waiting for room for the first, and returns how far it came: that may be less than all.
-    /// One call sends at most 32, and stops before one for which there is no room, or that fails. Call it again with what
-    /// is left, until nothing is. No `outgoing` is nothing to send. Each datagram is an operation of the
-    /// [budget](crate::task::coop).
+    /// One call sends at most 32 (each of which the kernel may cut, see [`with_segment`](Outgoing::with_segment)), and
+    /// stops before one for which there is no room, or that fails. Call it again with what is left, until nothing is. No
+    /// `outgoing` is nothing to send. Each datagram is an operation of the [budget](crate::task::coop).
     ///
     /// Where the kernel cannot cut a [segmented](Outgoing::with_segment) one, this cuts it.
     ///
