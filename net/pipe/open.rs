@@ -62,6 +62,24 @@ impl OpenOptions {
     }
 
     /// Opens the file even if it is not a pipe: any that epoll(7) can watch.
+    ///
+    /// # Examples
+    /// A log that may be turned off by its path:
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::pipe::OpenOptions;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let path = "/dev/null";
+    /// let error = OpenOptions::new().open_sender(path).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // "Not a pipe".
+    /// let log = OpenOptions::new().unchecked(true).open_sender(path)?;
+    /// log.write_all(b"started\n").await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn unchecked(&mut self, value: bool) -> &mut OpenOptions {
         self.unchecked = value;
         self

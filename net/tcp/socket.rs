@@ -109,6 +109,28 @@ impl TcpSocket {
 
     /// Takes a socket that other code made, socket2's `Socket` for example, as std's stream. It must be neither connected
     /// nor listen; it is put into non-blocking mode by [`connect`](TcpSocket::connect) or [`listen`](TcpSocket::listen).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    /// use reveille::net::TcpSocket;
+    ///
+    /// # fn made_by_other_code() -> std::io::Result<OwnedFd> {
+    /// #     std::os::fd::AsFd::as_fd(&TcpSocket::new_v4()?).try_clone_to_owned()
+    /// # }
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let server = listener.local_addr()?;
+    /// // With an option, say, that there is no method for here.
+    /// let fd: OwnedFd = made_by_other_code()?;
+    /// let socket = TcpSocket::from_std_stream(fd.into());
+    /// let stream = socket.connect(server).await?;
+    /// # assert_eq!(stream.peer_addr()?, server);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_std_stream(stream: std::net::TcpStream) -> TcpSocket {
         TcpSocket {
             socket: stream,
