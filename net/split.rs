@@ -104,6 +104,7 @@ pub(super) fn into_split<T: SplitStream>(stream: T) -> (Reader<Arc<T>>, Writer<S
 /// ```
 #[derive(Debug)]
 pub struct Reader<S> {
+    /// The way to the stream: `&T`, or `Arc<T>`.
     stream: S,
 }
 
@@ -129,14 +130,17 @@ impl<S: Deref<Target: SplitStream>> Reader<S> {
         self.stream.peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<<S::Target as Split>::Socket> {
         self.stream.engine()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<<S::Target as Split>::Socket> {
         self.engine().io()
     }
 
+    /// Called before other code gets at the descriptor (R10), by [`operations!`].
     fn lend(&self) {
         self.engine().lend();
     }
@@ -148,6 +152,7 @@ impl<S: Deref<Target: SplitStream>> Reader<S> {
 /// See [`Reader`] and [`forget`](Writer::forget).
 #[derive(Debug)]
 pub struct Writer<S> {
+    /// The way to the stream: `&T`, or [`ShutdownOnDrop<T>`].
     stream: S,
 }
 
@@ -180,14 +185,17 @@ impl<S: Deref<Target: SplitStream>> Writer<S> {
         self.stream.peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<<S::Target as Split>::Socket> {
         self.stream.engine()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<<S::Target as Split>::Socket> {
         self.engine().io()
     }
 
+    /// Called before other code gets at the descriptor (R10), by [`operations!`].
     fn lend(&self) {
         self.engine().lend();
     }
@@ -284,7 +292,9 @@ impl<T: SplitStream> Writer<ShutdownOnDrop<T>> {
 /// The stream as an owned write half holds it: dropping this shuts down writing.
 #[derive(Debug)]
 pub struct ShutdownOnDrop<T: SplitStream> {
+    /// The stream, which the read half shares.
     stream: Arc<T>,
+    /// False once the half is [forgotten](Writer::forget).
     armed: bool,
 }
 

@@ -44,7 +44,9 @@ use crate::io::refuse_in_forked_child;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
+    /// Whether a pipe is opened in both directions, whichever end it is for.
     read_write: bool,
+    /// Whether a file that is no pipe is taken, too.
     unchecked: bool,
 }
 
@@ -103,6 +105,7 @@ impl OpenOptions {
         Sender::new(self.open(path.as_ref(), (self.read_write, true))?)
     }
 
+    /// Opens the file for reading, writing or both, without waiting for the other end.
     fn open(&self, path: &Path, (read, write): (bool, bool)) -> io::Result<PipeFd> {
         // Before the pipe has another reader or writer: when that goes, the pipe ends.
         refuse_in_forked_child()?;

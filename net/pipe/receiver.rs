@@ -71,6 +71,7 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// # }
 /// ```
 pub struct Receiver {
+    /// The engine, which holds the descriptor.
     stream: Stream<PipeFd>,
 }
 

@@ -67,6 +67,7 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// # }
 /// ```
 pub struct Sender {
+    /// The engine, which holds the descriptor.
     stream: Stream<PipeFd>,
 }
 

@@ -35,21 +35,37 @@ use super::stream::TcpStream;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TcpInfo {
+    /// `tcpi_rtt`; 0 before it was measured.
     rtt: Duration,
+    /// `tcpi_rttvar`.
     rtt_var: Duration,
+    /// `tcpi_min_rtt`; `None` before it was measured, too.
     min_rtt: Option<Duration>,
+    /// `tcpi_rto`.
     rto: Duration,
+    /// `tcpi_retransmits`.
     retransmits: u32,
+    /// `tcpi_total_retrans`.
     total_retrans: u32,
+    /// `tcpi_unacked`, in segments.
     unacked: u32,
+    /// `tcpi_lost`, in segments.
     lost: u32,
+    /// `tcpi_snd_cwnd`, in segments.
     cwnd: u32,
+    /// `tcpi_snd_ssthresh`, in segments; `None` while it is infinite.
     ssthresh: Option<u32>,
+    /// `tcpi_snd_mss`, in bytes.
     send_mss: u32,
+    /// `tcpi_rcv_mss`, in bytes.
     recv_mss: u32,
+    /// `tcpi_pacing_rate`, in bytes a second; `None` without a limit, too.
     pacing_rate: Option<u64>,
+    /// `tcpi_delivery_rate`, in bytes a second; `None` before it was measured, too.
     delivery_rate: Option<u64>,
+    /// `tcpi_bytes_acked`.
     bytes_acked: Option<u64>,
+    /// `tcpi_bytes_received`.
     bytes_received: Option<u64>,
 }
 

@@ -50,6 +50,7 @@ use super::stream::TcpStream;
 /// accepted from such a listener prove nothing: a read that drains it costs a recv(2) and a poll(2)
 /// more.
 pub struct TcpListener {
+    /// The engine, which holds the socket.
     acceptor: Acceptor<TcpStream>,
 }
 
@@ -82,6 +83,7 @@ impl TcpListener {
         .await
     }
 
+    /// Wraps a listener in non-blocking mode, which is ours alone or may be shared.
     pub(super) fn new(
         listener: std::net::TcpListener,
         ours_alone: bool,
@@ -228,6 +230,7 @@ impl TcpListener {
         self.acceptor.get_ref().local_addr()
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which the listener may be shared.
         self.acceptor.get_ref().as_fd()

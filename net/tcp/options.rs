@@ -416,6 +416,7 @@ impl TcpListener {
     }
 }
 
+/// Sets a user timeout, rounded up to milliseconds; the kernel takes 0 for the system's limit.
 fn set_user_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
     let millis = |timeout: Duration| {
         let millis = timeout.as_nanos().div_ceil(1_000_000);

@@ -100,6 +100,7 @@ impl TcpSocket {
         TcpSocket::for_family_of(([0; 16], 0).into())
     }
 
+    /// Makes a socket of the family of `address`.
     fn for_family_of(address: SocketAddr) -> io::Result<TcpSocket> {
         Ok(TcpSocket {
             socket: sys::stream_socket(&address)?.into(),
@@ -202,6 +203,7 @@ impl TcpSocket {
         Ok((self.socket.into(), ours_alone))
     }
 
+    /// An error if the address and the socket are not of one family.
     fn refuse_other_family(&self, address: &SocketAddr) -> io::Result<()> {
         // Where a sandbox refuses getsockname(2), the kernel decides.
         match self.local_addr() {
@@ -218,6 +220,7 @@ impl TcpSocket {
         }
     }
 
+    /// An error if the socket is bound to a port.
     pub(super) fn refuse_if_bound(&self) -> io::Result<()> {
         match self.local_addr() {
             Ok(local) if local.port() != 0 => Err(invalid(format!(
@@ -227,6 +230,7 @@ impl TcpSocket {
         }
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which no short read proves anything.
         self.socket.as_fd()

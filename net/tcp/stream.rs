@@ -234,6 +234,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct TcpStream {
+    /// The engine, which holds the socket.
     stream: Stream<std::net::TcpStream>,
 }
 
@@ -272,6 +273,7 @@ impl TcpStream {
         race(addresses, TcpStream::connect_to).await
     }
 
+    /// Connects a new socket to one address.
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
@@ -319,6 +321,7 @@ impl TcpStream {
         TcpStream::new(std::net::TcpStream::from(socket), ours_alone)
     }
 
+    /// Wraps a connection in non-blocking mode, which is ours alone or may be shared.
     fn new(stream: std::net::TcpStream, ours_alone: bool) -> io::Result<TcpStream> {
         let stream = Stream::new(stream, ours_alone)?;
         Ok(TcpStream { stream })
@@ -518,23 +521,28 @@ impl TcpStream {
         self.std().peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<std::net::TcpStream> {
         &self.stream
     }
 
+    /// Called before other code gets the socket (R10), by [`operations!`], too.
     fn lend(&self) {
         self.stream.lend();
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which no short read proves anything.
         self.stream.socket()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<std::net::TcpStream> {
         self.stream.io()
     }
 
+    /// std's stream, for calls by `net`: this does not hand it out.
     fn std(&self) -> &std::net::TcpStream {
         self.io().get_ref()
     }
