@@ -144,7 +144,7 @@ macro_rules! reading {
         ///
         /// async fn read_either(a: &TcpStream, b: &TcpStream, buf: &mut [u8]) -> Result<usize> {
         ///     poll_fn(|cx| match a.poll_read(cx, buf) {
-        ///         // From here on either of the two wakes the task.
+        ///         // If this one is pending, too, either of the two wakes the task.
         ///         Poll::Pending => b.poll_read(cx, buf),
         ///         ready => ready,
         ///     })

@@ -51,7 +51,6 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// use reveille::net::pipe::{self, Receiver};
 ///
 /// # fn main() -> std::io::Result<()> {
-/// # reveille::block_on(async {
 /// let (sender, receiver) = pipe::pipe()?;
 /// let fd = sender.into_blocking_fd()?;
 /// let writing = thread::spawn(move || File::from(fd).write_all(b"hello"));
@@ -67,7 +66,6 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// writing.join().unwrap()?;
 /// assert_eq!(reading.join().unwrap()?, b"hello");
 /// # Ok(())
-/// # })
 /// # }
 /// ```
 pub struct Receiver {
@@ -128,18 +126,20 @@ impl Receiver {
     /// As [`from_owned_fd_unchecked`](Receiver::from_owned_fd_unchecked).
     ///
     /// # Examples
-    /// A device:
+    /// A terminal echoes what is typed; here it is a pseudoterminal, of which this is the master (pty(7)):
     /// ```
     /// use std::fs::File;
-    /// use reveille::net::pipe::Receiver;
+    /// use reveille::net::pipe::{Receiver, Sender};
     ///
     /// # fn main() -> std::io::Result<()> {
     /// # reveille::block_on(async {
-    /// // Soon after the machine has started, this may wait for entropy (random(4)).
-    /// let random = Receiver::from_file_unchecked(File::open("/dev/random")?)?;
-    /// let mut key = [0; 16];
-    /// random.read_exact(&mut key).await?;
-    /// # assert_ne!(key, [0; 16]);
+    /// let master = File::options().read(true).write(true).open("/dev/ptmx")?;
+    /// let typed = Sender::from_file_unchecked(master.try_clone()?)?;
+    /// let shown = Receiver::from_file_unchecked(master)?;
+    /// typed.write_all(b"hello\n").await?;
+    /// let mut echo = [0; 7];
+    /// shown.read_exact(&mut echo).await?;
+    /// assert_eq!(&echo, b"hello\r\n");
     /// # Ok(())
     /// # })
     /// # }

@@ -159,7 +159,7 @@ macro_rules! of_one_connection {
 /// Options: the [table](super#options) says which type has which.
 ///
 /// # Examples
-/// The rooms for bytes, which are to be set before the connection is made (tcp(7)), and the device by which it is made:
+/// The sizes of the buffers, which are to be set before the connection is made (tcp(7)), and the device by which it is made:
 /// ```
 /// # use reveille::net::{TcpListener, TcpSocket};
 /// # fn main() -> std::io::Result<()> {
@@ -186,18 +186,18 @@ macro_rules! of_one_connection {
 /// # if std::net::TcpListener::bind("[::1]:0").is_err() {
 /// #     return Ok(()); // A machine without IPv6.
 /// # }
-/// let v6 = TcpSocket::new_v6()?;
-/// v6.set_only_v6(true)?; // Else it would have the port for IPv4, too.
-/// v6.set_tclass_v6(EXPEDITED)?;
-/// v6.set_unicast_hops_v6(16)?;
-/// v6.bind("[::]:0".parse().unwrap())?;
-/// let port = v6.local_addr()?.port();
-///
 /// let v4 = TcpSocket::new_v4()?;
 /// v4.set_tos_v4(EXPEDITED)?;
 /// v4.set_ttl(16)?;
-/// v4.bind(([0; 4], port).into())?;
-/// let listeners: [TcpListener; 2] = [v6.listen(1024)?, v4.listen(1024)?];
+/// v4.bind("0.0.0.0:0".parse().unwrap())?;
+/// let port = v4.local_addr()?.port();
+///
+/// let v6 = TcpSocket::new_v6()?;
+/// v6.set_only_v6(true)?; // Else its port would be that for IPv4, too, which is taken.
+/// v6.set_tclass_v6(EXPEDITED)?;
+/// v6.set_unicast_hops_v6(16)?;
+/// v6.bind(([0; 16], port).into())?;
+/// let listeners: [TcpListener; 2] = [v4.listen(1024)?, v6.listen(1024)?];
 /// # std::io::Result::Ok(())
 /// ```
 /// More connections than there are ports, from one address to different peers:

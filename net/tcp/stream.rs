@@ -89,8 +89,8 @@ use crate::task::coop::consume_budget;
 /// # Forms
 /// Each read and each write has three forms, which do the same: a future, which waits; `try_`, which returns `WouldBlock`
 /// instead; and `poll_`, for futures that are written by hand. Each form takes one buffer, or several, or reads into the
-/// spare room of a `Vec`. The halves, [`UnixStream`](crate::net::UnixStream) and [pipes](crate::net::pipe) have the same
-/// methods.
+/// spare room of a `Vec`. [`UnixStream`](crate::net::UnixStream), the halves of streams, and
+/// [pipes](crate::net::pipe) have them, too.
 ///
 /// Several buffers take one system call, and no copy into one buffer:
 /// ```
@@ -388,8 +388,8 @@ impl TcpStream {
     /// # Examples
     /// One thread writes, and another reads, each with a runtime of its own:
     /// ```
-    /// # use reveille::net::{TcpListener, TcpStream};
     /// use std::thread;
+    /// # use reveille::net::{TcpListener, TcpStream};
     ///
     /// # fn main() -> std::io::Result<()> {
     /// # reveille::block_on(async {
