@@ -39,6 +39,7 @@ pub(super) trait Connection: Sized {
 
 /// A listener for connections of one kind.
 pub(super) struct Acceptor<C: Connection> {
+    /// The listening socket.
     io: AsyncFd<C::Listener>,
     /// False once other code may hold the socket.
     ours_alone: AtomicBool,
@@ -54,6 +55,7 @@ pub(super) const BACKLOG: u32 = 1024;
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl<C: Connection> Acceptor<C> {
+    /// Wraps a listener in non-blocking mode, which is ours alone or may be shared.
     pub(super) fn new(listener: C::Listener, ours_alone: bool) -> io::Result<Acceptor<C>> {
         let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
         Ok(Acceptor {
@@ -63,10 +65,12 @@ impl<C: Connection> Acceptor<C> {
         })
     }
 
+    /// The listener, for calls by `net`. Before other code gets it, call [`lend`](Acceptor::lend).
     pub(super) fn get_ref(&self) -> &C::Listener {
         self.io.get_ref()
     }
 
+    /// Deregisters the listener, and gives it back.
     pub(super) fn into_inner(self) -> C::Listener {
         self.io.into_inner()
     }
@@ -77,6 +81,7 @@ impl<C: Connection> Acceptor<C> {
         self.io.as_fd()
     }
 
+    /// Waits for a connection; at the limit of descriptors or memory it pauses, and tries again.
     pub(super) async fn accept(&self) -> io::Result<(C, C::Peer)> {
         let mut back_off = BackOff::new(10, 160);
         loop {
@@ -97,11 +102,13 @@ impl<C: Connection> Acceptor<C> {
         }
     }
 
+    /// Ready with a connection or an error, of which that of the limit is one.
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(C, C::Peer)>> {
         self.io
             .poll_io(cx, Interest::READABLE, |_| self.accept_now())
     }
 
+    /// A connection that waits; `WouldBlock` if none does.
     pub(super) fn try_accept(&self) -> io::Result<(C, C::Peer)> {
         self.io.try_io(Interest::READABLE, |_| self.accept_now())
     }
@@ -148,6 +155,7 @@ impl<C: Connection> Acceptor<C> {
         }
     }
 
+    /// Logs that the limit is reached, unless that was logged less than [`LOG_EVERY`] ago.
     fn log(&self, error: &io::Error) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -194,6 +202,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// True of EAGAIN.
 fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }

@@ -101,7 +101,8 @@ macro_rules! reading {
         }
 
         /// Reads what is there, without waiting. What "is there" is as of the runtime's last turn: for bytes that
-        /// came since then (right after `connect`, say) this may return `WouldBlock`.
+        /// came since then (right after `connect`, say) this may return `WouldBlock`. For examples of this and the other
+        /// forms see [`TcpStream`](crate::net::TcpStream#forms).
         ///
         /// # Errors
         /// `WouldBlock` if nothing is there; else as [`read`](Self::read).
@@ -131,6 +132,38 @@ macro_rules! reading {
         ///
         /// # Errors
         /// As [`read`](Self::read).
+        ///
+        /// # Examples
+        /// Of two connections, whichever has something first:
+        /// ```
+        /// use std::future::poll_fn;
+        /// use std::io::Result;
+        /// use std::task::Poll;
+        /// # use reveille::net::TcpListener;
+        /// use reveille::net::TcpStream;
+        ///
+        /// async fn read_either(a: &TcpStream, b: &TcpStream, buf: &mut [u8]) -> Result<usize> {
+        ///     poll_fn(|cx| match a.poll_read(cx, buf) {
+        ///         // If this one is pending, too, either of the two wakes the task.
+        ///         Poll::Pending => b.poll_read(cx, buf),
+        ///         ready => ready,
+        ///     })
+        ///     .await
+        /// }
+        ///
+        /// # fn main() -> std::io::Result<()> {
+        /// # reveille::block_on(async {
+        /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+        /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+        /// # let (server, _) = listener.accept().await?;
+        /// # let other = TcpStream::connect(listener.local_addr()?).await?;
+        /// client.write_all(b"hello").await?;
+        /// let mut buf = [0; 16];
+        /// assert_eq!(read_either(&other, &server, &mut buf).await?, 5);
+        /// # Ok(())
+        /// # })
+        /// # }
+        /// ```
         #[inline]
         pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
             self.engine().read(buf).poll_once(cx)
@@ -142,6 +175,28 @@ macro_rules! reading {
         ///
         /// # Errors
         /// As [`read`](Self::read).
+        ///
+        /// # Examples
+        /// ```
+        /// use std::future::poll_fn;
+        /// use std::mem::MaybeUninit;
+        /// # use reveille::net::{TcpListener, TcpStream};
+        ///
+        /// # fn main() -> std::io::Result<()> {
+        /// # reveille::block_on(async {
+        /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+        /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+        /// # let (server, _) = listener.accept().await?;
+        /// client.write_all(b"hello").await?;
+        /// let mut room = [MaybeUninit::uninit(); 1024];
+        /// let n = poll_fn(|cx| server.poll_read_uninit(cx, &mut room)).await?;
+        /// // SAFETY: the first `n` bytes are initialised, says the contract of `poll_read_uninit`.
+        /// let got = room[..n].iter().map(|byte| unsafe { byte.assume_init() });
+        /// assert!(got.eq(*b"hello"));
+        /// # Ok(())
+        /// # })
+        /// # }
+        /// ```
         #[inline]
         pub fn poll_read_uninit(
             &self,
@@ -192,6 +247,34 @@ macro_rules! peeking {
         ///
         /// # Cancel safety
         /// Safe: a peek takes no byte.
+        ///
+        /// # Examples
+        /// One port for TLS and for plain text: the first byte tells which it is, and stays for what serves it.
+        /// ```
+        /// use std::future::poll_fn;
+        /// # use reveille::net::{TcpListener, TcpStream};
+        ///
+        /// async fn is_tls(stream: &TcpStream) -> std::io::Result<bool> {
+        ///     let mut first = [0];
+        ///     stream.peek(&mut first).await?;
+        ///     Ok(first[0] == 22) // A record of the handshake: RFC 8446, section 5.1.
+        /// }
+        ///
+        /// # fn main() -> std::io::Result<()> {
+        /// # reveille::block_on(async {
+        /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+        /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+        /// # let (server, _) = listener.accept().await?;
+        /// client.write_all(b"GET /").await?;
+        /// assert!(!is_tls(&server).await?);
+        /// let mut buf = [0; 16];
+        /// assert_eq!(poll_fn(|cx| server.poll_peek(cx, &mut buf)).await?, 5);
+        /// assert_eq!(server.read(&mut buf).await?, 5);
+        /// assert_eq!(&buf[..5], b"GET /");
+        /// # Ok(())
+        /// # })
+        /// # }
+        /// ```
         pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
             self.engine().peek(buf)
         }
@@ -283,7 +366,8 @@ macro_rules! writing {
             self.engine().write_all(buf)
         }
 
-        /// Writes what there is room for, without waiting.
+        /// Writes what there is room for, without waiting. For examples of this and the other forms see
+        /// [`TcpStream`](crate::net::TcpStream#forms).
         ///
         /// # Errors
         /// `WouldBlock` if there is none; else as [`write`](Self::write).

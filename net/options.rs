@@ -159,6 +159,7 @@ pub(in crate::net) fn number(what: &str, number: u32, least: u32) -> io::Result<
     }
 }
 
+/// The name of the device to which a socket is bound, without its NUL.
 pub(in crate::net) fn device_of(socket: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
     let mut name = [0; libc::IFNAMSIZ];
     let len = sys::get_bytes(socket, Bytes::DEVICE, &mut name)?;
@@ -167,6 +168,7 @@ pub(in crate::net) fn device_of(socket: BorrowedFd<'_>) -> io::Result<Option<Vec
     Ok(name.filter(|name| !name.is_empty()).map(<[u8]>::to_vec))
 }
 
+/// Binds a socket to a device, or to none; refuses a name that the kernel would take for another.
 pub(in crate::net) fn bind_to_device(
     socket: BorrowedFd<'_>,
     interface: Option<&[u8]>,

@@ -16,7 +16,9 @@ use crate::time::sleep;
 
 /// Pauses that grow.
 pub(super) struct BackOff {
+    /// The next pause.
     next: Duration,
+    /// What no pause exceeds.
     longest: Duration,
 }
 
@@ -59,6 +61,7 @@ pub(super) fn poll_again_soon(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
+/// True outside a runtime, where no timer wakes anything.
 fn is_outside() -> bool {
     Handle::try_current().is_err()
 }

@@ -69,8 +69,42 @@ pub(super) fn into_split<T: SplitStream>(stream: T) -> (Reader<Arc<T>>, Writer<S
 }
 
 /// A stream to read from. Its methods are those of the stream, also in their errors and their cancel safety.
+///
+/// # Examples
+/// The halves go to two places, and come together again:
+/// ```
+/// use reveille::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+/// # use reveille::net::{TcpListener, TcpStream};
+///
+/// /// Reads a greeting, and gives the half back.
+/// async fn greeting(reader: OwnedReadHalf) -> std::io::Result<OwnedReadHalf> {
+///     reader.read_exact(&mut [0; 5]).await?;
+///     Ok(reader)
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// # server.write_all(b"hello").await?;
+/// let (reader, writer): (_, OwnedWriteHalf) = client.into_split();
+/// let greeted = reveille::spawn(greeting(reader));
+/// writer.write_all(b"hello").await?;
+/// let reader = greeted.await.unwrap()?;
+/// let client: TcpStream = reader.reunite(writer).expect("they are of one stream");
+///
+/// // Halves of different streams come back in the error.
+/// let (reader, other) = (client.into_split().0, server.into_split().1);
+/// let error = other.reunite(reader).unwrap_err();
+/// let (_reader, _other) = (error.0, error.1);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader<S> {
+    /// The way to the stream: `&T`, or `Arc<T>`.
     stream: S,
 }
 
@@ -96,22 +130,29 @@ impl<S: Deref<Target: SplitStream>> Reader<S> {
         self.stream.peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<<S::Target as Split>::Socket> {
         self.stream.engine()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<<S::Target as Split>::Socket> {
         self.engine().io()
     }
 
+    /// Called before other code gets at the descriptor (R10), by [`operations!`].
     fn lend(&self) {
         self.engine().lend();
     }
 }
 
 /// A stream to write to. Its methods are those of the stream, also in their errors and their cancel safety.
+///
+/// # Examples
+/// See [`Reader`] and [`forget`](Writer::forget).
 #[derive(Debug)]
 pub struct Writer<S> {
+    /// The way to the stream: `&T`, or [`ShutdownOnDrop<T>`].
     stream: S,
 }
 
@@ -144,14 +185,17 @@ impl<S: Deref<Target: SplitStream>> Writer<S> {
         self.stream.peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<<S::Target as Split>::Socket> {
         self.stream.engine()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<<S::Target as Split>::Socket> {
         self.engine().io()
     }
 
+    /// Called before other code gets at the descriptor (R10), by [`operations!`].
     fn lend(&self) {
         self.engine().lend();
     }
@@ -193,11 +237,53 @@ impl<T: SplitStream> Writer<ShutdownOnDrop<T>> {
     ///
     /// # Errors
     /// [`ReuniteError`], with both halves, if they belong to different streams.
+    ///
+    /// # Examples
+    /// ```
+    /// # use reveille::net::{TcpListener, TcpStream};
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// # let address = client.local_addr()?;
+    /// let (reader, writer) = client.into_split();
+    /// let client = writer.reunite(reader).expect("they are of one stream");
+    /// # assert_eq!(client.local_addr()?, address);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn reunite(self, read: Reader<Arc<T>>) -> Result<T, ReuniteError<T>> {
         read.reunite(self)
     }
 
     /// Drops the half without shutting down writing.
+    ///
+    /// # Examples
+    /// A peer that takes the end for "nothing more is wanted" must not see it while its answer is awaited:
+    /// ```
+    /// use std::io::ErrorKind;
+    /// # use reveille::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (reader, writer) = client.into_split();
+    /// writer.write_all(b"question").await?;
+    /// writer.forget();
+    ///
+    /// server.read_exact(&mut [0; 8]).await?;
+    /// let error = server.try_read(&mut [0; 8]).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::WouldBlock); // And not the end, which would be `Ok(0)`.
+    /// server.write_all(b"answer").await?;
+    /// reader.read_exact(&mut [0; 6]).await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn forget(mut self) {
         self.stream.armed = false;
     }
@@ -206,7 +292,9 @@ impl<T: SplitStream> Writer<ShutdownOnDrop<T>> {
 /// The stream as an owned write half holds it: dropping this shuts down writing.
 #[derive(Debug)]
 pub struct ShutdownOnDrop<T: SplitStream> {
+    /// The stream, which the read half shares.
     stream: Arc<T>,
+    /// False once the half is [forgotten](Writer::forget).
     armed: bool,
 }
 

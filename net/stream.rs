@@ -35,6 +35,7 @@ const LEAST_ROOM: usize = 64;
 /// `pub`, because the halves of streams name it in a bound; it is not exported.
 #[derive(Debug)]
 pub struct Stream<T: ByteStream> {
+    /// The socket or pipe, and its registration.
     io: AsyncFd<T>,
 }
 
@@ -49,6 +50,7 @@ pub trait ByteStream: AsFd {
     fn handle(&self) -> Self::Handle<'_>;
 }
 
+/// Implements [`ByteStream`] for a socket of std: the system calls take its descriptor.
 macro_rules! socket {
     ($type:ty) => {
         impl ByteStream for $type {
@@ -82,10 +84,12 @@ impl<T: ByteStream> Stream<T> {
         Ok(Stream { io })
     }
 
+    /// The registration, and the socket in it.
     pub(super) fn io(&self) -> &AsyncFd<T> {
         &self.io
     }
 
+    /// Deregisters the socket, and gives it back.
     pub(super) fn into_inner(self) -> T {
         self.io.into_inner()
     }
@@ -96,6 +100,7 @@ impl<T: ByteStream> Stream<T> {
         self.io.get_ref().as_fd()
     }
 
+    /// What the system calls take, borrowed for a read or write.
     fn handle(&self) -> T::Handle<'_> {
         self.io.get_ref().handle()
     }
@@ -105,6 +110,7 @@ impl<T: ByteStream> Stream<T> {
         self.io.registration().set_short_reads_prove(false);
     }
 
+    /// An attempt to read into `buf`.
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
@@ -112,6 +118,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, buf.len(), recv(medium, buf), holds_bytes)
     }
 
+    /// [`read`](Stream::read) into memory that need not be initialised.
     #[inline]
     pub(super) fn read_uninit(
         &self,
@@ -123,6 +130,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, len, recv, holds_bytes)
     }
 
+    /// [`read`](Stream::read) into the spare room of a `Vec`, which is given some if it has none.
     #[inline]
     pub(super) fn read_vec(&self, buf: &mut Vec<u8>) -> impl Attempt<Output = io::Result<usize>> {
         if buf.capacity() == buf.len() {
@@ -135,6 +143,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, room, recv, holds_bytes)
     }
 
+    /// [`read`](Stream::read) into the unfilled part of tokio's buffer.
     #[cfg(feature = "tokio-io")]
     #[inline]
     pub(super) fn read_read_buf(
@@ -147,6 +156,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, room, recv, holds_bytes)
     }
 
+    /// [`read`](Stream::read) into hyper's buffer, behind its cursor, which moves on.
     #[cfg(feature = "hyper")]
     #[inline]
     pub(super) fn read_cursor(
@@ -159,6 +169,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, room, recv, holds_bytes)
     }
 
+    /// An attempt to read into several buffers, by recvmsg(2) or its like.
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
@@ -192,6 +203,7 @@ impl<T: ByteStream> Stream<T> {
         operation::read(registration, most, read, holds_bytes)
     }
 
+    /// Reads until `buf` is full, by as many calls as that takes.
     pub(super) fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let medium = self.handle();
         let mut filled = 0;
@@ -212,6 +224,7 @@ impl<T: ByteStream> Stream<T> {
         })
     }
 
+    /// Waits for bytes and copies them; pauses while there is nothing behind what was peeked before.
     pub(super) fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let mut pause = None;
         Wait::new(self.io.registration()).until_ready(move |wait, cx| {
@@ -234,6 +247,7 @@ impl<T: ByteStream> Stream<T> {
         })
     }
 
+    /// As [`peek`](Stream::peek), but has the task polled again soon where that pauses.
     pub(super) fn poll_peek(
         &self,
         cx: &mut Context<'_>,
@@ -251,12 +265,14 @@ impl<T: ByteStream> Stream<T> {
         }
     }
 
+    /// An attempt to write bytes of `buf`.
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> impl Attempt<Output = io::Result<usize>> {
         let (medium, registration) = (self.handle(), self.io.registration());
         operation::write(registration, buf.len(), send(medium, buf))
     }
 
+    /// An attempt to write from several buffers, by sendmsg(2) or its like.
     pub(super) fn write_vectored(
         &self,
         bufs: &[IoSlice<'_>],
@@ -282,6 +298,7 @@ impl<T: ByteStream> Stream<T> {
         })
     }
 
+    /// Writes all of `buf`, by as many calls as that takes.
     #[inline]
     pub(super) fn write_all(&self, mut buf: &[u8]) -> impl Future<Output = io::Result<()>> {
         let (medium, registration) = (self.handle(), self.io.registration());
@@ -342,6 +359,7 @@ fn send<'a>(
 
 /// The outcome of a peek.
 enum Peeked {
+    /// That many, or 0 at the end of the stream.
     Bytes(usize),
     /// Bytes are there, but the peek begins behind them.
     NothingNew,
@@ -349,13 +367,17 @@ enum Peeked {
 
 /// The pause of a peek that saw nothing new. It is made when it is first needed.
 struct Pause {
+    /// The pause that lasts, or the last one.
     sleep: Sleep,
+    /// How long the next one is.
     next: Duration,
 }
 
 impl Pause {
+    /// What no pause exceeds.
     const LONGEST: Duration = Duration::from_millis(100);
 
+    /// Begins a pause: at first of 1 ms, then twice as long as the one before, up to [`LONGEST`](Pause::LONGEST).
     fn begin(pause: &mut Option<Box<Pause>>) {
         let pause = pause.get_or_insert_with(|| {
             let (sleep, next) = (sleep(Duration::ZERO), Duration::from_millis(1));

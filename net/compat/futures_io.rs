@@ -15,6 +15,7 @@ use super::super::stream::Attempt;
 use super::super::{TcpStream, UnixStream};
 use super::Bytes;
 
+/// Implements `AsyncRead` for a type that implements [`Bytes`]; a type parameter is given with its bound.
 macro_rules! read {
     ($type:ty $(, $parameter:ident: $bound:path)?) => {
         impl$(<$parameter: $bound>)? AsyncRead for $type {
@@ -38,6 +39,7 @@ macro_rules! read {
     };
 }
 
+/// Implements `AsyncWrite` in the same way.
 macro_rules! write {
     ($type:ty $(, $parameter:ident: $bound:path)?) => {
         impl$(<$parameter: $bound>)? AsyncWrite for $type {

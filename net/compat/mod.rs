@@ -63,6 +63,7 @@ use super::{TcpStream, UnixStream};
 
 /// A type whose bytes are those of a stream.
 trait Bytes {
+    /// What the engine moves bytes through.
     type Socket: ByteStream;
 
     /// The engine below it.
@@ -72,6 +73,7 @@ trait Bytes {
     fn end_writing(&self) -> io::Result<()>;
 }
 
+/// Implements [`Bytes`] for a stream that can be [split](Split).
 macro_rules! bytes {
     ($type:ty) => {
         impl Bytes for $type {

@@ -180,18 +180,22 @@ macro_rules! both_ends {
             Ok(pipe.into_fd())
         }
 
+        /// The descriptor, for calls by `net`: this does not lend it.
         fn pipe(&self) -> &PipeFd {
             self.io().get_ref()
         }
 
+        /// What moves the bytes.
         pub(in crate::net) fn engine(&self) -> &Stream<PipeFd> {
             &self.stream
         }
 
+        /// The registration, and the descriptor in it.
         fn io(&self) -> &AsyncFd<PipeFd> {
             self.stream.io()
         }
 
+        /// From now on other code may clear O_NONBLOCK: the flag is no longer trusted.
         fn lend(&self) {
             self.pipe().share();
         }
@@ -199,6 +203,7 @@ macro_rules! both_ends {
 }
 use both_ends;
 
+/// Sets the capacity, in bytes, if it is a number that fcntl(2) takes; returns the one that the pipe has now.
 fn set_capacity(pipe: &PipeFd, bytes: usize) -> io::Result<usize> {
     refuse_in_child(pipe.as_fd())?;
     let bytes = c_int::try_from(bytes).map_err(|_| {
@@ -235,10 +240,12 @@ fn take_unchecked(fd: OwnedFd) -> PipeFd {
     PipeFd::new(file.into(), is_pipe, true)
 }
 
+/// True if the file is a pipe, named or not.
 fn is_pipe(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.file_type().is_fifo())
 }
 
+/// The error of a file that is no pipe and should be one.
 fn not_a_pipe() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a pipe")
 }

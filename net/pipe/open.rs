@@ -44,7 +44,9 @@ use crate::io::refuse_in_forked_child;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
+    /// Whether a pipe is opened in both directions, whichever end it is for.
     read_write: bool,
+    /// Whether a file that is no pipe is taken, too.
     unchecked: bool,
 }
 
@@ -62,6 +64,24 @@ impl OpenOptions {
     }
 
     /// Opens the file even if it is not a pipe: any that epoll(7) can watch.
+    ///
+    /// # Examples
+    /// A log that may be turned off by its path:
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::pipe::OpenOptions;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let path = "/dev/null";
+    /// let error = OpenOptions::new().open_sender(path).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput); // "Not a pipe".
+    /// let log = OpenOptions::new().unchecked(true).open_sender(path)?;
+    /// log.write_all(b"started\n").await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn unchecked(&mut self, value: bool) -> &mut OpenOptions {
         self.unchecked = value;
         self
@@ -85,6 +105,7 @@ impl OpenOptions {
         Sender::new(self.open(path.as_ref(), (self.read_write, true))?)
     }
 
+    /// Opens the file for reading, writing or both, without waiting for the other end.
     fn open(&self, path: &Path, (read, write): (bool, bool)) -> io::Result<PipeFd> {
         // Before the pipe has another reader or writer: when that goes, the pipe ends.
         refuse_in_forked_child()?;

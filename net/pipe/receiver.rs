@@ -43,7 +43,33 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// })
 /// # }
 /// ```
+/// Each end goes to another thread: one to code that blocks, the other to another runtime.
+/// ```
+/// use std::fs::File;
+/// use std::io::Write;
+/// use std::thread;
+/// use reveille::net::pipe::{self, Receiver};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (sender, receiver) = pipe::pipe()?;
+/// let fd = sender.into_blocking_fd()?;
+/// let writing = thread::spawn(move || File::from(fd).write_all(b"hello"));
+/// let fd = receiver.into_nonblocking_fd()?;
+/// let reading = thread::spawn(move || {
+///     reveille::block_on(async {
+///         let receiver = Receiver::from_owned_fd(fd)?;
+///         let mut got = Vec::new();
+///         while receiver.read_vec(&mut got).await? > 0 {}
+///         std::io::Result::Ok(got)
+///     })
+/// });
+/// writing.join().unwrap()?;
+/// assert_eq!(reading.join().unwrap()?, b"hello");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver {
+    /// The engine, which holds the descriptor.
     stream: Stream<PipeFd>,
 }
 
@@ -58,6 +84,28 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`from_owned_fd`](Receiver::from_owned_fd).
+    ///
+    /// # Examples
+    /// A named pipe that std has opened, for both directions: for one of them open(2) would wait until something opens the
+    /// other one (fifo(7)).
+    /// ```
+    /// use std::fs::File;
+    /// use reveille::net::pipe::{Receiver, Sender};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-file-{}", std::process::id()));
+    /// # assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
+    /// # reveille::block_on(async {
+    /// let file = File::options().read(true).write(true).open(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// let sender = Sender::from_file(file.try_clone()?)?;
+    /// let receiver = Receiver::from_file(file)?;
+    /// sender.write_all(b"hello").await?;
+    /// assert_eq!(receiver.read(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_file(file: File) -> io::Result<Receiver> {
         Receiver::from_owned_fd(file.into())
     }
@@ -76,6 +124,26 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`from_owned_fd_unchecked`](Receiver::from_owned_fd_unchecked).
+    ///
+    /// # Examples
+    /// A terminal echoes what is typed; here it is a pseudoterminal, of which this is the master (pty(7)):
+    /// ```
+    /// use std::fs::File;
+    /// use reveille::net::pipe::{Receiver, Sender};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let master = File::options().read(true).write(true).open("/dev/ptmx")?;
+    /// let typed = Sender::from_file_unchecked(master.try_clone()?)?;
+    /// let shown = Receiver::from_file_unchecked(master)?;
+    /// typed.write_all(b"hello\n").await?;
+    /// let mut echo = [0; 7];
+    /// shown.read_exact(&mut echo).await?;
+    /// assert_eq!(&echo, b"hello\r\n");
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_file_unchecked(file: File) -> io::Result<Receiver> {
         Receiver::from_owned_fd_unchecked(file.into())
     }
@@ -91,6 +159,29 @@ impl Receiver {
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of a file that does not fit come from
     /// the first read.
+    ///
+    /// # Examples
+    /// Standard input may be a pipe, or else a terminal or a socket:
+    /// ```
+    /// use std::io::Result;
+    /// use std::os::fd::OwnedFd;
+    /// use reveille::net::pipe::Receiver;
+    ///
+    /// fn input(fd: OwnedFd) -> Result<Receiver> {
+    ///     // A duplicate, because a descriptor that is refused is closed.
+    ///     Receiver::from_owned_fd(fd.try_clone()?).or_else(|_| Receiver::from_owned_fd_unchecked(fd))
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// # reveille::block_on(async {
+    /// # let (mut theirs, stdin) = std::os::unix::net::UnixStream::pair()?;
+    /// # std::io::Write::write_all(&mut theirs, b"hello")?;
+    /// let input = input(stdin.into())?;
+    /// assert_eq!(input.read(&mut [0; 16]).await?, 5);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_owned_fd_unchecked(fd: OwnedFd) -> io::Result<Receiver> {
         Receiver::new(take_unchecked(fd))
     }

@@ -43,7 +43,31 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// })
 /// # }
 /// ```
+/// A log whose writer never waits: what the pipe has no room for is lost, but no line is torn, because each is written
+/// [whole or not at all](super#writes-that-stay-together).
+/// ```
+/// use std::io::ErrorKind;
+/// use reveille::net::pipe;
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// let (log, receiver) = pipe::pipe()?;
+/// let capacity = log.set_capacity(8192)?;
+/// let mut lost = 0;
+/// for _ in 0..2000 {
+///     match log.try_write(b"something has happened\n") {
+///         Ok(_) => {}
+///         Err(error) if error.kind() == ErrorKind::WouldBlock => lost += 1,
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// assert!(receiver.unread_bytes()? <= capacity && lost > 0);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Sender {
+    /// The engine, which holds the descriptor.
     stream: Stream<PipeFd>,
 }
 
@@ -58,6 +82,38 @@ impl Sender {
     ///
     /// # Errors
     /// As [`from_owned_fd`](Sender::from_owned_fd).
+    ///
+    /// # Examples
+    /// A log whose path may be that of a named pipe, or of a device:
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::Result;
+    /// use std::os::unix::fs::FileTypeExt;
+    /// use std::path::Path;
+    /// use reveille::net::pipe::Sender;
+    ///
+    /// fn log(path: &Path) -> Result<Sender> {
+    ///     // For reading, too: else open(2) of a pipe would wait until something reads (fifo(7)).
+    ///     let file = File::options().read(true).write(true).open(path)?;
+    ///     if file.metadata()?.file_type().is_fifo() {
+    ///         Sender::from_file(file)
+    ///     } else {
+    ///         Sender::from_file_unchecked(file)
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("reveille-doc-log-{}", std::process::id()));
+    /// # assert!(std::process::Command::new("mkfifo").arg(&path).status()?.success());
+    /// # let logs = (log(&path), log("/dev/null".as_ref()));
+    /// # std::fs::remove_file(&path)?;
+    /// # reveille::block_on(async {
+    /// # logs.0?.write_all(b"started\n").await?;
+    /// # logs.1?.write_all(b"started\n").await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_file(file: File) -> io::Result<Sender> {
         Sender::from_owned_fd(file.into())
     }
@@ -76,6 +132,9 @@ impl Sender {
     ///
     /// # Errors
     /// As [`from_owned_fd_unchecked`](Sender::from_owned_fd_unchecked).
+    ///
+    /// # Examples
+    /// See [`from_file`](Sender::from_file).
     pub fn from_file_unchecked(file: File) -> io::Result<Sender> {
         Sender::from_owned_fd_unchecked(file.into())
     }
@@ -86,6 +145,31 @@ impl Sender {
     /// # Errors
     /// In the child of a process that had a runtime before it forked. The errors of a file that does not fit come from
     /// the first write.
+    ///
+    /// # Examples
+    /// Standard output may be a pipe, or else a terminal or a socket:
+    /// ```
+    /// use std::io::Result;
+    /// use std::os::fd::OwnedFd;
+    /// use reveille::net::pipe::Sender;
+    ///
+    /// fn output(fd: OwnedFd) -> Result<Sender> {
+    ///     // A duplicate, because a descriptor that is refused is closed.
+    ///     Sender::from_owned_fd(fd.try_clone()?).or_else(|_| Sender::from_owned_fd_unchecked(fd))
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// # reveille::block_on(async {
+    /// # let (mut theirs, stdout) = std::os::unix::net::UnixStream::pair()?;
+    /// let output = output(stdout.into())?;
+    /// output.write_all(b"hello").await?;
+    /// # let mut got = [0; 5];
+    /// # std::io::Read::read_exact(&mut theirs, &mut got)?;
+    /// # assert_eq!(&got, b"hello");
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_owned_fd_unchecked(fd: OwnedFd) -> io::Result<Sender> {
         Sender::new(take_unchecked(fd))
     }

@@ -35,21 +35,37 @@ use super::stream::TcpStream;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TcpInfo {
+    /// `tcpi_rtt`; 0 before it was measured.
     rtt: Duration,
+    /// `tcpi_rttvar`.
     rtt_var: Duration,
+    /// `tcpi_min_rtt`; `None` before it was measured, too.
     min_rtt: Option<Duration>,
+    /// `tcpi_rto`.
     rto: Duration,
+    /// `tcpi_retransmits`.
     retransmits: u32,
+    /// `tcpi_total_retrans`.
     total_retrans: u32,
+    /// `tcpi_unacked`, in segments.
     unacked: u32,
+    /// `tcpi_lost`, in segments.
     lost: u32,
+    /// `tcpi_snd_cwnd`, in segments.
     cwnd: u32,
+    /// `tcpi_snd_ssthresh`, in segments; `None` while it is infinite.
     ssthresh: Option<u32>,
+    /// `tcpi_snd_mss`, in bytes.
     send_mss: u32,
+    /// `tcpi_rcv_mss`, in bytes.
     recv_mss: u32,
+    /// `tcpi_pacing_rate`, in bytes a second; `None` without a limit, too.
     pacing_rate: Option<u64>,
+    /// `tcpi_delivery_rate`, in bytes a second; `None` before it was measured, too.
     delivery_rate: Option<u64>,
+    /// `tcpi_bytes_acked`.
     bytes_acked: Option<u64>,
+    /// `tcpi_bytes_received`.
     bytes_received: Option<u64>,
 }
 
@@ -185,6 +201,29 @@ impl TcpStream {
     ///
     /// # Errors
     /// `InvalidData` if the kernel tells less than Linux does; else as getsockopt(2).
+    ///
+    /// # Examples
+    /// What has reached the other side, and what has come from there:
+    /// ```
+    /// # use reveille::net::{TcpListener, TcpStream};
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// client.write_all(b"ping").await?;
+    /// server.read_exact(&mut [0; 4]).await?;
+    /// server.write_all(b"pong").await?;
+    /// client.read_exact(&mut [0; 1]).await?;
+    /// // The answer came with the acknowledgment of all that was sent.
+    /// assert_eq!((client.unacked_bytes()?, client.unread_bytes()?), (0, 3));
+    /// let info = client.tcp_info()?;
+    /// assert_eq!(info.unacked(), 0);
+    /// assert!(info.bytes_received().is_none_or(|bytes| bytes >= 4)); // `None` before Linux 4.1.
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn tcp_info(&self) -> io::Result<TcpInfo> {
         let mut told = [0; ROOM];
         let len = sys::get_bytes(self.socket(), Bytes::TCP_INFO, &mut told)?;

@@ -38,8 +38,11 @@ use super::super::sys::{self, Int};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpKeepalive {
+    /// As it was given: [`seconds`] rounds and judges it when it is set.
     time: Option<Duration>,
+    /// As it was given, like the time.
     interval: Option<Duration>,
+    /// As it was given: [`retries`] judges it when it is set.
     retries: Option<u32>,
 }
 
@@ -128,6 +131,7 @@ fn seconds(what: &str, duration: Option<Duration>) -> io::Result<Option<c_int>> 
     }
 }
 
+/// The number of questions as the kernel takes it, if it is within its limits.
 fn retries(retries: Option<u32>) -> io::Result<Option<c_int>> {
     match retries.map(c_int::try_from) {
         None => Ok(None),

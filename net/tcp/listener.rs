@@ -50,6 +50,7 @@ use super::stream::TcpStream;
 /// accepted from such a listener prove nothing: a read that drains it costs a recv(2) and a poll(2)
 /// more.
 pub struct TcpListener {
+    /// The engine, which holds the socket.
     acceptor: Acceptor<TcpStream>,
 }
 
@@ -82,6 +83,7 @@ impl TcpListener {
         .await
     }
 
+    /// Wraps a listener in non-blocking mode, which is ours alone or may be shared.
     pub(super) fn new(
         listener: std::net::TcpListener,
         ours_alone: bool,
@@ -94,6 +96,30 @@ impl TcpListener {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// A listener that other code has made, as a service manager does for the programs that it starts:
+    /// ```
+    /// use reveille::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let inherited = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = inherited.local_addr()?;
+    /// # let client = std::net::TcpStream::connect(address)?;
+    /// let listener = reveille::block_on(async {
+    ///     let listener = TcpListener::from_std(inherited)?;
+    ///     let (stream, peer) = listener.accept().await?;
+    ///     // … serve …
+    /// #   assert_eq!(peer, client.local_addr()?);
+    ///     listener.into_std() // For whatever listens next.
+    /// })?;
+    /// // Meanwhile, connections wait in the backlog.
+    /// let client = std::net::TcpStream::connect(address)?;
+    /// # listener.set_nonblocking(false)?;
+    /// # assert_eq!(listener.accept()?.1, client.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         refuse_in_child(listener.as_fd())?;
         listener.set_nonblocking(true)?;
@@ -104,6 +130,9 @@ impl TcpListener {
     ///
     /// # Errors
     /// None today.
+    ///
+    /// # Examples
+    /// See [`from_std`](TcpListener::from_std).
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
         Ok(self.acceptor.into_inner())
     }
@@ -131,6 +160,29 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`accept`](TcpListener::accept), and EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    ///
+    /// # Examples
+    /// One task accepts at two addresses:
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::task::Poll;
+    /// use reveille::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let a = TcpListener::bind("127.0.0.1:0").await?;
+    /// let b = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(b.local_addr()?).await?;
+    /// let (_server, peer) = poll_fn(|cx| match a.poll_accept(cx) {
+    ///     Poll::Pending => b.poll_accept(cx),
+    ///     ready => ready,
+    /// })
+    /// .await?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         self.acceptor.poll_accept(cx)
     }
@@ -141,6 +193,31 @@ impl TcpListener {
     /// `WouldBlock` if none is; EMFILE, ENFILE, ENOBUFS, ENOMEM at the limit, where the connection stays
     /// in the backlog, and no event will announce it again: try again later. Else as
     /// [`accept`](TcpListener::accept).
+    ///
+    /// # Examples
+    /// After one wait, all connections that are there:
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use reveille::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let address = listener.local_addr()?;
+    /// # let clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
+    /// let mut accepted = vec![listener.accept().await?];
+    /// loop {
+    ///     match listener.try_accept() {
+    ///         Ok(another) => accepted.push(another),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// assert_eq!(accepted.len(), clients.len());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.acceptor.try_accept()
     }
@@ -153,6 +230,7 @@ impl TcpListener {
         self.acceptor.get_ref().local_addr()
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which the listener may be shared.
         self.acceptor.get_ref().as_fd()

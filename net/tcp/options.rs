@@ -5,6 +5,8 @@
 //!
 //! Interface: getters and setters of [`TcpSocket`], [`TcpStream`] and [`TcpListener`]; the table is on the page of
 //! [`tcp`](super).
+//!
+//! Over 400 lines because each option has its contract, and each type has examples.
 //! Read before: `net::options`. Read next: `keepalive`, `info`.
 
 use std::io;
@@ -155,6 +157,66 @@ macro_rules! of_one_connection {
 }
 
 /// Options: the [table](super#options) says which type has which.
+///
+/// # Examples
+/// The sizes of the buffers, which are to be set before the connection is made (tcp(7)), and the device by which it is made:
+/// ```
+/// # use reveille::net::{TcpListener, TcpSocket};
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let server = listener.local_addr()?;
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_recv_buffer_size(50_000)?;
+/// socket.set_send_buffer_size(20_000)?;
+/// socket.bind_device(Some(b"lo"))?;
+/// let stream = socket.connect(server).await?;
+/// // The kernel has doubled them, for its own use.
+/// assert_eq!((stream.recv_buffer_size()?, stream.send_buffer_size()?), (100_000, 40_000));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+/// A listener for each family, at one port, and what their packets say to the routers:
+/// ```
+/// use reveille::net::{TcpListener, TcpSocket};
+///
+/// const EXPEDITED: u32 = 46 << 2; // RFC 3246; a DSCP is the upper six bits of the byte.
+///
+/// # if std::net::TcpListener::bind("[::1]:0").is_err() {
+/// #     return Ok(()); // A machine without IPv6.
+/// # }
+/// let v4 = TcpSocket::new_v4()?;
+/// v4.set_tos_v4(EXPEDITED)?;
+/// v4.set_ttl(16)?;
+/// v4.bind("0.0.0.0:0".parse().unwrap())?;
+/// let port = v4.local_addr()?.port();
+///
+/// let v6 = TcpSocket::new_v6()?;
+/// v6.set_only_v6(true)?; // Else its port would be that for IPv4, too, which is taken.
+/// v6.set_tclass_v6(EXPEDITED)?;
+/// v6.set_unicast_hops_v6(16)?;
+/// v6.bind(([0; 16], port).into())?;
+/// let listeners: [TcpListener; 2] = [v4.listen(1024)?, v6.listen(1024)?];
+/// # std::io::Result::Ok(())
+/// ```
+/// More connections than there are ports, from one address to different peers:
+/// ```
+/// # use reveille::net::{TcpListener, TcpSocket};
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let server = listener.local_addr()?;
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_bind_address_no_port(true)?;
+/// socket.bind("127.0.0.2:0".parse().unwrap())?;
+/// assert_eq!(socket.local_addr()?.port(), 0); // None was chosen yet.
+/// let stream = socket.connect(server).await?;
+/// assert_ne!(stream.local_addr()?.port(), 0);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 impl TcpSocket {
     ip_options!();
     device!();
@@ -239,6 +301,52 @@ impl TcpSocket {
 }
 
 /// Options: the [table](super#options) says which type has which.
+///
+/// # Examples
+/// A server refuses to serve a client, and keeps nothing of the connection: no bytes, no TIME_WAIT.
+/// ```
+/// use std::io::ErrorKind;
+/// use std::time::Duration;
+/// # use reveille::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// assert_eq!(server.linger()?, None);
+/// server.set_zero_linger()?;
+/// assert_eq!(server.linger()?, Some(Duration::ZERO));
+/// drop(server);
+///
+/// // The other side learns of it by an error, which a read would report, or which is taken.
+/// client.readable().await?;
+/// let error = client.take_error()?.expect("the connection was reset");
+/// assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+/// assert!(client.take_error()?.is_none());
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+/// Each request is acknowledged at once, although its answer takes long:
+/// ```
+/// # use reveille::net::{TcpListener, TcpStream};
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// # client.write_all(b"request").await?;
+/// # drop(client);
+/// let mut request = vec![0; 1024];
+/// while server.read(&mut request).await? > 0 {
+///     server.set_quickack(true)?; // Each time, because it does not last.
+///     // … answer …
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 impl TcpStream {
     ip_options!();
     buffer_sizes!();
@@ -247,6 +355,30 @@ impl TcpStream {
 }
 
 /// Options, which what it accepts inherits, unless it waits already: the [table](super#options) says which type has which.
+///
+/// # Examples
+/// What is set once holds for all connections, and costs them no system call:
+/// ```
+/// use std::time::Duration;
+/// use reveille::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// listener.set_nodelay(true)?;
+/// listener.set_keepalive(true)?;
+/// listener.set_user_timeout(Some(Duration::from_secs(30)))?;
+/// listener.set_fastopen(16)?; // Of the listener itself.
+///
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (server, _) = listener.accept().await?;
+/// assert!(server.nodelay()? && server.keepalive()?);
+/// assert_eq!(server.user_timeout()?, Some(Duration::from_secs(30)));
+/// # assert_eq!(listener.fastopen()?, 16);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 impl TcpListener {
     ip_options!();
     buffer_sizes!();
@@ -284,6 +416,7 @@ impl TcpListener {
     }
 }
 
+/// Sets a user timeout, rounded up to milliseconds; the kernel takes 0 for the system's limit.
 fn set_user_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
     let millis = |timeout: Duration| {
         let millis = timeout.as_nanos().div_ceil(1_000_000);

@@ -100,6 +100,7 @@ impl TcpSocket {
         TcpSocket::for_family_of(([0; 16], 0).into())
     }
 
+    /// Makes a socket of the family of `address`.
     fn for_family_of(address: SocketAddr) -> io::Result<TcpSocket> {
         Ok(TcpSocket {
             socket: sys::stream_socket(&address)?.into(),
@@ -109,6 +110,28 @@ impl TcpSocket {
 
     /// Takes a socket that other code made, socket2's `Socket` for example, as std's stream. It must be neither connected
     /// nor listen; it is put into non-blocking mode by [`connect`](TcpSocket::connect) or [`listen`](TcpSocket::listen).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::os::fd::OwnedFd;
+    /// use reveille::net::TcpSocket;
+    ///
+    /// # fn made_by_other_code() -> std::io::Result<OwnedFd> {
+    /// #     std::os::fd::AsFd::as_fd(&TcpSocket::new_v4()?).try_clone_to_owned()
+    /// # }
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let server = listener.local_addr()?;
+    /// // With an option, say, that there is no method for here.
+    /// let fd: OwnedFd = made_by_other_code()?;
+    /// let socket = TcpSocket::from_std_stream(fd.into());
+    /// let stream = socket.connect(server).await?;
+    /// # assert_eq!(stream.peer_addr()?, server);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_std_stream(stream: std::net::TcpStream) -> TcpSocket {
         TcpSocket {
             socket: stream,
@@ -180,6 +203,7 @@ impl TcpSocket {
         Ok((self.socket.into(), ours_alone))
     }
 
+    /// An error if the address and the socket are not of one family.
     fn refuse_other_family(&self, address: &SocketAddr) -> io::Result<()> {
         // Where a sandbox refuses getsockname(2), the kernel decides.
         match self.local_addr() {
@@ -196,6 +220,7 @@ impl TcpSocket {
         }
     }
 
+    /// An error if the socket is bound to a port.
     pub(super) fn refuse_if_bound(&self) -> io::Result<()> {
         match self.local_addr() {
             Ok(local) if local.port() != 0 => Err(invalid(format!(
@@ -205,6 +230,7 @@ impl TcpSocket {
         }
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which no short read proves anything.
         self.socket.as_fd()

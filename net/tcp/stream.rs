@@ -4,6 +4,7 @@
 //! Invariant (R10): whatever hands the socket out calls [`Stream::lend`] first. From then on no short read
 //! proves anything, because other code may read, too.
 //!
+//! Over 400 lines because the examples of reading and writing are here, for all types that read and write.
 //! Read before: `methods`, for those of reading and writing. Read next: `tcp::options`.
 
 use std::fmt;
@@ -85,6 +86,134 @@ use crate::task::coop::consume_budget;
 ///
 /// A future of a read or write panics when it is polled after it was ready, as any async fn does.
 ///
+/// # Forms
+/// Each read and each write has three forms, which do the same: a future, which waits; `try_`, which returns `WouldBlock`
+/// instead; and `poll_`, for futures that are written by hand. Each form takes one buffer, or several, or reads into the
+/// spare room of a `Vec`. [`UnixStream`](crate::net::UnixStream), the halves of streams, and
+/// [pipes](crate::net::pipe) have them, too.
+///
+/// Several buffers take one system call, and no copy into one buffer:
+/// ```
+/// use std::future::poll_fn;
+/// use std::io::{ErrorKind, IoSlice, IoSliceMut};
+/// # use reveille::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let message = [IoSlice::new(b"length: 5;"), IoSlice::new(b"hello")];
+/// // It may be fewer than all, if there is not room for more.
+/// assert_eq!(client.write_vectored(&message).await?, 15);
+/// assert_eq!(poll_fn(|cx| client.poll_write_vectored(cx, &message)).await?, 15);
+///
+/// let (mut head, mut body) = ([0; 10], [0; 5]);
+/// let mut room = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
+/// assert_eq!(server.read_vectored(&mut room).await?, 15);
+/// assert_eq!(poll_fn(|cx| server.poll_read_vectored(cx, &mut room)).await?, 15);
+/// // Nothing is left.
+/// let error = server.try_read_vectored(&mut room).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+/// assert_eq!((&head, &body), (b"length: 5;", b"hello"));
+///
+/// assert_eq!(server.try_write_vectored(&message)?, 15);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+/// One wait, and then all that is there, without another:
+/// ```
+/// use std::io::{ErrorKind, Result};
+/// # use reveille::net::{TcpListener, TcpStream};
+///
+/// /// Appends what has arrived. False at the end of the stream.
+/// async fn take_all(stream: &TcpStream, taken: &mut Vec<u8>) -> Result<bool> {
+///     stream.readable().await?;
+///     loop {
+///         match stream.try_read_vec(taken) {
+///             Ok(0) => return Ok(false),
+///             Ok(_) => {}
+///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let error = server.try_read(&mut [0; 16]).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+///
+/// // Writes until there is no more room.
+/// let mut written = 0;
+/// let error = loop {
+///     match client.try_write(&[7; 4096]) {
+///         Ok(n) => written += n,
+///         Err(error) => break error,
+///     }
+/// };
+/// assert_eq!(error.kind(), ErrorKind::WouldBlock);
+/// drop(client);
+///
+/// let mut taken = Vec::new();
+/// while take_all(&server, &mut taken).await? {}
+/// assert_eq!(taken.len(), written);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+/// A future that is written by hand:
+/// ```
+/// use std::io::Result;
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll, ready};
+/// # use reveille::net::{TcpListener, TcpStream};
+///
+/// /// Sends back what arrives, until the end of the stream.
+/// struct Echo {
+///     stream: TcpStream,
+///     unsent: Vec<u8>,
+/// }
+///
+/// impl Future for Echo {
+///     type Output = Result<()>;
+///
+///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+///         let Echo { stream, unsent } = &mut *self;
+///         loop {
+///             if unsent.is_empty() {
+///                 // If nothing is there, `ready!` returns `Pending`, and the stream will wake the task.
+///                 if ready!(stream.poll_read_vec(cx, unsent))? == 0 {
+///                     return Poll::Ready(Ok(()));
+///                 }
+///             }
+///             let n = ready!(stream.poll_write(cx, unsent))?;
+///             unsent.drain(..n);
+///         }
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// # reveille::block_on(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (server, _) = listener.accept().await?;
+/// let echo = reveille::spawn(Echo { stream: server, unsent: Vec::new() });
+/// client.write_all(b"hello").await?;
+/// let mut answer = [0; 5];
+/// client.read_exact(&mut answer).await?;
+/// assert_eq!(&answer, b"hello");
+/// drop(client);
+/// echo.await.unwrap()?;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+///
 /// # Examples
 /// ```
 /// use std::net::Shutdown;
@@ -105,6 +234,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct TcpStream {
+    /// The engine, which holds the socket.
     stream: Stream<std::net::TcpStream>,
 }
 
@@ -143,6 +273,7 @@ impl TcpStream {
         race(addresses, TcpStream::connect_to).await
     }
 
+    /// Connects a new socket to one address.
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         // It may fail, or connect, at once, and so may the next.
         consume_budget().await;
@@ -190,6 +321,7 @@ impl TcpStream {
         TcpStream::new(std::net::TcpStream::from(socket), ours_alone)
     }
 
+    /// Wraps a connection in non-blocking mode, which is ours alone or may be shared.
     fn new(stream: std::net::TcpStream, ours_alone: bool) -> io::Result<TcpStream> {
         let stream = Stream::new(stream, ours_alone)?;
         Ok(TcpStream { stream })
@@ -199,6 +331,37 @@ impl TcpStream {
     ///
     /// # Errors
     /// As ioctl(2) of FIONBIO; and always in the child of a process that had a runtime before it forked.
+    ///
+    /// # Examples
+    /// A connection that comes from other code, and one that goes to a thread which may block:
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use reveille::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let client = TcpStream::from_std(client)?;
+    ///
+    /// let (server, _) = listener.accept().await?;
+    /// let mut server = server.into_std()?;
+    /// let thread = std::thread::spawn(move || {
+    ///     server.set_nonblocking(false)?;
+    ///     let mut question = [0; 4];
+    ///     server.read_exact(&mut question)?;
+    ///     server.write_all(b"pong")
+    /// });
+    ///
+    /// client.write_all(b"ping").await?;
+    /// let mut answer = [0; 4];
+    /// client.read_exact(&mut answer).await?;
+    /// assert_eq!(&answer, b"pong");
+    /// thread.join().unwrap()?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
         refuse_in_child(stream.as_fd())?;
         stream.set_nonblocking(true)?;
@@ -209,6 +372,9 @@ impl TcpStream {
     ///
     /// # Errors
     /// None today.
+    ///
+    /// # Examples
+    /// See [`from_std`](TcpStream::from_std).
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
         Ok(self.stream.into_inner())
     }
@@ -218,6 +384,31 @@ impl TcpStream {
     ///
     /// # Errors
     /// EMFILE: fcntl(2), F_DUPFD_CLOEXEC.
+    ///
+    /// # Examples
+    /// One thread writes, and another reads, each with a runtime of its own:
+    /// ```
+    /// use std::thread;
+    /// # use reveille::net::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// # server.write_all(b"ping").await?;
+    /// let other = client.try_clone()?;
+    /// let writer = thread::spawn(move || reveille::block_on(other.write_all(b"pong")));
+    /// let mut got = [0; 4];
+    /// client.read_exact(&mut got).await?;
+    /// # assert_eq!(&got, b"ping");
+    /// # server.read_exact(&mut got).await?;
+    /// # assert_eq!(&got, b"pong");
+    /// writer.join().unwrap()?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         self.stream.lend();
         TcpStream::new(self.std().try_clone()?, false)
@@ -241,12 +432,75 @@ impl TcpStream {
         sys::shutdown(self.socket(), how)
     }
 
-    /// Splits the stream into halves that borrow it.
+    /// Splits the stream into halves that borrow it, for code that takes a reader and a writer: the stream itself can be
+    /// read and written at once, too.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_lite::future::try_zip;
+    /// use reveille::net::tcp::{ReadHalf, WriteHalf};
+    /// # use reveille::net::{TcpListener, TcpStream};
+    ///
+    /// /// Writes more than there is room for, and meanwhile reads what comes back.
+    /// async fn exchange(reader: ReadHalf<'_>, writer: WriteHalf<'_>) -> std::io::Result<()> {
+    ///     let (sent, mut got) = (vec![7; 1 << 22], vec![0; 1 << 22]);
+    ///     try_zip(writer.write_all(&sent), reader.read_exact(&mut got)).await?;
+    ///     assert!(got == sent);
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// # let echo = reveille::spawn(async move {
+    /// #     let mut buf = vec![0; 65_536];
+    /// #     loop {
+    /// #         match server.read(&mut buf).await? {
+    /// #             0 => return std::io::Result::Ok(()),
+    /// #             n => server.write_all(&buf[..n]).await?,
+    /// #         }
+    /// #     }
+    /// # });
+    /// let mut stream = client;
+    /// let (reader, writer) = stream.split();
+    /// exchange(reader, writer).await?;
+    /// # drop(stream);
+    /// # echo.await.unwrap()?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::split(self)
     }
 
     /// Splits the stream into halves that share it. Dropping the write half shuts down writing.
+    ///
+    /// # Examples
+    /// One task reads, and another writes:
+    /// ```
+    /// # use reveille::net::{TcpListener, TcpStream};
+    /// # fn main() -> std::io::Result<()> {
+    /// # reveille::block_on(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// let (reader, writer) = client.into_split();
+    /// let writing = reveille::spawn(async move { writer.write_all(b"hello").await });
+    /// // `writer` is dropped when its task ends, so the other side sees the end.
+    /// let mut got = Vec::new();
+    /// while server.read_vec(&mut got).await? > 0 {}
+    /// assert_eq!(got, b"hello");
+    /// writing.await.unwrap()?;
+    ///
+    /// server.write_all(b"answer").await?;
+    /// assert_eq!(reader.read(&mut [0; 16]).await?, 6);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split::into_split(self)
     }
@@ -267,23 +521,28 @@ impl TcpStream {
         self.std().peer_addr()
     }
 
+    /// What moves the bytes, for [`reading!`] and the like.
     fn engine(&self) -> &Stream<std::net::TcpStream> {
         &self.stream
     }
 
+    /// Called before other code gets the socket (R10), by [`operations!`], too.
     fn lend(&self) {
         self.stream.lend();
     }
 
+    /// The socket, for calls by `net`: this does not hand it out.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         // Not `self.as_fd()`, after which no short read proves anything.
         self.stream.socket()
     }
 
+    /// The registration, for [`readable!`] and the like.
     fn io(&self) -> &AsyncFd<std::net::TcpStream> {
         self.stream.io()
     }
 
+    /// std's stream, for calls by `net`: this does not hand it out.
     fn std(&self) -> &std::net::TcpStream {
         self.io().get_ref()
     }
