@@ -87,6 +87,7 @@
 
 // The public pages link to private items on purpose: those are there to be read, and docs.rs shows them.
 #![allow(rustdoc::private_intra_doc_links)]
+#![warn(clippy::missing_docs_in_private_items)]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("reveille needs 64-bit Linux: it is built on epoll, and a waker is 64 bits");
