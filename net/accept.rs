@@ -3,7 +3,8 @@
 //! Interface: [`Acceptor`], of which [`TcpListener`](super::TcpListener) and [`UnixListener`](super::UnixListener) are
 //! thin layers. Its methods are those of the public types, which document them. [`Connection`] is what they accept.
 //! Invariant (R10): a connection in the backlog is never stranded. At the descriptor limit no event
-//! announces that a descriptor was freed, so `accept` tries again on a timer.
+//! announces that a descriptor was freed, so `accept` tries again on a timer. `try_accept` and `poll_accept` return the
+//! error of the limit, with readiness kept: their caller pauses.
 //! Read before: `socket`, `net::pause`. Read next: `listener`.
 
 use std::io;

@@ -279,12 +279,11 @@ macro_rules! peeking {
             self.engine().peek(buf)
         }
 
-        /// Polls [`peek`](Self::peek). Where SO_PEEK_OFF is set and there is nothing new to see, this wakes
-        /// the task at once, because it has no place to keep a pause: other tasks run meanwhile, but the CPU is
-        /// busy.
+        /// Polls [`peek`](Self::peek). Where SO_PEEK_OFF is set and there is nothing new to see, this has
+        /// the task polled again after 5 ms, as it has no place to keep a longer pause.
         ///
         /// # Errors
-        /// As [`read`](Self::read).
+        /// As [`read`](Self::read); `WouldBlock` outside a runtime, where nothing could end the pause.
         pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
             self.engine().poll_peek(cx, buf)
         }

@@ -1,12 +1,12 @@
 //! The engine of byte streams: [`TcpStream`](super::TcpStream), [`UnixStream`](super::UnixStream) and the ends of a
-//! [`pipe`](super::pipe) are thin layers
-//! over it.
+//! [`pipe`](super::pipe) are thin layers over it.
 //!
 //! Interface: [`Stream`], of a [`ByteStream`]. Its methods are those of the public type, which documents them. A read or
 //! write is written once and serves all three forms: the future, `try_` and `poll_`.
-//! Invariant (R10): a short read counts as EAGAIN only on a socket that is *ours alone*: made by our accept
-//! or connect, and never handed out. Other code that reads the socket, peeks into it or takes an urgent byte
-//! from it can make a read short although bytes remain.
+//! Invariant (R10): a short read counts as EAGAIN only on a TCP socket that is *ours alone*: made by our accept or
+//! connect, and never handed out. Other code that reads the socket, peeks into it or takes an urgent byte from it can
+//! make a read short although bytes remain. So `as_fd`, `try_clone`, `try_io`, `async_io` and `poll_io` end this for
+//! good; a peek of ours, and an event with PRI, RDHUP, HUP or ERR, until the next EAGAIN.
 //!
 //! It uses the public [`AsyncFd`], and one thing that is not public: its registration, which sees the events
 //! and decides whether a short read proves anything.

@@ -7,7 +7,7 @@
 //!
 //! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one returns `Pending` once, with a wake,
-//! and the count starts anew. A task that polls many futures in one poll (a sub-executor) loses one poll of
+//! and the count starts anew: a timeout that is polled behind it in the same poll has a whole budget. A task that polls many futures in one poll (a sub-executor) loses one poll of
 //! one of them, and does not spin.
 //!
 //! Why "about"? The budget refuses whichever operation comes next. If one future of a task does 128

@@ -67,9 +67,10 @@
 //!   task that is being polled. Kept everywhere; [`user_code`] calls the user code that must not
 //!   panic any further.
 //! - R6 A stale name finds nothing; a stale hint costs at most one spurious poll each time it is woken.
-//!   Kept by [`name::slab`].
+//!   Kept by [`name::slab`], and for the tokens of events by [`io::sources`].
 //! - R7 A source leaves epoll's interest list before its descriptor is closed. Otherwise a duplicate, here or
-//!   in a child, would keep it there. Kept by [`io::registration`].
+//!   in a child, would keep it there. (Where other code has closed the descriptor before, that happens: R6 recognizes the
+//!   events.) Kept by [`io::registration`].
 //! - R8 A runtime counts as asleep until it says otherwise. Before it waits, it publishes that it is asleep
 //!   and checks its inbox once more, both under one lock. When it stops running, it publishes that it is
 //!   asleep, too, and [`next_deadline`](Runtime::next_deadline) checks the inbox. A wake from elsewhere that

@@ -154,6 +154,8 @@ fn work(threads: &Threads<Queued>, inbox: Option<&Place>) {
         }
         // It may be the last of its owners, and what it still has may be a waker of another executor.
         user_code::discard(job);
+        // The job still counted when it woke its task. The runtime may have polled that, found the pool busy, and
+        // gone to sleep without an end, for a paused clock does not advance meanwhile: nothing else would end that sleep.
         if let (true, Some(inbox)) = (threads.done(lane), inbox) {
             inbox.rouse();
         }

@@ -485,7 +485,8 @@ impl Core {
     }
 
     /// True if a paused clock may jump to this deadline, once there is nothing else to do. It may not
-    /// while a task waits for a source, or blocking work goes on: what comes from outside cannot be known.
+    /// while a task waits for a source, or blocking work goes on: what comes from outside cannot be known. Nor to a
+    /// deadline that no `Instant` of this clock can show.
     fn auto_advances(&self, deadline: Instant) -> bool {
         self.clock.is_paused()
             && self.options.auto_advance

@@ -4,7 +4,8 @@
 //! [`ctrl_c`] waits for SIGINT, [`restore_default`] puts a signal's former action back.
 //! Invariant: the handler only adds to a static counter and writes one eventfd, both of which
 //! signal-safety(7) allows. A listener keeps the count that it last saw, and has a duplicate of the
-//! eventfd, which it registers like any other descriptor. So any number of listeners, in any number of
+//! eventfd, which it registers like any other descriptor, edge-triggered: each write is an event for each duplicate,
+//! and nothing reads it. So any number of listeners, in any number of
 //! runtimes, each learn of a signal, and none takes it from another.
 //!
 //! Over 400 lines because each function has its contract and an example.

@@ -144,7 +144,7 @@ fn checked_for<T: PartialEq + From<i8>, const N: usize>(
     checked(name, call(), |errno| address.explains(name, errno))
 }
 
-/// True of an error by which a sandbox may have refused the call.
+/// True of an error by which a sandbox may have refused the call: EPERM, EACCES, ENOSYS, EOPNOTSUPP, EINVAL.
 fn is_refusal(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput)

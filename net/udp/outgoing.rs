@@ -289,7 +289,8 @@ impl Sent {
         sent
     }
 
-    /// Spends the budget for what was sent beyond the first datagram.
+    /// Spends the budget for what was sent beyond the first datagram, for which `poll_io` spends. The call is over by now:
+    /// the budget never cuts it, and what it lacks the next operation waits for.
     fn spend_on(self, outgoing: &[Outgoing<'_>]) {
         let whole = outgoing[..self.whole].iter().map(|one| one.messages(false));
         let next = outgoing.get(self.whole);

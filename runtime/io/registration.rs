@@ -283,9 +283,9 @@ impl Registration {
     /// the next read waits without the system call that would return EAGAIN (R10).
     ///
     /// On a TCP stream that no other code reads, a short read is such a proof (epoll(7), Q&A 9), until an
-    /// event reports an urgent byte, an end or an error. On datagram sockets, terminals, and Unix sockets
-    /// that carry descriptors or credentials it is none: a task could wait for ever for what is there
-    /// already.
+    /// event reports an urgent byte, an end or an error. On datagram sockets, terminals, and Unix
+    /// sockets, which may carry descriptors or credentials, it is none: a task could wait for ever for what is
+    /// there already.
     pub(crate) fn set_short_reads_prove(&self, prove: bool) {
         self.short_reads_prove.store(prove, Ordering::Relaxed);
     }

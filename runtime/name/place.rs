@@ -26,6 +26,9 @@
 //!   collect
 //! ```
 //!
+//! So a wake from elsewhere takes the lock and allocates nothing, and it makes a system call only if it is the first since
+//! the runtime fell asleep: one write, which is never read back.
+//!
 //! No user code runs under the lock, and no value of the user's is dropped under it (R5). A poisoned
 //! lock is used all the same: no code that may panic runs under it.
 //!

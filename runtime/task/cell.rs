@@ -18,6 +18,9 @@
 //! while user code runs (R5). The rest of a task's state (queued, aborted, detached, done, the
 //! joiner) is beside the cell in the slab, and the executor reads that before it enters the cell.
 //!
+//! If the drop of a future panics, too: after its output, the handle gets the output, and the panic is only reported;
+//! after a panic of the poll, that first panic; after an abort, the panic of the drop.
+//!
 //! Read before: `id`, `user_code`. Read next: `executor`.
 
 use std::any::Any;

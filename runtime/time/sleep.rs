@@ -306,6 +306,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let core = context::expect_current("a `Sleep` was polled");
         ready!(core.executor.budget.poll(cx));
+        // The turn's time, by which timers fire: the sleep of a timer that has fired is over.
         if self.elapsed || self.deadline <= core.clock.turn_time() {
             self.elapsed = true;
             self.disarm();
