@@ -42,6 +42,7 @@
 //!   [`signal`]: Ctrl-C and other signals.
 //! - [`which_runtime`] to choose, [`coming_from_tokio`], and [`what_runs_on_it`]: crates that are known to work here.
 //!   On this page: [features](#features), and [what is not here](#not-here).
+//! - `examples/` in the repository: whole programs, among them echo, chat, drain, close_gently, timeout and custom_source.
 //!
 //! To learn from, in this order:
 //! 1. [`grown_from_nothing`]: six programs of at most 150 lines. Each mends a flaw of the one before, and the last is a
@@ -70,8 +71,9 @@
 //! [`what_runs_on_it`] has the crates that are known to work here, and how.
 //! [`coming_from_tokio`] has a table of what is otherwise than in tokio, and of what is not here.
 //!
-//! Channels, locks, `select` and streams are not here: tokio's `sync` module, async-channel, futures-lite and
-//! futures-concurrency work on any runtime, and so on this one. They do not spend the budget that makes a
+//! Channels, locks, `select` and streams are not here: tokio's `sync` module and `select!`
+//! (`tokio = { version = "1.54", default-features = false, features = ["sync", "macros"] }`), async-channel, futures-lite
+//! and futures-concurrency work on any runtime, and so on this one. They do not spend the budget that makes a
 //! task let others run: see [`task::coop`]. Functions that block (tokio's `blocking_recv`, say) block this
 //! thread and all its tasks. Functions that need tokio's timers (`send_timeout`) panic: use
 //! [`time::timeout`].
@@ -124,7 +126,7 @@ use runtime::options::Options;
 /// - Inside a runtime: await the future there, or [`spawn`] it.
 /// - With the panic of `future`, after the runtime has ended.
 /// - If no runtime can be made; [`Runtime::new`] gives the error instead.
-/// - If epoll_wait(2) fails.
+/// - If epoll_wait(2) fails, but for EINTR (a signal, or SIGSTOP and SIGCONT), after which it waits again.
 ///
 /// # Examples
 /// ```
@@ -186,9 +188,19 @@ pub mod task {
     pub mod coop {
         //! The budget of a poll, for operations that are not the runtime's own.
         //!
-        //! A task that never waits would let no other run. So the sockets, timers and handles of this library
-        //! return `Pending` once after about 128 operations in one poll. Channels, locks and computations of
-        //! other crates do not: let them spend budget by [`cooperative`] or [`consume_budget`].
+        //! A task that never waits would let no other run. So after about 128 operations in one poll the next one returns
+        //! `Pending`, and wakes its task. Operations are those of this library that are ready: of sockets, pipes, of an
+        //! [`AsyncFd`](crate::io::AsyncFd), of timers, signals and handles. Channels, locks and computations of other crates
+        //! are none: let them spend budget by [`cooperative`] or [`consume_budget`].
+        //!
+        //! - A refusal as a rule renews the budget, and after one of four, which are drawn, it stays spent until the poll
+        //!   ends. So a timeout behind a busy connection is heard; and a select that asks a signal first, and a busy socket
+        //!   behind it, lets others run after some 500 operations.
+        //! - A loop that reads, writes or sleeps in each round, too, spends budget by that, and needs no `cooperative`. A
+        //!   [`timeout`](crate::time::timeout), a select and a [`yield_now`](super::yield_now) spend none of their own.
+        //! - An operation may be much work. A read that brings a thousand lines is one: whoever puts each into a bounded
+        //!   queue fills it before its receiver has run, unless there is a `yield_now` after each. Reads of less at a time
+        //!   let the loop look at its sockets and signals sooner.
 
         pub use crate::runtime::coop::{
             Coop, Unconstrained, consume_budget, cooperative, has_budget_remaining, unconstrained,
@@ -290,6 +302,12 @@ pub mod hyper {
 pub mod signal {
     //! Waiting for signals.
     //!
+    //! # Ending a server
+    //! Stop to accept, by dropping the listener; tell the connections, by a channel; wait for their tasks, within a
+    //! [`timeout`](crate::time::timeout), by a [`JoinSet`](crate::task::JoinSet); what is left then is dropped with the
+    //! runtime. `examples/drain.rs` is a whole server that ends so, `examples/close_gently.rs` shows how a connection is closed
+    //! so that the last words arrive. With [`restore_default`](unix::restore_default) a second signal ends the process at once.
+    //!
     //! # Coming from tokio
     //! - The handler is installed again with each listener; [`unix::restore_default`] restores the former
     //!   action, which tokio never does.
@@ -300,6 +318,28 @@ pub mod signal {
 
     pub mod unix {
         //! Listeners for any kind of signal.
+        //!
+        //! # Examples
+        //! SIGINT or SIGTERM, whichever comes first:
+        //! ```
+        //! use std::future::poll_fn;
+        //! use std::task::Poll;
+        //! use reveille::signal::unix::{SignalKind, signal};
+        //!
+        //! # reveille::block_on(async {
+        //! let mut interrupt = signal(SignalKind::interrupt())?;
+        //! let mut terminate = signal(SignalKind::terminate())?;
+        //! # reveille::spawn(async { std::process::Command::new("sh").args(["-c", "kill -TERM $PPID"]).status() });
+        //! let kind = poll_fn(|cx| {
+        //!     if interrupt.poll_recv(cx).is_ready() {
+        //!         return Poll::Ready(SignalKind::interrupt());
+        //!     }
+        //!     terminate.poll_recv(cx).map(|_| SignalKind::terminate())
+        //! });
+        //! assert_eq!(kind.await, SignalKind::terminate());
+        //! # std::io::Result::Ok(())
+        //! # }).unwrap();
+        //! ```
 
         pub use crate::runtime::signal::{
             Signal, SignalKind, restore_default, signal, signal_keep_mask,

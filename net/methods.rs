@@ -69,17 +69,33 @@ macro_rules! reading {
         /// ```
         /// use reveille::net::TcpStream;
         ///
-        /// /// Reads until a whole line is there, or the end.
-        /// async fn line(stream: &TcpStream) -> std::io::Result<Vec<u8>> {
-        ///     let mut line = Vec::with_capacity(512);
-        ///     while !line.contains(&b'\n') && stream.read_vec(&mut line).await? > 0 {}
-        ///     Ok(line)
+        /// /// The next line. What has come behind it stays in `read` for the next call. `None` at the end, or if the
+        /// /// line has more bytes than `most`.
+        /// async fn line(
+        ///     stream: &TcpStream,
+        ///     read: &mut Vec<u8>,
+        ///     most: usize,
+        /// ) -> std::io::Result<Option<Vec<u8>>> {
+        ///     let mut searched = 0;
+        ///     loop {
+        ///         if let Some(at) = read[searched..].iter().position(|byte| *byte == b'\n') {
+        ///             return Ok(Some(read.drain(..=searched + at).collect()));
+        ///         }
+        ///         searched = read.len();
+        ///         if searched >= most || stream.read_vec(read).await? == 0 {
+        ///             return Ok(None);
+        ///         }
+        ///     }
         /// }
         /// # reveille::block_on(async {
         /// # let listener = reveille::net::TcpListener::bind("127.0.0.1:0").await?;
         /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-        /// # client.write_all(b"hello\n").await?;
-        /// # assert_eq!(line(&listener.accept().await?.0).await?, b"hello\n");
+        /// # client.write_all(b"one\ntwo\nthe rest").await?;
+        /// # client.shutdown(std::net::Shutdown::Write)?;
+        /// # let (stream, mut read) = (listener.accept().await?.0, Vec::new());
+        /// assert_eq!(line(&stream, &mut read, 1000).await?.unwrap(), b"one\n");
+        /// assert_eq!(line(&stream, &mut read, 1000).await?.unwrap(), b"two\n");
+        /// # assert_eq!(line(&stream, &mut read, 1000).await?, None);
         /// # std::io::Result::Ok(())
         /// # }).unwrap();
         /// ```

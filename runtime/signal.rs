@@ -408,7 +408,8 @@ fn name_refusal(kind: SignalKind, error: io::Error) -> io::Error {
 /// later call.
 ///
 /// A program that ends gracefully on the first Ctrl-C calls this then, so that the second one ends
-/// it at once.
+/// it at once. If the signal was ignored before, as SIGINT is in what a shell without job control runs in the background,
+/// it is ignored again, and a second one ends nothing.
 ///
 /// # Errors
 /// What sigaction(2) reports; in the child of a process that had a runtime before it forked, an

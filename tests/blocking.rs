@@ -675,6 +675,8 @@ fn a_shutdown_may_wait_for_ever() {
 fn an_idle_thread_may_live_for_ever() {
     let _limit = limit(30);
     let mut options = Builder::new();
+    // One only: the second work waits for the thread of the first, if that lives.
+    options.max_blocking_threads(1);
     options.thread_keep_alive(Duration::MAX).block_on(async {
         let first = spawn_blocking(|| thread::current().id()).await.unwrap();
         let second = spawn_blocking(|| thread::current().id()).await.unwrap();

@@ -11,15 +11,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use limit::limit;
 use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::{Handle, Metrics, Runtime};
+use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::{coop, yield_now};
 use reveille::time::sleep;
 use reveille::{block_on, spawn};
@@ -667,21 +668,150 @@ impl<F: Future> Future for JoinAll<F> {
 /// Fault B25. Catches: a budget that, once spent, makes every operation of the poll pending, so
 /// that a future of many parts gets on by some 128 parts a poll and walks over all of them.
 #[test]
-fn a_spent_budget_costs_a_sub_executor_one_operation() {
+fn a_spent_budget_costs_a_sub_executor_few_polls() {
     within(10, || {
-        for parts in [500, 10_000] {
+        for (parts, most) in [(500, 4), (10_000, 10), (100_000, 15)] {
             let polls = Cell::new(0);
-            block_on(async {
+            let walked = block_on(async {
                 let sleeps = (0..parts).map(|_| Some(Box::pin(sleep(Duration::ZERO))));
                 let mut all = JoinAll(sleeps.collect());
+                let mut walked = 0;
                 poll_fn(|cx| {
                     polls.set(polls.get() + 1);
+                    walked += all.0.len();
                     Pin::new(&mut all).poll(cx)
                 })
                 .await;
+                walked
             });
-            assert!(polls.get() <= 3, "{parts} parts: {} polls", polls.get());
+            assert!(polls.get() <= most, "{parts} parts: {} polls", polls.get());
+            assert!(walked <= 3 * parts, "{parts} parts: {walked} walked over");
         }
+    });
+}
+
+/// The waker of a sub-executor with one future.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Fault B50. Catches: a budget that stays spent until the poll ends, whatever comes: a sub-executor that polls until
+/// nothing is woken is refused, and woken by the refusal, for ever.
+#[test]
+fn a_sub_executor_that_polls_until_nothing_is_woken_comes_to_an_end() {
+    within(30, || {
+        const OPERATIONS: usize = 100_000;
+        let polls = block_on(async {
+            let woken = Arc::new(Woken(AtomicBool::new(true)));
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut done = pin!(async {
+                for _ in 0..OPERATIONS {
+                    sleep(Duration::ZERO).await;
+                }
+            });
+            let mut polls = 0;
+            while woken.0.swap(false, Ordering::Relaxed) {
+                polls += 1;
+                if done
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_ready()
+                {
+                    return polls;
+                }
+            }
+            panic!("it is not woken, and not done");
+        });
+        assert!(polls <= 2 * OPERATIONS, "{polls} polls");
+    });
+}
+
+/// In each round polls `quiet`, which has nothing to say, and then what always has something. Returns how many rounds
+/// there were each time before another task ran; it gives up after 100,000.
+async fn rounds_between_others(mut quiet: impl FnMut(&mut Context<'_>)) -> Vec<usize> {
+    let others = Rc::new(Cell::new(0));
+    drop(spawn(spin(Rc::clone(&others))));
+    yield_now().await;
+    let mut rounds = Vec::new();
+    let (mut seen, mut since) = (others.get(), 0);
+    poll_fn(|cx| {
+        while rounds.len() < 300 && since < 100_000 {
+            quiet(cx);
+            ready!(pin!(sleep(Duration::ZERO)).poll(cx));
+            since += 1;
+            if others.get() != seen {
+                seen = others.get();
+                rounds.push(since);
+                since = 0;
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+    rounds
+}
+
+/// Some 500 rounds at a time, and never very many.
+#[track_caller]
+fn gives_way(rounds: &[usize]) {
+    assert_eq!(rounds.len(), 300, "it gave way to no other task");
+    let mean = rounds.iter().sum::<usize>() / rounds.len();
+    let most = rounds.iter().max().unwrap();
+    assert!(
+        (350..650).contains(&mean) && *most < 10_000,
+        "{mean}, {most}"
+    );
+}
+
+/// Fault B50. Catches: a refusal that always renews the budget: it falls on the branch that is polled first, which is
+/// quiet anyway, and the busy one behind it goes on in the same poll for ever. Or a budget that stays spent for so few
+/// refusals that a select of many branches does not end.
+#[test]
+fn a_select_of_something_quiet_before_something_busy_lets_others_run() {
+    within(60, || {
+        block_on(async {
+            let mut never = signal(SignalKind::user_defined1()).unwrap();
+            gives_way(&rounds_between_others(|cx| assert!(never.poll_recv(cx).is_pending())).await);
+        });
+        block_on(async {
+            let mut hour = sleep(Duration::from_secs(3600));
+            let quiet = |cx: &mut Context<'_>| assert!(Pin::new(&mut hour).poll(cx).is_pending());
+            gives_way(&rounds_between_others(quiet).await);
+        });
+        block_on(async {
+            let quiet = |cx: &mut Context<'_>| {
+                assert!(pin!(sleep(Duration::from_secs(3600))).poll(cx).is_pending());
+            };
+            gives_way(&rounds_between_others(quiet).await);
+        });
+        block_on(async {
+            let mut task = spawn(pending::<()>());
+            let quiet = |cx: &mut Context<'_>| assert!(Pin::new(&mut task).poll(cx).is_pending());
+            gives_way(&rounds_between_others(quiet).await);
+        });
+        block_on(async {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = AsyncFd::new(ours).unwrap();
+            let quiet = |cx: &mut Context<'_>| {
+                let read = ours.poll_io(cx, Interest::READABLE, |mut ours| ours.read(&mut [0]));
+                assert!(read.is_pending());
+            };
+            gives_way(&rounds_between_others(quiet).await);
+        });
+        block_on(async {
+            let mut hours: Vec<_> = (0..500).map(|_| sleep(Duration::from_secs(3600))).collect();
+            let quiet = |cx: &mut Context<'_>| {
+                for hour in &mut hours {
+                    assert!(Pin::new(hour).poll(cx).is_pending());
+                }
+            };
+            gives_way(&rounds_between_others(quiet).await);
+        });
     });
 }
 

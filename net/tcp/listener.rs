@@ -17,7 +17,8 @@ use super::super::sys::{self, SockAddr};
 use super::super::tried::in_turn;
 use super::stream::TcpStream;
 
-/// Accepts TCP connections.
+/// Accepts TCP connections. To drop it ends the listening: from then on a connect is refused, and the connections that wait
+/// to be accepted are reset.
 ///
 /// # Examples
 /// ```

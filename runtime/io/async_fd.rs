@@ -392,6 +392,9 @@ impl<T: AsFd> AsyncFd<T> {
     /// and until then `op` is not called again. Nothing is remembered before the descriptor is
     /// registered, which the first wait does; until then `op` is called each time.
     ///
+    /// An event counts once the runtime has taken it. To read what is there at the very end, say before the descriptor is
+    /// dropped, do so by [`get_ref`](AsyncFd::get_ref).
+    ///
     /// # Errors
     /// What `op` returns; `WouldBlock` if it is remembered that `op` would block; and, before it tries,
     /// `InvalidInput` if nothing of `interest` was registered for, because no event would end that.
