@@ -310,6 +310,35 @@ fn collect(folder: &Path, text: &mut String) {
     }
 }
 
+/// The pages that rustdoc does not read; it checks the links of those that it does.
+///
+/// Catches: a file that was moved, or a heading that has other words now.
+#[test]
+fn every_link_of_a_page_that_is_read_as_a_file_leads_somewhere() {
+    let _limit = limit(300);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| match root.join(path).is_dir() {
+        true => Some(String::new()),
+        false => fs::read_to_string(root.join(path)).ok(),
+    };
+    let mut complaints = Vec::new();
+    for page in [
+        "README.md",
+        "CHANGELOG.md",
+        ".github/CONTRIBUTING.md",
+        ".github/SECURITY.md",
+        "bench/README.md",
+        "examples/web/README.md",
+        "tests/FAULTS.md",
+        "tests/INVENTORY.md",
+        "tests/README.md",
+    ] {
+        let text = read(page).unwrap_or_else(|| panic!("no page {page}"));
+        complaints.extend(study::links(page, &text, read));
+    }
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
 #[test]
 fn the_changelog_knows_the_current_version() {
     let _limit = limit(300);

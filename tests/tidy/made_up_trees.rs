@@ -766,3 +766,23 @@ fn what_is_wrong_with_a_lab_is_seen() {
         );
     }
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_a_complaint() {
+    let _limit = limit(300);
+    let read = |path: &str| match path {
+        "tests/README.md" => Some("# One thing\n```text\n# Not this\n```\n".to_owned()),
+        "net" => Some(String::new()),
+        _ => None,
+    };
+    let page = "[a](../net) [b](https://example.org/no) [c](#one-thing) [d](README.md#one-thing) [e](crate::net)\n\
+                ```text\n[f](nowhere)\n```\n[g](nowhere) [h](#not-this) [i](../tests/README.md#two)";
+    assert_eq!(
+        study::links("tests/README.md", page, read),
+        [
+            "tests/README.md: `nowhere` leads to no file",
+            "tests/README.md: `#not-this` leads to no heading",
+            "tests/README.md: `../tests/README.md#two` leads to no heading",
+        ]
+    );
+}

@@ -302,7 +302,51 @@ fn wrapped(text: &str) -> String {
     lines
 }
 
-/// The anchor that rustdoc makes of a heading.
+/// The relative links of a page that lead to no file, or to no heading. `read` gives the text of a file, and nothing
+/// where there is none; of a folder it gives the empty text.
+pub(super) fn links(page: &str, text: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    // Code is between fences, and has no links.
+    let prose = |text: &str| text.split("```").step_by(2).collect::<String>();
+    let mut complaints = Vec::new();
+    for link in prose(text).split("](").skip(1) {
+        let link = link.split(')').next().unwrap_or("");
+        if link.contains("://") || link.contains("::") {
+            continue;
+        }
+        let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+        let target = match path {
+            "" => page.to_owned(),
+            path => beside(page, path),
+        };
+        let Some(text) = read(&target) else {
+            complaints.push(format!("{page}: `{link}` leads to no file"));
+            continue;
+        };
+        let text = prose(&text);
+        let mut headings = text.lines().filter(|line| line.starts_with('#'));
+        let is_meant = |line: &str| anchor(line.trim_start_matches('#').trim()) == heading;
+        if target.ends_with(".md") && !heading.is_empty() && !headings.any(is_meant) {
+            complaints.push(format!("{page}: `{link}` leads to no heading"));
+        }
+    }
+    complaints
+}
+
+/// The path of what `page` calls `path`.
+fn beside(page: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = page.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+/// The anchor that rustdoc, and a forge, makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
     let anchor: String = heading.to_lowercase().chars().filter(kept).collect();
