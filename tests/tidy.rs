@@ -317,6 +317,9 @@ fn collect(folder: &Path, text: &mut String) {
 fn every_link_of_a_page_that_is_read_as_a_file_leads_somewhere() {
     let _limit = limit(300);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("bench").exists() {
+        return; // The published package has not all of what the links lead to.
+    }
     let read = |path: &str| match root.join(path).is_dir() {
         true => Some(String::new()),
         false => fs::read_to_string(root.join(path)).ok(),
