@@ -195,7 +195,8 @@ pub mod task {
         //!
         //! - A refusal as a rule renews the budget, and after one of four, which are drawn, it stays spent until the poll
         //!   ends. So a timeout behind a busy connection is heard; and a select that asks a signal first, and a busy socket
-        //!   behind it, lets others run after some 500 operations.
+        //!   behind it, lets others run after some 500 operations. (A select may, once in a while, take what it asks later
+        //!   although what it asks first was ready: that was refused. A [`timeout`](crate::time::timeout) does not.)
         //! - A loop that reads, writes or sleeps in each round, too, spends budget by that, and needs no `cooperative`. A
         //!   [`timeout`](crate::time::timeout), a select and a [`yield_now`](super::yield_now) spend none of their own.
         //! - An operation may be much work. A read that brings a thousand lines is one: whoever puts each into a bounded

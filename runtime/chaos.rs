@@ -5,7 +5,7 @@
 //! the rest changes nothing. The executor, the reactor, the loop and the operations ask it where the
 //! contract leaves them a choice.
 //! Invariant: it chooses only among what is legal, so a program that fails under some seed is wrong, and
-//! may fail without chaos on another day. Its numbers come from the seed alone: the same seed makes the
+//! may fail without chaos on another day. (But for a pipe of packets, of which a short read loses bytes: `net::pipe`.) Its numbers come from the seed alone: the same seed makes the
 //! same choices.
 //!
 //! What it chooses: which queued task is next; the order of the events of a batch; how many polls until the

@@ -97,7 +97,8 @@ pub struct Metrics {
     pub parks: u64,
     /// Events that found their source.
     pub events: u64,
-    /// Events that did not: the source was freed, but a duplicate of its descriptor was still open.
+    /// Events that did not: the source was freed, but a duplicate of its descriptor was still open, or the event had been
+    /// taken already.
     pub stale_events: u64,
     /// Timers that fired.
     pub timers_fired: u64,

@@ -55,7 +55,7 @@
 //!   home never allocates. Kept by [`task::executor`].
 //! - R2 `queued` is cleared before the poll, so that a wake during the poll queues the task again. Kept by
 //!   [`task::executor`].
-//! - R3 A future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
+//! - R3 A task's future is polled and dropped on the runtime's thread only. So are its output and its panic payload,
 //!   until they are handed to the joiner. Names go anywhere. Kept by [`task::cell`].
 //! - R4 Readiness is set in two places: at registration, for what was never tried, and inside
 //!   [`Reactor::turn`](io::reactor::Reactor::turn). It is cleared only after an operation saw EAGAIN or proved

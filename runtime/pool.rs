@@ -190,7 +190,7 @@ pub(crate) struct State<J> {
     idle: usize,
     /// Idle threads that were called and have not noticed yet.
     called: usize,
-    /// How many do work, and how many resolve a name.
+    /// Threads that do work now.
     working: usize,
     /// Threads that resolve a name now.
     resolving: usize,

@@ -189,7 +189,7 @@ impl Runtime {
     }
 
     /// Does what can be done without waiting: takes events from epoll and messages from the inbox, polls
-    /// the tasks that are queued then, once each, and takes events again until the kernel has no more. As
+    /// as many tasks as are queued then, in their order, and takes events again until the kernel has no more. As
     /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls, and after a poll that
     /// spends its [budget](crate::task::coop). If nothing is left to do but to wait, and a paused clock
     /// would advance by itself in `block_on`, it advances once here.

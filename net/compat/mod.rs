@@ -6,7 +6,7 @@
 //! Invariants, of all families:
 //! - Flushing is done at once: nothing is kept back here.
 //! - Closing shuts down writing, as often as it is asked for; reading goes on. A pipe's end is closed by dropping it only.
-//! - A vectored write takes the first 1024 buffers: writev(2), IOV_MAX.
+//! - A vectored write takes up to 1024 buffers, from the first that is not empty: writev(2), IOV_MAX.
 //! - An error leaves the buffer of a read as it was.
 //! - Any number of tasks may read, or write, at once: their wakers are kept side by side, as by
 //!   [`AsyncFd::poll_read_ready`](crate::io::AsyncFd::poll_read_ready).

@@ -9,7 +9,8 @@ use std::os::fd::BorrowedFd;
 
 use super::super::sys::{self, Bytes};
 
-/// The user, the group and the process at the other end of a socket, as they were when it was connected: no process can
+/// The user, the group and the process at the other end of a socket, as they were when it connected, or, of a listener's side,
+/// when it began to listen: no process can
 /// make them up, but one that holds both can pass its end on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UCred {

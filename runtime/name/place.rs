@@ -90,8 +90,8 @@ pub(crate) enum Command {
 
 /// A runtime's entry in the table: empty, or open for the runtime that has it.
 pub(crate) struct Place {
-    /// True if there may be messages. Written under the lock; read without it, by the runtime only, to
-    /// spare taking the lock. If the runtime reads an old `false`, no harm is done: before it waits,
+    /// True if there may be messages. Written under the lock, or by the runtime itself; read without it, by
+    /// the runtime only, to spare taking the lock. If the runtime reads an old `false`, no harm is done: before it waits,
     /// [`fall_asleep`](Place::fall_asleep) looks into the inbox itself.
     messages: AtomicBool,
     /// `None` while no runtime has the place.

@@ -1,8 +1,9 @@
 //! A limit on the time a future may take.
 //!
 //! Interface: [`timeout`], [`timeout_at`].
-//! Invariant: the future is polled first, so an output that is there is returned, however late it is.
-//! Read before: `sleep`.
+//! Invariant: the future is polled first, so an output that is there is returned, however late it is. A poll that finds
+//! the budget spent is put off as a whole.
+//! Read before: `sleep`, `budget`.
 
 use std::fmt;
 use std::future::Future;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 
 use super::sleep::{Sleep, sleep, sleep_until};
+use crate::runtime::context;
+use crate::runtime::core::Core;
 
 /// Runs `future` for at most `duration`, from now.
 ///
@@ -131,6 +134,11 @@ impl<F: Future> Future for Timeout<F> {
 
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // If the budget is spent, it would refuse the future an output that is there, and be renewed for the sleep.
+        let is_spent = |core: &Core| !core.executor.budget.is_left();
+        if context::with_current(is_spent).unwrap_or(false) {
+            return give_way(cx);
+        }
         let this = self.project();
         // The future first: an output that is there is returned, even if it is late.
         if let Poll::Ready(output) = this.future.poll(cx) {
@@ -138,6 +146,15 @@ impl<F: Future> Future for Timeout<F> {
         }
         Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
     }
+}
+
+/// Refuses a poll: the task has spent its budget.
+#[cold]
+fn give_way<T>(cx: &Context<'_>) -> Poll<T> {
+    if let Some(core) = context::current() {
+        core.executor.budget.give_way(cx);
+    }
+    Poll::Pending
 }
 
 /// The time given to [`timeout`] was over before the future was ready.

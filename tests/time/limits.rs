@@ -374,3 +374,28 @@ fn timer_slack() -> i64 {
     // SAFETY: PR_GET_TIMERSLACK takes no argument, and so zeros, and writes nothing.
     unsafe { libc::syscall(libc::SYS_prctl, get, zero, zero, zero, zero) }
 }
+
+/// Fault B51. Catches: a budget that is spent, refuses the future an output that is there, and is renewed for the sleep
+/// behind it, whose time is over. Each future here is ready, so none is over, whatever its limit.
+#[test]
+fn a_limit_that_is_over_returns_what_is_there_although_the_budget_is_spent() {
+    within(60, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let past = now();
+            sleep(Duration::from_millis(1)).await;
+            for _ in 0..10_000 {
+                timeout_at(past, sleep_until(past)).await.unwrap();
+            }
+            for _ in 0..1000 {
+                let task = reveille::spawn(async {});
+                reveille::task::yield_now().await;
+                // The task's poll has a budget of its own; this one has spent some of it.
+                for _ in 0..130 {
+                    timeout_at(past, sleep_until(past)).await.unwrap();
+                }
+                timeout_at(past, task).await.unwrap().unwrap();
+            }
+        });
+    });
+}
