@@ -188,17 +188,18 @@ pub mod task {
     pub mod coop {
         //! The budget of a poll, for operations that are not the runtime's own.
         //!
-        //! A task that never waits would let no other run. So after about 128 operations in one poll the next one returns
-        //! `Pending`, and wakes its task. Operations are those of this library that are ready: of sockets, pipes, of an
-        //! [`AsyncFd`](crate::io::AsyncFd), of timers, signals and handles. Channels, locks and computations of other crates
-        //! are none: let them spend budget by [`cooperative`] or [`consume_budget`].
+        //! A task that never waits would let no other run. So after about 128 operations that were ready, in one poll, the next
+        //! one, ready or not, is refused: it returns `Pending`, and wakes its task. Operations are those of this library: of
+        //! sockets, pipes, of an [`AsyncFd`](crate::io::AsyncFd), of timers, signals and handles. Channels, locks and
+        //! computations of other crates are none: let them spend budget by [`cooperative`] or [`consume_budget`].
         //!
-        //! - A refusal as a rule renews the budget, and after one of four, which are drawn, it stays spent until the poll
-        //!   ends. So a timeout behind a busy connection is heard; and a select that asks a signal first, and a busy socket
-        //!   behind it, lets others run after some 500 operations. (A select may, once in a while, take what it asks later
-        //!   although what it asks first was ready: that was refused. A [`timeout`](crate::time::timeout) does not.)
-        //! - A loop that reads, writes or sleeps in each round, too, spends budget by that, and needs no `cooperative`. A
-        //!   [`timeout`](crate::time::timeout), a select and a [`yield_now`](super::yield_now) spend none of their own.
+        //! - How many are refused in a row is drawn: `n` or more with a chance of one in `n`, 4,096 at most. Then the budget is
+        //!   renewed. So a loop over a select that asks a signal first, and a busy socket behind it, lets others run after
+        //!   some 250 operations, and a timeout behind such a loop, or around it, is heard in one of three polls. (A select
+        //!   may, once in a while, take what it asks later although what it asks first was ready: that was refused. A
+        //!   [`timeout`](crate::time::timeout) does not.)
+        //! - A loop in which each round has an operation of this library that is *ready* spends budget by that, and needs no
+        //!   `cooperative`. What waits spends none, as a read does that is quiet beside a busy channel.
         //! - An operation may be much work. A read that brings a thousand lines is one: whoever puts each into a bounded
         //!   queue fills it before its receiver has run, unless there is a `yield_now` after each. Reads of less at a time
         //!   let the loop look at its sockets and signals sooner.

@@ -7,32 +7,31 @@
 //!
 //! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one is refused: it returns `Pending`, with a wake.
-//! Is the rest of the poll refused, too? Two kinds of tasks want opposite answers:
-//! - A task that polls many futures in one poll, a sub-executor, is to lose one of these polls, and not to walk over
-//!   all futures for 128 operations. And where a busy connection has spent the budget, the timeout behind it must be
-//!   heard all the same. So a refusal renews the budget.
-//! - A loop over a select of something quiet, say a signal, and something busy behind it meets the refusal at the
-//!   quiet one, which has nothing to say anyway. If that renews the budget, the busy one goes on, in the same poll, for
-//!   ever. So the budget must stay spent.
 //!
-//! Hence a draw: after one refusal in four the budget stays spent until the poll ends. So the select gives way after
-//! some 500 operations, and the timeout is heard in three polls of four. (tokio's stays spent each time, and its
-//! `timeout` is an exception.) There is an end to that, after [`MOST_REFUSED`] refusals in a row: a sub-executor that
-//! polls until nothing is woken would otherwise never return, because each refusal wakes.
-//!
-//! Why "about"? The budget refuses whichever operation comes next. If one future of a task does 128
+//! Why "about"? The budget refuses whichever operation comes next, ready or not. If one future of a task does 128
 //! operations in every poll, a budget of exactly 128 would refuse the future after it in every poll: a
 //! timeout there would never fire. So each refill draws a number from [`LEAST`] to 128. A counter in place
 //! of the draws would have a rhythm, and a program could fall into step with it. The draws are the same in
 //! every run, and the seed of chaos does not change them.
 //!
-//! The promise: a task that polls fewer than [`MOST_REFUSED`] operations between two that are ready gives way. Of
-//! futures that one task polls in a fixed order, one may do any number of operations, and all others make progress,
-//! in most polls, if together they do fewer than [`LEAST`] a poll. If several do operations without end, each makes
-//! progress, but the more of them stand before it, the rarer.
+//! How many operations are refused, before the budget is renewed? Tasks want different answers:
+//! - A task that polls many futures in one poll, a sub-executor, is to lose few of these polls. And what stands behind a
+//!   busy connection, say a timeout, is to be heard, although the connection has spent the budget. For these, one.
+//! - A loop over a select of something quiet, say a signal, and something busy behind it meets the refusal at the
+//!   quiet one, which has nothing to say anyway. Renewed, the budget lets the busy one go on, in the same poll, for ever.
+//!   To give way, a loop with `w` quiet branches needs `w` + 1 refusals.
 //!
-//! A poll that spends its budget has taken long: 128 reads and writes are a tenth of a millisecond and more. So the
-//! reactor turns before the next poll, whatever is left of the 61 polls. Otherwise a task that waits for a socket
+//! As the runtime does not know `w`, it draws: there are `n` refusals in a row, or more, with a chance of one in `n`. So
+//! that loop gives way one time in `w` + 1, with one quiet branch after some 250 operations; what stands behind the loop
+//! is heard in one of `w` + 2 of these polls; and a sub-executor loses nine polls each time, on the average. The row
+//! has an end, [`MOST_REFUSALS`], for a sub-executor that polls until nothing is woken, as each refusal wakes. (tokio's
+//! budget stays spent until the poll ends, and its `timeout` is an exception.)
+//!
+//! The promise: a loop over a select gives way, with fewer than [`MOST_REFUSALS`] quiet branches. Of futures that one task
+//! polls in a fixed order, any number may do operations without end, and each makes progress; those in front more.
+//!
+//! A poll in which an operation was refused has taken long: 128 reads and writes are a tenth of a millisecond and more. So
+//! the reactor turns before the next poll, whatever is left of the 61 polls. Otherwise a task that waits for a socket
 //! beside a connection that streams would wait for 61 such polls.
 //!
 //! Read next: `coop`, for operations that are not the runtime's own.
@@ -43,16 +42,15 @@ use std::task::{Context, Poll};
 /// The smallest budget, in ready operations of one poll; the greatest is 7 more.
 const LEAST: u32 = 121;
 
-/// Refusals in a row, in one poll, until the budget is renewed in any case. A select with more branches than this would
-/// not give way; a sub-executor loses so many polls each time.
-const MOST_REFUSED: u32 = 512;
+/// The most refusals in a row.
+const MOST_REFUSALS: u32 = 4096;
 
 /// The budget of the task that is being polled, and the count of the polls until the reactor must turn.
 pub(crate) struct Budget {
     /// Ready operations that the task may still do in this poll.
     left: Cell<u32>,
-    /// Operations refused since the budget was spent to stay so. 0: it is renewed.
-    refused: Cell<u32>,
+    /// Operations that are still to be refused, one after the other, before the budget is renewed.
+    refusals: Cell<u32>,
     /// Polls left before the reactor must turn. Polls of the main future count, too.
     polls: Cell<usize>,
     /// The state of the generator: the last draw.
@@ -64,7 +62,7 @@ impl Budget {
     pub(super) fn new() -> Budget {
         Budget {
             left: Cell::new(LEAST),
-            refused: Cell::new(0),
+            refusals: Cell::new(0),
             polls: Cell::new(0),
             draws: Cell::new(1),
         }
@@ -76,15 +74,19 @@ impl Budget {
         self.draws.set(2 * seed + 1);
     }
 
-    /// Draws a budget from 121 to 128, by the three highest bits of a congruential generator with the multiplier
-    /// of Knuth's MMIX, and returns the draw. Its low bits have short periods; its high bits do not, if it begins with
-    /// an odd number.
+    /// Draws 64 bits, by a congruential generator with the multiplier of Knuth's MMIX. Its low bits have short periods;
+    /// its high bits do not, if it begins with an odd number.
     #[inline]
-    pub(super) fn refill(&self) -> u64 {
+    fn draw(&self) -> u64 {
         let draw = self.draws.get().wrapping_mul(6_364_136_223_846_793_005);
         self.draws.set(draw);
-        self.left.set(LEAST + (draw >> 61) as u32);
         draw
+    }
+
+    /// Sets the budget to what is drawn from 121 to 128, by the three highest bits.
+    #[inline]
+    pub(super) fn refill(&self) {
+        self.left.set(LEAST + (self.draw() >> 61) as u32);
     }
 
     /// Pending if the budget is spent; the task is woken.
@@ -97,23 +99,19 @@ impl Budget {
         Poll::Pending
     }
 
-    /// Called when the budget is spent: wakes the task, and renews the budget or leaves it spent. The reactor turns
-    /// before the next poll.
+    /// Called when the budget is spent: refuses an operation, and wakes the task. If this was the last refusal of its
+    /// row, the budget is renewed. The reactor turns before the next poll.
     #[cold]
     pub(super) fn give_way(&self, cx: &Context<'_>) {
         self.polls.set(0);
-        let refused = match self.refused.get() {
-            // The two highest bits that `refill` does not look at.
-            0 => u32::from((self.refill() >> 59) & 3 == 0),
-            MOST_REFUSED.. => {
-                self.refill();
-                0
-            }
-            refused => refused + 1,
+        let refusals = match self.refusals.get() {
+            // From 1 to 4,096, by 12 bits: `n` or more with a chance of 1 in `n`.
+            0 => MOST_REFUSALS / (1 + (self.draw() >> 52) as u32),
+            refusals => refusals,
         };
-        self.refused.set(refused);
-        if refused > 0 {
-            self.left.set(0);
+        self.refusals.set(refusals - 1);
+        if refusals == 1 {
+            self.refill();
         }
         cx.waker().wake_by_ref();
     }
@@ -129,11 +127,13 @@ impl Budget {
         true
     }
 
-    /// Grants so many polls before the reactor must turn. It has turned: the poll whose budget stayed spent, if there
-    /// was one, is over.
+    /// Grants so many polls before the reactor must turn. It has turned: if a poll has ended in the middle of a row of
+    /// refusals, the row ends with it, so that a destructor that runs before the next poll has a budget.
     pub(super) fn grant(&self, polls: usize) {
         self.polls.set(polls);
-        self.refused.set(0);
+        if self.refusals.replace(0) > 0 {
+            self.refill();
+        }
     }
 
     /// True if the task may do another operation in this poll.

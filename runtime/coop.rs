@@ -67,8 +67,8 @@ pub fn has_budget_remaining() -> bool {
 /// spends one operation when it is ready.
 ///
 /// Put it around each operation on a channel or lock of another crate, which spends no budget by itself:
-/// a receiver of a channel that is never empty would otherwise let no other task run. A loop that also reads, writes or
-/// sleeps in each round gives way by that.
+/// a receiver of a channel that is never empty would otherwise let no other task run. (A loop gives way without, if an
+/// operation of this library is ready in each round.)
 ///
 /// # Cancel safety
 /// As safe as the future is.

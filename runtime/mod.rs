@@ -134,9 +134,8 @@
 //!   [`io::is_not_at_home`](crate::io::is_not_at_home) recognizes.
 //! - `#[tokio::main]` is `fn main` with a call of [`block_on`](crate::block_on); `#[tokio::test]` is a
 //!   `#[test]` with the same.
-//! - The budget of a poll is drawn anew each time, from 121 to 128 operations; tokio's is always 128. Spent, it is as a
-//!   rule renewed in the same poll, and after one refusal in four stays spent, where tokio's always does: see
-//!   [`task::coop`](crate::task::coop).
+//! - The budget of a poll is drawn anew each time, from 121 to 128 operations; tokio's is always 128. Spent, it is
+//!   renewed in the same poll, after some refusals, where tokio's stays spent: see [`task::coop`](crate::task::coop).
 //!
 //! # Reading order
 //!

@@ -190,8 +190,8 @@ impl Runtime {
 
     /// Does what can be done without waiting: takes events from epoll and messages from the inbox, polls
     /// as many tasks as are queued then, in their order, and takes events again until the kernel has no more. As
-    /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls, and after a poll that
-    /// spends its [budget](crate::task::coop). If nothing is left to do but to wait, and a paused clock
+    /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls, and after a poll in
+    /// which an operation was refused for want of [budget](crate::task::coop). If nothing is left to do but to wait, and a paused clock
     /// would advance by itself in `block_on`, it advances once here.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::{Handle, Metrics, Runtime};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::{coop, yield_now};
-use reveille::time::sleep;
+use reveille::time::{sleep, timeout};
 use reveille::{block_on, spawn};
 use support::within;
 
@@ -670,7 +670,7 @@ impl<F: Future> Future for JoinAll<F> {
 #[test]
 fn a_spent_budget_costs_a_sub_executor_few_polls() {
     within(10, || {
-        for (parts, most) in [(500, 4), (10_000, 10), (100_000, 15)] {
+        for (parts, most) in [(500, 3), (10_000, 4), (100_000, 6)] {
             let polls = Cell::new(0);
             let walked = block_on(async {
                 let sleeps = (0..parts).map(|_| Some(Box::pin(sleep(Duration::ZERO))));
@@ -685,7 +685,10 @@ fn a_spent_budget_costs_a_sub_executor_few_polls() {
                 walked
             });
             assert!(polls.get() <= most, "{parts} parts: {} polls", polls.get());
-            assert!(walked <= 3 * parts, "{parts} parts: {walked} walked over");
+            assert!(
+                10 * walked <= 13 * parts,
+                "{parts} parts: {walked} walked over"
+            );
         }
     });
 }
@@ -731,7 +734,7 @@ fn a_sub_executor_that_polls_until_nothing_is_woken_comes_to_an_end() {
 }
 
 /// In each round polls `quiet`, which has nothing to say, and then what always has something. Returns how many rounds
-/// there were each time before another task ran; it gives up after 100,000.
+/// there were each time before another task ran, a hundred times; it gives up after 200,000.
 async fn rounds_between_others(mut quiet: impl FnMut(&mut Context<'_>)) -> Vec<usize> {
     let others = Rc::new(Cell::new(0));
     drop(spawn(spin(Rc::clone(&others))));
@@ -739,7 +742,7 @@ async fn rounds_between_others(mut quiet: impl FnMut(&mut Context<'_>)) -> Vec<u
     let mut rounds = Vec::new();
     let (mut seen, mut since) = (others.get(), 0);
     poll_fn(|cx| {
-        while rounds.len() < 300 && since < 100_000 {
+        while rounds.len() < 100 && since < 200_000 {
             quiet(cx);
             ready!(pin!(sleep(Duration::ZERO)).poll(cx));
             since += 1;
@@ -755,43 +758,44 @@ async fn rounds_between_others(mut quiet: impl FnMut(&mut Context<'_>)) -> Vec<u
     rounds
 }
 
-/// Some 500 rounds at a time, and never very many.
+/// With `branches` that are quiet: about one budget for each of them, and one.
 #[track_caller]
-fn gives_way(rounds: &[usize]) {
-    assert_eq!(rounds.len(), 300, "it gave way to no other task");
+fn gives_way(branches: usize, rounds: &[usize]) {
+    assert_eq!(rounds.len(), 100, "it gave way to no other task");
     let mean = rounds.iter().sum::<usize>() / rounds.len();
-    let most = rounds.iter().max().unwrap();
+    let expected = (1 + branches) * 125;
     assert!(
-        (350..650).contains(&mean) && *most < 10_000,
-        "{mean}, {most}"
+        (expected / 2..2 * expected).contains(&mean),
+        "{mean} rounds, with {branches} branches"
     );
 }
 
 /// Fault B50. Catches: a refusal that always renews the budget: it falls on the branch that is polled first, which is
-/// quiet anyway, and the busy one behind it goes on in the same poll for ever. Or a budget that stays spent for so few
-/// refusals that a select of many branches does not end.
+/// quiet anyway, and the busy one behind it goes on in the same poll for ever. Or so few refusals in a row that a select
+/// of many branches does not end.
 #[test]
 fn a_select_of_something_quiet_before_something_busy_lets_others_run() {
     within(60, || {
         block_on(async {
             let mut never = signal(SignalKind::user_defined1()).unwrap();
-            gives_way(&rounds_between_others(|cx| assert!(never.poll_recv(cx).is_pending())).await);
+            let quiet = |cx: &mut Context<'_>| assert!(never.poll_recv(cx).is_pending());
+            gives_way(1, &rounds_between_others(quiet).await);
         });
         block_on(async {
             let mut hour = sleep(Duration::from_secs(3600));
             let quiet = |cx: &mut Context<'_>| assert!(Pin::new(&mut hour).poll(cx).is_pending());
-            gives_way(&rounds_between_others(quiet).await);
+            gives_way(1, &rounds_between_others(quiet).await);
         });
         block_on(async {
             let quiet = |cx: &mut Context<'_>| {
                 assert!(pin!(sleep(Duration::from_secs(3600))).poll(cx).is_pending());
             };
-            gives_way(&rounds_between_others(quiet).await);
+            gives_way(1, &rounds_between_others(quiet).await);
         });
         block_on(async {
             let mut task = spawn(pending::<()>());
             let quiet = |cx: &mut Context<'_>| assert!(Pin::new(&mut task).poll(cx).is_pending());
-            gives_way(&rounds_between_others(quiet).await);
+            gives_way(1, &rounds_between_others(quiet).await);
         });
         block_on(async {
             let (ours, _theirs) = UnixStream::pair().unwrap();
@@ -801,18 +805,160 @@ fn a_select_of_something_quiet_before_something_busy_lets_others_run() {
                 let read = ours.poll_io(cx, Interest::READABLE, |mut ours| ours.read(&mut [0]));
                 assert!(read.is_pending());
             };
-            gives_way(&rounds_between_others(quiet).await);
+            gives_way(1, &rounds_between_others(quiet).await);
         });
         block_on(async {
-            let mut hours: Vec<_> = (0..500).map(|_| sleep(Duration::from_secs(3600))).collect();
+            let mut hours: Vec<_> = (0..15).map(|_| sleep(Duration::from_secs(3600))).collect();
             let quiet = |cx: &mut Context<'_>| {
                 for hour in &mut hours {
                     assert!(Pin::new(hour).poll(cx).is_pending());
                 }
             };
-            gives_way(&rounds_between_others(quiet).await);
+            gives_way(15, &rounds_between_others(quiet).await);
         });
     });
+}
+
+/// Polls something quiet and then something busy, again and again, until `stop`: only a refusal of both ends its poll.
+async fn serve(stop: &Cell<bool>) {
+    let mut hour = sleep(Duration::from_secs(3600));
+    poll_fn(|cx| {
+        while !stop.get() {
+            assert!(Pin::new(&mut hour).poll(cx).is_pending());
+            ready!(pin!(sleep(Duration::ZERO)).poll(cx));
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Fault B50. Catches: a budget that stays spent until the poll ends: what a task polls behind a select loop, which ends its
+/// poll by that only, is refused each time.
+#[test]
+fn what_stands_behind_a_select_loop_is_heard() {
+    within(60, || {
+        // `polls` of the task, of which at least a tenth hear what is ready: a third, on the average.
+        fn heard<F: Future>(mut behind: impl FnMut() -> F) {
+            block_on(async {
+                let stop = Cell::new(false);
+                let mut server = pin!(serve(&stop));
+                let (mut polls, mut heard) = (0, 0);
+                poll_fn(|cx| {
+                    if polls == 200 {
+                        return Poll::Ready(());
+                    }
+                    polls += 1;
+                    assert!(server.as_mut().poll(cx).is_pending());
+                    heard += usize::from(pin!(behind()).poll(cx).is_ready());
+                    Poll::Pending
+                })
+                .await;
+                assert!(heard >= polls / 10, "{heard} of {polls}");
+            });
+        }
+        heard(|| sleep(Duration::ZERO));
+        heard(coop::consume_budget);
+        block_on(async {
+            let stop = Cell::new(false);
+            let began = Instant::now();
+            let limited = timeout(Duration::from_millis(20), serve(&stop)).await;
+            assert!(limited.is_err() && began.elapsed() < Duration::from_secs(10));
+        });
+    });
+}
+
+/// Fault B50. Catches: rows of refusals so long, or budgets so rare, that of many busy futures in one task the last ones
+/// hardly get on.
+#[test]
+fn of_thirty_busy_futures_of_one_task_each_gets_on() {
+    within(60, || {
+        block_on(async {
+            let counts: Vec<_> = (0..30).map(|_| Cell::new(0u64)).collect();
+            let mut loops: Vec<_> = counts
+                .iter()
+                .map(|count| {
+                    Box::pin(async move {
+                        loop {
+                            sleep(Duration::ZERO).await;
+                            count.set(count.get() + 1);
+                        }
+                    })
+                })
+                .collect();
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                for one in &mut loops {
+                    let _: Poll<()> = one.as_mut().poll(cx);
+                }
+                if polls < 1000 {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            })
+            .await;
+            let counts: Vec<_> = counts.iter().map(Cell::get).collect();
+            assert!(counts.iter().all(|n| n * 16 > counts[0]), "{counts:?}");
+        });
+    });
+}
+
+/// Fault B50. Catches: a row of refusals that outlives its poll, in the destructors of other tasks.
+#[test]
+fn a_destructor_has_a_budget_whatever_was_polled_before() {
+    /// Notes whether an operation that is ready was refused as this was dropped.
+    struct Goodbye(Rc<Cell<usize>>);
+    impl Drop for Goodbye {
+        fn drop(&mut self) {
+            let mut cx = Context::from_waker(Waker::noop());
+            if pin!(sleep(Duration::ZERO)).poll(&mut cx).is_pending() {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+    }
+    let _limit = limit(60);
+    let refused = Rc::new(Cell::new(0));
+    block_on(async {
+        // Ends each of its polls by a refusal, mostly in the middle of a row of them.
+        drop(spawn(async {
+            loop {
+                coop::consume_budget().await;
+            }
+        }));
+        // Ends each of its polls with nothing left.
+        drop(spawn(async {
+            loop {
+                while coop::has_budget_remaining() {
+                    coop::consume_budget().await;
+                }
+                yield_now().await;
+            }
+        }));
+        for _ in 0..500 {
+            let goodbye = Goodbye(Rc::clone(&refused));
+            let task = spawn(async move {
+                let _goodbye = goodbye;
+                pending::<()>().await;
+            });
+            yield_now().await;
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        for _ in 0..500 {
+            let goodbye = Goodbye(Rc::clone(&refused));
+            drop(spawn(async move {
+                let _goodbye = goodbye;
+                pending::<()>().await;
+            }));
+        }
+        yield_now().await;
+        // Ends its last poll with nothing left, and so comes the end of the runtime.
+        while coop::has_budget_remaining() {
+            coop::consume_budget().await;
+        }
+    });
+    assert_eq!(refused.get(), 0);
 }
 
 /// Fault B25. Catches: spending budget on operations that have to wait.

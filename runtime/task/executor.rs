@@ -359,13 +359,14 @@ impl Executor {
         let _current = self.set_current(serial);
         let entered = span.enter();
         let cell = cell.as_ref();
+        // The destructor of an aborted task has a budget, too.
+        self.budget.refill();
         let polled = if aborted {
             observe::cancelled(serial);
             Poll::Ready(cell.cancel(Id(serial)))
         } else {
             observe::polled(serial);
             self.counters.polls.add(1);
-            self.budget.refill();
             let waker = waker::unowned(Hint::new(self.place, index, serial));
             cell.poll(Id(serial), &mut Context::from_waker(&waker))
         };

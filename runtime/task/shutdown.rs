@@ -56,6 +56,7 @@ impl Executor {
         };
         if let (Some(Life::Running), Some(cell)) = (life, cell) {
             let _current = self.set_current(serial);
+            self.budget.refill();
             let finished = cell.as_ref().cancel(Id(serial));
             let _freed_below = self.end(index, serial, finished);
         }

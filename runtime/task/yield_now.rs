@@ -11,7 +11,7 @@ use std::task::Poll;
 /// Lets every task that is queued now run before this one goes on.
 ///
 /// It does not ask the kernel: events, signals and timers are looked at when nothing is queued, after 61 polls, and after a
-/// poll that has spent its [budget](crate::task::coop). So a task that is alone may yield 61 times before it sees a signal.
+/// poll in which an operation was refused for want of [budget](crate::task::coop). So a task that is alone may yield 61 times before it sees a signal.
 ///
 /// # Cancel safety
 /// Safe: it has no effect but the delay.

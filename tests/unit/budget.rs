@@ -63,9 +63,9 @@ impl MakeUp {
     }
 }
 
-/// Polls of a task in which each of its futures must get on, and those that are looked at. A refusal
-/// falls on one operation with a chance of an eighth, so 24 in a row are no accident.
-const SOON: u64 = 24;
+/// Polls of a task in which each of its futures must get on, and those that are looked at. The sibling behind the greedy
+/// one is refused in half of them, so 40 in a row are no accident.
+const SOON: u64 = 40;
 const POLLS: u64 = 64;
 
 /// The longest that any of the others went without success, in polls of the task.
