@@ -69,8 +69,8 @@ macro_rules! reading {
         /// ```
         /// use reveille::net::TcpStream;
         ///
-        /// /// The next line. What has come behind it stays in `read` for the next call. `None` at the end, or if the
-        /// /// line has more bytes than `most`.
+        /// /// The next line. What has come behind it stays in `read` for the next call. `None` at the end, or once
+        /// /// `read` has `most` bytes without the end of a line: what came stays there, too.
         /// async fn line(
         ///     stream: &TcpStream,
         ///     read: &mut Vec<u8>,
@@ -117,8 +117,8 @@ macro_rules! reading {
         }
 
         /// Reads what is there, without waiting. What "is there" is as of the runtime's last turn: for bytes that
-        /// came since then (right after `connect`, say) this may return `WouldBlock`. For examples of this and the other
-        /// forms see [`TcpStream`](crate::net::TcpStream#forms).
+        /// came since then (right after `connect`, say) this may return `WouldBlock`. For examples of this and the
+        /// other forms see [`TcpStream`](crate::net::TcpStream#forms).
         ///
         /// # Errors
         /// `WouldBlock` if nothing is there; else as [`read`](Self::read).

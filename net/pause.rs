@@ -2,7 +2,8 @@
 //!
 //! Interface: [`BackOff`], between the tries of a future; [`poll_again_soon`], for a poll, which has no place to keep one.
 //! Invariant: outside a runtime nothing could end a pause. There it is an error, and no panic, whenever it is polled.
-//! Read next: `accept` and `unix::datagram`, which back off; `net::stream`, whose polled peek tries again soon.
+//! Read next: `accept`, `unix::datagram` and `unix::stream`, which back off; `net::stream`, of which the polled peek
+//! tries again soon.
 
 use std::future::{Future, poll_fn};
 use std::io;

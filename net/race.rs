@@ -55,7 +55,7 @@ struct Race<F, B> {
     begin: B,
     /// In the order in which they began.
     attempts: Vec<(SocketAddr, Pin<Box<F>>)>,
-    /// The addresses that failed, in that order, for the error if all do.
+    /// The addresses that failed, in the order in which they did, for the error if all do.
     failures: Vec<(SocketAddr, io::Error)>,
     /// When the next attempt begins.
     delay: Sleep,

@@ -2,8 +2,8 @@
 //!
 //! Interface: a [`Reader`] and a [`Writer`], each generic over how it reaches its stream: by reference, or shared. The
 //! modules of the streams have names for both, `ReadHalf` and so on. [`SplitStream`] is what a stream has to be.
-//! Invariant: dropping an owned write half shuts down writing, unless it was forgotten or reunited, or this is a forked
-//! child. So the peer sees the end, although the read half keeps the socket open.
+//! Invariant: dropping an owned write half shuts down writing, unless the half was forgotten or reunited, or the
+//! process is a forked child. So the peer sees the end, although the read half keeps the socket open.
 //! Read before: `methods`. Read next: `tcp::stream`.
 
 use std::fmt;

@@ -45,10 +45,9 @@
 //!
 //! # The end
 //! A read returns 0 when nothing is left and nothing holds the pipe open for writing any more. A named pipe which nothing
-//! has opened for writing yet has not ended: a read waits for the first writer. (Of either read(2) says 0; poll(2) tells them
-//! apart.) After the end each read returns 0 at once,
-//! until there is a writer again; to wait for the next one, open the pipe again, or with
-//! [`read_write`](OpenOptions::read_write), which never ends.
+//! has opened for writing yet has not ended: a read waits for the first writer. (In both cases read(2) returns 0;
+//! poll(2) tells them apart.) After the end each read returns 0 at once, until there is a writer again; to wait for the
+//! next one, open the pipe again, or with [`read_write`](OpenOptions::read_write), which never ends.
 //!
 //! # SIGPIPE
 //! A write to a pipe that nothing holds open for reading is the error EPIPE. Before Linux 6.18, and in a sandbox that

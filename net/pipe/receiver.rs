@@ -86,8 +86,8 @@ impl Receiver {
     /// As [`from_owned_fd`](Receiver::from_owned_fd).
     ///
     /// # Examples
-    /// A named pipe that std has opened, for both directions: for one of them open(2) would wait until something opens the
-    /// other one (fifo(7)).
+    /// A named pipe that std has opened, for both directions: for one of them open(2) would wait until something opens
+    /// the other one (fifo(7)).
     /// ```
     /// use std::fs::File;
     /// use reveille::net::pipe::{Receiver, Sender};
@@ -132,6 +132,9 @@ impl Receiver {
     /// use reveille::net::pipe::{Receiver, Sender};
     ///
     /// # fn main() -> std::io::Result<()> {
+    /// # if File::options().read(true).write(true).open("/dev/ptmx").is_err() {
+    /// #     return Ok(()); // A sandbox without terminals.
+    /// # }
     /// # reveille::block_on(async {
     /// let master = File::options().read(true).write(true).open("/dev/ptmx")?;
     /// let typed = Sender::from_file_unchecked(master.try_clone()?)?;
@@ -161,7 +164,9 @@ impl Receiver {
     /// the first read.
     ///
     /// # Examples
-    /// Standard input may be a pipe, or else a terminal or a socket:
+    /// Standard input may be a pipe, or else a terminal or a socket. The non-blocking mode is that of its other
+    /// holders, too, of a shell for example, until [`into_blocking_fd`](Receiver::into_blocking_fd) ends it: see
+    /// [Sharing](super#sharing).
     /// ```
     /// use std::io::Result;
     /// use std::os::fd::OwnedFd;

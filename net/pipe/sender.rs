@@ -54,7 +54,7 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// let (log, receiver) = pipe::pipe()?;
 /// let capacity = log.set_capacity(8192)?;
 /// let mut lost = 0;
-/// for _ in 0..2000 {
+/// for _ in 0..10_000 {
 ///     match log.try_write(b"something has happened\n") {
 ///         Ok(_) => {}
 ///         Err(error) if error.kind() == ErrorKind::WouldBlock => lost += 1,
@@ -147,7 +147,9 @@ impl Sender {
     /// the first write.
     ///
     /// # Examples
-    /// Standard output may be a pipe, or else a terminal or a socket:
+    /// Standard output may be a pipe, or else a terminal or a socket. The non-blocking mode is that of its other
+    /// holders, too, until [`into_blocking_fd`](Sender::into_blocking_fd) ends it: until then a `println!` for which
+    /// there is no room panics. See [Sharing](super#sharing).
     /// ```
     /// use std::io::Result;
     /// use std::os::fd::OwnedFd;

@@ -99,9 +99,9 @@ pub struct PipeFd {
     doubts: AtomicUsize,
 }
 
-/// How often EAGAIN is doubted of what is no pipe before one is believed. Its other reader may wait for long, as one of a terminal does
-/// that has a minimum of bytes and a time (termios(3), VMIN and VTIME): then the thread must go on. In a
-/// test with a reader that blocks, of 600 reads 296 were stranded without this, and 1 with it.
+/// How often EAGAIN is doubted of what is no pipe before one is believed. Its other reader may wait for long, as one of
+/// a terminal does that has a minimum of bytes and a time (termios(3), VMIN and VTIME): then the thread must go on. In
+/// a test with a reader that blocks, of 600 reads 296 were stranded without this, and 1 with it.
 const MOST_DOUBTS: usize = 100;
 
 /// Makes a pipe: the end to read from, and the one to write to.

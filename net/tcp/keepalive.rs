@@ -131,7 +131,7 @@ fn seconds(what: &str, duration: Option<Duration>) -> io::Result<Option<c_int>> 
     }
 }
 
-/// The number of questions as the kernel takes it, if it is within its limits.
+/// The number of probes; an error if it is not one that the kernel takes.
 fn retries(retries: Option<u32>) -> io::Result<Option<c_int>> {
     match retries.map(c_int::try_from) {
         None => Ok(None),

@@ -17,8 +17,8 @@ use super::super::sys::{self, SockAddr};
 use super::super::tried::in_turn;
 use super::stream::TcpStream;
 
-/// Accepts TCP connections. To drop it ends the listening: from then on a connect is refused, and the connections that wait
-/// to be accepted are reset.
+/// Accepts TCP connections. Dropping it ends the listening, unless other code holds the socket, too: from then on a
+/// connect is refused, and the connections that wait to be accepted are reset.
 ///
 /// # Examples
 /// ```
@@ -206,7 +206,9 @@ impl TcpListener {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let address = listener.local_addr()?;
     /// # let clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
-    /// let mut accepted = vec![listener.accept().await?];
+    /// let mut accepted = Vec::new();
+    /// # while accepted.len() < clients.len() {
+    /// accepted.push(listener.accept().await?);
     /// loop {
     ///     match listener.try_accept() {
     ///         Ok(another) => accepted.push(another),
@@ -214,6 +216,7 @@ impl TcpListener {
     ///         Err(error) => return Err(error),
     ///     }
     /// }
+    /// # }
     /// assert_eq!(accepted.len(), clients.len());
     /// # Ok(())
     /// # })

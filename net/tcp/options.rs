@@ -159,7 +159,8 @@ macro_rules! of_one_connection {
 /// Options: the [table](super#options) says which type has which.
 ///
 /// # Examples
-/// The sizes of the buffers, which are to be set before the connection is made (tcp(7)), and the device by which it is made:
+/// The sizes of the buffers, which are to be set before the connection is made (tcp(7)), and the device by which it is
+/// made:
 /// ```
 /// # use reveille::net::{TcpListener, TcpSocket};
 /// # fn main() -> std::io::Result<()> {
@@ -183,21 +184,31 @@ macro_rules! of_one_connection {
 ///
 /// const EXPEDITED: u32 = 46 << 2; // RFC 3246; a DSCP is the upper six bits of the byte.
 ///
+/// /// The error is `AddrInUse` if the port is free for IPv4 only.
+/// fn listeners() -> std::io::Result<[TcpListener; 2]> {
+///     let v4 = TcpSocket::new_v4()?;
+///     v4.set_tos_v4(EXPEDITED)?;
+///     v4.set_ttl(16)?;
+///     v4.bind(([0; 4], 0).into())?;
+///     let port = v4.local_addr()?.port();
+///
+///     let v6 = TcpSocket::new_v6()?;
+///     v6.set_only_v6(true)?; // Else its port would be that for IPv4, too, which is taken.
+///     v6.set_tclass_v6(EXPEDITED)?;
+///     v6.set_unicast_hops_v6(16)?;
+///     v6.bind(([0; 16], port).into())?;
+///     Ok([v4.listen(1024)?, v6.listen(1024)?])
+/// }
 /// # if std::net::TcpListener::bind("[::1]:0").is_err() {
 /// #     return Ok(()); // A machine without IPv6.
 /// # }
-/// let v4 = TcpSocket::new_v4()?;
-/// v4.set_tos_v4(EXPEDITED)?;
-/// v4.set_ttl(16)?;
-/// v4.bind("0.0.0.0:0".parse().unwrap())?;
-/// let port = v4.local_addr()?.port();
-///
-/// let v6 = TcpSocket::new_v6()?;
-/// v6.set_only_v6(true)?; // Else its port would be that for IPv4, too, which is taken.
-/// v6.set_tclass_v6(EXPEDITED)?;
-/// v6.set_unicast_hops_v6(16)?;
-/// v6.bind(([0; 16], port).into())?;
-/// let listeners: [TcpListener; 2] = [v4.listen(1024)?, v6.listen(1024)?];
+/// # let [v4, v6] = loop {
+/// #     match listeners() {
+/// #         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+/// #         listeners => break listeners?,
+/// #     }
+/// # };
+/// # assert_eq!(v4.local_addr()?.port(), v6.local_addr()?.port());
 /// # std::io::Result::Ok(())
 /// ```
 /// More connections than there are ports, from one address to different peers:

@@ -87,9 +87,9 @@ use crate::task::coop::consume_budget;
 /// A future of a read or write panics when it is polled after it was ready, as any async fn does.
 ///
 /// # Forms
-/// Each read and each write has three forms, which do the same: a future, which waits; `try_`, which returns `WouldBlock`
-/// instead; and `poll_`, for futures that are written by hand. Each form takes one buffer, or several, or reads into the
-/// spare room of a `Vec`. [`UnixStream`](crate::net::UnixStream), the halves of streams, and
+/// Each read and each write has three forms, which do the same: a future, which waits; `try_`, which returns
+/// `WouldBlock` instead; and `poll_`, for futures that are written by hand. Each form takes one buffer, or several, or
+/// reads into the spare room of a `Vec`. [`UnixStream`](crate::net::UnixStream), the halves of streams, and
 /// [pipes](crate::net::pipe) have them, too.
 ///
 /// Several buffers take one system call, and no copy into one buffer:
@@ -127,12 +127,14 @@ use crate::task::coop::consume_budget;
 /// use std::io::{ErrorKind, Result};
 /// # use reveille::net::{TcpListener, TcpStream};
 ///
-/// /// Appends what has arrived. False at the end of the stream.
+/// /// Appends what has arrived, and stops from 64 KiB on. False at the end of the stream.
 /// async fn take_all(stream: &TcpStream, taken: &mut Vec<u8>) -> Result<bool> {
 ///     stream.readable().await?;
 ///     loop {
 ///         match stream.try_read_vec(taken) {
 ///             Ok(0) => return Ok(false),
+///             // A peer that sends fast must not keep the task here, nor fill the memory.
+///             Ok(_) if taken.len() >= 65_536 => return Ok(true),
 ///             Ok(_) => {}
 ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
 ///             Err(error) => return Err(error),
@@ -159,9 +161,13 @@ use crate::task::coop::consume_budget;
 /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
 /// drop(client);
 ///
-/// let mut taken = Vec::new();
-/// while take_all(&server, &mut taken).await? {}
-/// assert_eq!(taken.len(), written);
+/// let (mut taken, mut read, mut goes_on) = (Vec::new(), 0, true);
+/// while goes_on {
+///     goes_on = take_all(&server, &mut taken).await?;
+///     read += taken.len();
+///     taken.clear();
+/// }
+/// assert_eq!(read, written);
 /// # Ok(())
 /// # })
 /// # }
@@ -337,16 +343,19 @@ impl TcpStream {
     /// ```
     /// use std::io::{Read, Write};
     /// use reveille::net::{TcpListener, TcpStream};
+    /// use reveille::task::spawn_blocking;
     ///
     /// # fn main() -> std::io::Result<()> {
     /// # reveille::block_on(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let address = listener.local_addr()?;
+    /// # let made_by_other_code = move || std::net::TcpStream::connect(address);
+    /// let client: std::net::TcpStream = spawn_blocking(made_by_other_code).await.unwrap()?;
     /// let client = TcpStream::from_std(client)?;
     ///
     /// let (server, _) = listener.accept().await?;
     /// let mut server = server.into_std()?;
-    /// let thread = std::thread::spawn(move || {
+    /// let answered = spawn_blocking(move || {
     ///     server.set_nonblocking(false)?;
     ///     let mut question = [0; 4];
     ///     server.read_exact(&mut question)?;
@@ -357,7 +366,7 @@ impl TcpStream {
     /// let mut answer = [0; 4];
     /// client.read_exact(&mut answer).await?;
     /// assert_eq!(&answer, b"pong");
-    /// thread.join().unwrap()?;
+    /// answered.await.unwrap()?;
     /// # Ok(())
     /// # })
     /// # }
@@ -392,7 +401,7 @@ impl TcpStream {
     /// # use reveille::net::{TcpListener, TcpStream};
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// # reveille::block_on(async {
+    /// # let writer = reveille::block_on(async {
     /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
@@ -404,9 +413,10 @@ impl TcpStream {
     /// # assert_eq!(&got, b"ping");
     /// # server.read_exact(&mut got).await?;
     /// # assert_eq!(&got, b"pong");
-    /// writer.join().unwrap()?;
+    /// # std::io::Result::Ok(writer)
+    /// # })?;
+    /// writer.join().unwrap()?; // Outside the runtime, because this blocks.
     /// # Ok(())
-    /// # })
     /// # }
     /// ```
     pub fn try_clone(&self) -> io::Result<TcpStream> {
@@ -432,8 +442,8 @@ impl TcpStream {
         sys::shutdown(self.socket(), how)
     }
 
-    /// Splits the stream into halves that borrow it, for code that takes a reader and a writer: the stream itself can be
-    /// read and written at once, too.
+    /// Splits the stream into halves that borrow it, for code that takes a reader and a writer: the stream itself can
+    /// be read and written at once, too.
     ///
     /// # Examples
     /// ```

@@ -1,9 +1,9 @@
 //! UDP: one datagram a call, or many.
 //!
 //! [`UdpSocket`] has what std's and tokio's have, as futures, `try_` and `poll_`. What it has more moves up to 32
-//! datagrams by one system call, and more where the kernel cuts or glues them: [`recv_many`](UdpSocket::recv_many) into a
-//! [`Batch`], [`send_many`](UdpSocket::send_many) of [`Outgoing`]. These also say what plain calls do not: whether a datagram was
-//! cut, which of our addresses it was sent to, and its mark of congestion ([`Ecn`]).
+//! datagrams by one system call, and more where the kernel cuts or glues them: [`recv_many`](UdpSocket::recv_many) into
+//! a [`Batch`], [`send_many`](UdpSocket::send_many) of [`Outgoing`]. These also say what plain calls do not: whether a
+//! datagram was cut, which of our addresses it was sent to, and its mark of congestion ([`Ecn`]).
 //!
 //! ```
 //! use reveille::net::UdpSocket;

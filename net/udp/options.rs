@@ -28,8 +28,8 @@ impl UdpSocket {
     /// Sets whether the kernel may glue together datagrams of one sender that have the same length (UDP_GRO, udp(7)): up to
     /// 65,535 bytes of them are one [`Received`](super::Received), whose [`segment`](super::Received::segment) says where to
     /// cut. Less is done for each datagram then. While this is on, only the receives of many
-    /// ([`recv_many`](UdpSocket::recv_many), and those named `try_` and `poll_` beside it) receive, with room for so many
-    /// bytes each; other receives are errors, as they could not say where a datagram ends.
+    /// ([`recv_many`](UdpSocket::recv_many), and those named `try_` and `poll_` beside it) receive, with room for so
+    /// many bytes each; other receives are errors, as they could not say where a datagram ends.
     ///
     /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where. What
     /// other code sets by setsockopt(2), on what `as_fd` lends, is not noticed here: plain receives take glued datagrams for
@@ -248,6 +248,9 @@ impl UdpSocket {
     ///
     /// use reveille::net::UdpSocket;
     ///
+    /// # if std::net::UdpSocket::bind("[::1]:0").is_err() {
+    /// #     return; // A machine without IPv6.
+    /// # }
     /// # reveille::block_on(async {
     /// let group = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x77, 0x79);
     /// let loopback = 1; // Its index, always; that of another interface: if_nametoindex(3).
@@ -426,6 +429,9 @@ impl UdpSocket {
     /// ```
     /// use reveille::net::UdpSocket;
     ///
+    /// # if std::net::UdpSocket::bind("[::1]:0").is_err() {
+    /// #     return; // A machine without IPv6.
+    /// # }
     /// # reveille::block_on(async {
     /// # let (ours, theirs) = (UdpSocket::bind("[::1]:0").await?, UdpSocket::bind("[::1]:0").await?);
     /// # ours.connect(theirs.local_addr()?).await?;
@@ -473,11 +479,12 @@ impl UdpSocket {
     /// use reveille::net::UdpSocket;
     ///
     /// # reveille::block_on(async {
-    /// // Nothing is at this address any more.
-    /// let nowhere = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
+    /// // A connected socket hears only its peer, here itself: for others, nothing is at its address.
+    /// let other = UdpSocket::bind("127.0.0.1:0").await?;
+    /// other.connect(other.local_addr()?).await?;
     /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// socket.connect(nowhere).await?;
-    /// socket.send(b"is there anybody?").await?; // It was sent.
+    /// socket.connect(other.local_addr()?).await?;
+    /// socket.send(b"hello").await?; // It was sent.
     ///
     /// socket.ready(Interest::ERROR).await?;
     /// let error = socket.take_error()?.unwrap();

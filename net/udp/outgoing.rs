@@ -289,8 +289,8 @@ impl Sent {
         sent
     }
 
-    /// Spends the budget for what was sent beyond the first datagram, for which `poll_io` spends. The call is over by now:
-    /// the budget never cuts it, and what it lacks the next operation waits for.
+    /// Spends the budget for what was sent beyond the first datagram, for which `poll_io` spends. These datagrams are
+    /// sent by now: the budget never makes a call send less, and once it is spent the next operation waits.
     fn spend_on(self, outgoing: &[Outgoing<'_>]) {
         let whole = outgoing[..self.whole].iter().map(|one| one.messages(false));
         let next = outgoing.get(self.whole);
@@ -302,8 +302,8 @@ impl Sent {
 impl UdpSocket {
     /// Sends datagrams, in order, waiting for room for the first, and returns how far it came: that may be less than all.
     /// One call sends at most 32 (each of which the kernel may cut, see [`with_segment`](Outgoing::with_segment)), and
-    /// stops before one for which there is no room, or that fails. Call it again with what is left, until nothing is. No
-    /// `outgoing` is nothing to send. Each datagram is an operation of the [budget](crate::task::coop).
+    /// stops before one for which there is no room, or that fails. Call it again with what is left, until nothing is.
+    /// No `outgoing` is nothing to send. Each datagram is an operation of the [budget](crate::task::coop).
     ///
     /// Where the kernel cannot cut a [segmented](Outgoing::with_segment) one, this cuts it.
     ///

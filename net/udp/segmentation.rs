@@ -33,11 +33,12 @@ pub(super) struct Segmentation {
 const UNKNOWN: u8 = 0;
 /// The kernel cuts, as far as is known.
 const ON: u8 = 1;
-/// The kernel cannot cut, or has refused bytes that passed when they were cut here. This state is final.
+/// The kernel cannot cut, or has refused, other than by EMSGSIZE, bytes that passed when they were cut here. This state
+/// is final.
 const OFF: u8 = 2;
 
 impl Segmentation {
-    /// That of a socket of which UDP_GRO is on if `gluing`.
+    /// What is known of a socket at first: whether UDP_GRO is on (`gluing`), and nothing of GSO.
     pub(super) fn new(gluing: bool) -> Segmentation {
         Segmentation {
             cutting: AtomicU8::new(UNKNOWN),
@@ -81,7 +82,7 @@ impl Segmentation {
         self.gluing.load(Ordering::Relaxed)
     }
 
-    /// Sets that: before UDP_GRO is switched on, and after it is switched off.
+    /// Says whether the kernel may glue: to be called before UDP_GRO is switched on, and after it is switched off.
     pub(super) fn set_glues(&self, glues: bool) {
         self.gluing.store(glues, Ordering::Relaxed);
     }

@@ -50,7 +50,7 @@ use crate::task::coop::{consume_budget, has_budget_remaining};
 /// # }).unwrap();
 /// ```
 pub struct UdpSocket {
-    /// The socket, in non-blocking mode, and its registration.
+    /// The socket, and its registration.
     io: AsyncFd<std::net::UdpSocket>,
     /// Whether the kernel cuts what is sent, and glues what is received.
     segmentation: Segmentation,
@@ -428,16 +428,18 @@ impl UdpSocket {
     ///
     /// use reveille::net::UdpSocket;
     ///
-    /// /// Appends all datagrams that are there to `bytes`, and where each of them ends to `ends`.
+    /// /// Appends the datagrams that are there to `bytes`, and where each of them ends to `ends`.
     /// fn take_all(socket: &UdpSocket, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> io::Result<()> {
-    ///     loop {
+    ///     // Up to 100: a peer that sends fast must not keep the task here, nor fill the memory.
+    ///     while ends.len() < 100 {
     ///         bytes.reserve(1500); // Or what room is left would cut the datagram.
     ///         match socket.try_recv_vec(bytes) {
     ///             Ok(_) => ends.push(bytes.len()),
-    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
     ///             Err(error) => return Err(error),
     ///         }
     ///     }
+    ///     Ok(())
     /// }
     ///
     /// # reveille::block_on(async {
@@ -503,7 +505,8 @@ impl UdpSocket {
     /// # for position in ["1,1", "1,2", "2,2"] {
     /// #     player.send_to(position.as_bytes(), server.local_addr()?).await?;
     /// # }
-    /// // Where each player is: of all that a player has sent, only the newest counts.
+    /// // Where each player is: of all that a player has sent, only the newest counts. A server limits how many senders
+    /// // it keeps, as their addresses can be forged.
     /// let mut positions = HashMap::new();
     /// let mut buf = [0; 1500];
     /// # while positions.get(&player.local_addr()?).is_none_or(|newest| newest != b"2,2") {
@@ -787,7 +790,7 @@ impl UdpSocket {
     ///
     /// use reveille::net::UdpSocket;
     ///
-    /// /// What has come, by its sender and its first byte.
+    /// /// What has come, by its sender and its first byte. A server limits how much it keeps.
     /// type Sorted = HashMap<(SocketAddr, u8), Vec<u8>>;
     ///
     /// /// Polls for a datagram, which is received to where it belongs. No other task receives.
@@ -848,7 +851,7 @@ impl UdpSocket {
     /// # for (client, text) in [(&one, "hello, "), (&other, "goodbye"), (&one, "world")] {
     /// #     client.send_to(text.as_bytes(), server.local_addr()?).await?;
     /// # }
-    /// // Each peer's bytes are received into a `Vec` of its own.
+    /// // Each peer's bytes are received into a `Vec` of its own. A server limits how many peers and bytes it keeps.
     /// let mut peers: HashMap<_, Vec<u8>> = HashMap::new();
     /// for _ in 0..3 {
     ///     let from = server.peek_sender().await?;
@@ -1063,7 +1066,7 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// For `options`, which sets it, and `outgoing`, which learns by its errors.
+    /// What is known of cutting and gluing: `options` sets it, and `outgoing` learns it from the kernel's errors.
     pub(super) fn segmentation(&self) -> &Segmentation {
         &self.segmentation
     }

@@ -85,7 +85,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct UnixDatagram {
-    /// The socket, in non-blocking mode.
+    /// The socket, and its registration.
     io: AsyncFd<StdDatagram>,
 }
 
@@ -726,17 +726,19 @@ impl UnixDatagram {
     /// use std::io::{ErrorKind, Result};
     /// use reveille::net::UnixDatagram;
     ///
-    /// /// Appends all datagrams that are there to one `Vec`, and returns where each of them ends.
+    /// /// Appends the datagrams that are there to one `Vec`, and returns where each of them ends.
     /// fn batch(socket: &UnixDatagram, bytes: &mut Vec<u8>) -> Result<Vec<usize>> {
     ///     let mut ends = Vec::new();
-    ///     loop {
+    ///     // Up to 100: a peer that sends fast must not keep the task here, nor fill the memory.
+    ///     while ends.len() < 100 {
     ///         bytes.reserve(1024); // What is longer than the room is cut.
     ///         match socket.try_recv_vec(bytes) {
     ///             Ok(_) => ends.push(bytes.len()),
-    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(ends),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
     ///             Err(error) => return Err(error),
     ///         }
     ///     }
+    ///     Ok(ends)
     /// }
     /// # reveille::block_on(async {
     /// let (ours, theirs) = UnixDatagram::pair()?;
@@ -792,7 +794,8 @@ impl UnixDatagram {
     /// use std::io::{ErrorKind, Result};
     /// use reveille::net::UnixDatagram;
     ///
-    /// /// Answers what is there. It waits for nothing: neither for more, nor for room at a client.
+    /// /// Answers what is there. It waits for nothing: not for more, and not for a client that has no room, or is
+    /// /// gone, and so gets no answer.
     /// fn answer(socket: &UnixDatagram) -> Result<()> {
     ///     let mut buf = [0; 1024];
     ///     loop {
@@ -856,6 +859,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
+    /// use std::io::ErrorKind;
     /// use reveille::net::UnixDatagram;
     ///
     /// # reveille::block_on(async {
@@ -864,13 +868,16 @@ impl UnixDatagram {
     /// client.send_to_addr(b"two", &server.local_addr()?).await?;
     /// server.readable().await?;
     ///
-    /// // Each in a `Vec` of its own, with its sender, until no more are there, or an error is.
-    /// let letters = std::iter::from_fn(|| {
+    /// // Each in a `Vec` of its own, with its sender.
+    /// let mut letters = Vec::new();
+    /// loop {
     ///     let mut letter = Vec::with_capacity(1024);
-    ///     let (_, from) = server.try_recv_vec_from(&mut letter).ok()?;
-    ///     Some((letter, from))
-    /// });
-    /// let letters: Vec<_> = letters.collect();
+    ///     match server.try_recv_vec_from(&mut letter) {
+    ///         Ok((_, from)) => letters.push((letter, from)),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
     /// assert_eq!((&letters[0].0[..], &letters[1].0[..]), (&b"one"[..], &b"two"[..]));
     /// # assert_eq!(letters.len(), 2);
     /// # std::io::Result::Ok(())
@@ -1095,7 +1102,8 @@ impl UnixDatagram {
         }
     }
 
-    /// Sends to an address. While there is no room, it has the task woken again and again, to try.
+    /// Sends to an address. While there is no room, the task is polled again every 5 ms, to try; outside a runtime,
+    /// where nothing could wake it, that is an error.
     pub(super) fn poll_sending_to(
         &self,
         cx: &mut Context<'_>,

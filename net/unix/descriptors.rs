@@ -513,6 +513,7 @@ impl UnixDatagram {
     /// drop(input);
     ///
     /// let received = theirs.recv_fds(&mut [], 1).await?;
+    /// // std's calls may block; here nothing makes them wait.
     /// for fd in received.into_fds() {
     ///     StdStream::from(fd).write_all(b"hello")?;
     /// }
@@ -624,12 +625,14 @@ impl UnixDatagram {
     /// # let path = std::env::temp_dir().join(format!("reveille-doc-ask-{}", std::process::id()));
     /// # reveille::block_on(async {
     /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::bind("")?);
-    /// client.send_fds_to(&[IoSlice::new(b"/dev/null")], &[], &path).await?;
+    /// client.send_fds_to(&[IoSlice::new(b"the file")], &[], &path).await?;
     ///
     /// let mut buf = [0; 64];
     /// let asked = server.recv_fds(&mut [IoSliceMut::new(&mut buf)], 0).await?;
     /// let from = asked.from().expect("of a datagram it is known");
-    /// let file = File::open(std::str::from_utf8(&buf[..asked.len()]).unwrap())?;
+    /// // A name that the server knows, and no path: the server opens the file with rights of its own.
+    /// assert_eq!(&buf[..asked.len()], b"the file");
+    /// let file = File::open("/dev/null")?;
     /// server.send_fds_to_addr(&[IoSlice::new(b"open")], &[file.as_fd()], from).await?;
     ///
     /// let answer = client.recv_fds(&mut [IoSliceMut::new(&mut buf)], 1).await?;

@@ -218,11 +218,11 @@ impl UnixListener {
     /// use std::io::{ErrorKind, Result};
     /// use reveille::net::{UnixListener, UnixStream};
     ///
-    /// /// Ends a server, and tells the clients that wait so.
+    /// /// Ends a server. The clients that wait are told, but for those that are gone.
     /// async fn refuse(listener: UnixListener) -> Result<()> {
     ///     loop {
     ///         match listener.try_accept() {
-    ///             Ok((stream, _)) => stream.write_all(b"closed").await?,
+    ///             Ok((stream, _)) => drop(stream.write_all(b"closed").await),
     ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
     ///             Err(error) => return Err(error),
     ///         }

@@ -72,7 +72,7 @@ use crate::task::coop::consume_budget;
 /// # }
 /// ```
 pub struct UnixStream {
-    /// The socket, in non-blocking mode, with the operations that read and write.
+    /// The engine, which holds the socket.
     stream: Stream<StdStream>,
 }
 
@@ -246,13 +246,17 @@ impl UnixStream {
     /// use std::os::fd::OwnedFd;
     /// use std::process::Command;
     /// use reveille::net::UnixStream;
+    /// use reveille::task::spawn_blocking;
     ///
     /// # reveille::block_on(async {
     /// let (ours, theirs) = UnixStream::pair()?;
     /// let output = ours.try_clone()?.into_std()?;
     /// output.set_nonblocking(false)?; // For both handles; those of this library do not mind.
-    /// let mut child = Command::new("echo").arg("two").stdout(OwnedFd::from(output)).spawn()?;
-    /// assert!(child.wait()?.success());
+    /// let mut command = Command::new("echo");
+    /// command.arg("two").stdout(OwnedFd::from(output));
+    /// // On a thread that may block: this waits until the program has ended.
+    /// let status = spawn_blocking(move || command.status()).await.unwrap()?;
+    /// assert!(status.success());
     /// ours.write_all(b"three").await?;
     /// let mut buf = [0; 9];
     /// theirs.read_exact(&mut buf).await?;
@@ -434,13 +438,17 @@ impl UnixStream {
     /// use std::os::fd::OwnedFd;
     /// use std::process::Command;
     /// use reveille::net::UnixStream;
+    /// use reveille::task::spawn_blocking;
     ///
     /// # reveille::block_on(async {
     /// let (ours, theirs) = UnixStream::pair()?;
     /// theirs.set_passcred(true)?;
     /// ours.write_all(b"one").await?;
-    /// let output = OwnedFd::from(ours.try_clone()?.into_std()?);
-    /// assert!(Command::new("echo").arg("two").stdout(output).status()?.success());
+    /// let output = ours.try_clone()?.into_std()?;
+    /// output.set_nonblocking(false)?; // As programs expect it.
+    /// let mut command = Command::new("echo");
+    /// command.arg("two").stdout(OwnedFd::from(output));
+    /// assert!(spawn_blocking(move || command.status()).await.unwrap()?.success());
     ///
     /// let mut buf = [0; 16]; // For both, but what another process has sent is not read along.
     /// assert_eq!(theirs.read(&mut buf).await?, 3);
