@@ -8,7 +8,8 @@
 //! - The next attempt begins a [`DELAY`] after the last one began, or at once if one has failed meanwhile, and none
 //!   begins once one has connected.
 //! - Of two that have connected when the race is polled, the one earlier in order wins.
-//! - The losers are dropped before the winner is returned, as all that an async fn has when it returns.
+//! - The losers are dropped before the winner is returned, as all that an async fn has when it returns, and with each
+//!   its socket.
 //!
 //! Read before: `tried`. Read next: `tcp::stream`.
 

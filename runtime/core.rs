@@ -82,6 +82,7 @@ impl Core {
         sys::watch_for_fork()?;
         let eventfd = place::Arc::new(place::EventFd::new()?);
         let reactor = Reactor::new(&eventfd)?;
+        // The place first, and then a block of serials: so whatever earlier runtimes of this place have given is below `born`.
         let (place, inbox) = place::allocate()?;
         let serials = Serials::new();
         let born = serials.next();

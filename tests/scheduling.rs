@@ -904,19 +904,20 @@ fn of_thirty_busy_futures_of_one_task_each_gets_on() {
     });
 }
 
+/// Notes whether an operation that is ready was refused as this was dropped.
+struct Goodbye(Rc<Cell<usize>>);
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if pin!(sleep(Duration::ZERO)).poll(&mut cx).is_pending() {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+}
+
 /// Fault B50. Catches: a row of refusals that outlives its poll, in the destructors of other tasks.
 #[test]
 fn a_destructor_has_a_budget_whatever_was_polled_before() {
-    /// Notes whether an operation that is ready was refused as this was dropped.
-    struct Goodbye(Rc<Cell<usize>>);
-    impl Drop for Goodbye {
-        fn drop(&mut self) {
-            let mut cx = Context::from_waker(Waker::noop());
-            if pin!(sleep(Duration::ZERO)).poll(&mut cx).is_pending() {
-                self.0.set(self.0.get() + 1);
-            }
-        }
-    }
     let _limit = limit(60);
     let refused = Rc::new(Cell::new(0));
     block_on(async {

@@ -29,7 +29,7 @@ impl UdpSocket {
     /// 65,535 bytes of them are one [`Received`](super::Received), whose [`segment`](super::Received::segment) says where to
     /// cut. Less is done for each datagram then. While this is on, only the receives of many
     /// ([`recv_many`](UdpSocket::recv_many), and those named `try_` and `poll_` beside it) receive, with room for so
-    /// many bytes each; other receives are errors, as they could not say where a datagram ends.
+    /// many bytes each. Less room is `InvalidInput`, and so are other receives, as they could not say where a datagram ends.
     ///
     /// To turn it off is for a socket in which nothing waits: what is glued already stays so, and no longer says where. What
     /// other code sets by setsockopt(2), on what `as_fd` lends, is not noticed here: plain receives take glued datagrams for

@@ -9,7 +9,8 @@
 //!   and its `Pending`.
 //! - R9. `turn` queues the tasks of its own runtime as it finds them, which runs no user code. It
 //!   collects all other wakers, lets go of every borrow, and then wakes all of them. (If a tracing subscriber
-//!   listens at TRACE, it collects those of its own tasks, too, because a wake is then an event, told to user code.)
+//!   listens at TRACE, it collects those of its own tasks, too, because a wake is then an event, told to user code, which
+//!   must not run under the borrow in which the waker is found: `Executor::wake_ours`.)
 //!
 //! A source is registered once, edge-triggered, for everything that tasks may ever wait for. (A stream of
 //! `net` is registered for room to write only when a task first waits for room, which most never do. Otherwise each

@@ -205,7 +205,8 @@ impl Sources {
     }
 
     /// As [`clear`](Sources::clear), for an observation that may be old: if an event has come since,
-    /// nothing is cleared, because that event may have brought what the operation lacked.
+    /// nothing is cleared, because that event may have brought what the operation lacked. (Else: EAGAIN, an
+    /// `.await`, the event, the clear; and the task waits for ever, as an edge is told once.)
     pub(crate) fn clear_observed(&self, name: Name, observed: Observed, ready: Ready) {
         self.with_source(name, |source| {
             if source.events == observed.events {

@@ -6,7 +6,8 @@
 //!
 //! A place is never freed. A runtime has a place for as long as it exists; then another runtime may
 //! get the place. A name is stale if its place is empty, or if its serial is below the `born` of the
-//! runtime that has the place now: then the runtime that gave the name has ended. So a runtime that ends first
+//! runtime that has the place now: then the runtime that gave the name has ended. (Serials
+//! only rise, so this one number stands for all runtimes that had the place before.) So a runtime that ends first
 //! [closes](Place::close) its place, which makes its names stale, then drops what is left of it, and gives the place
 //! back last (`Drop for Runtime`, in `run`). Otherwise a runtime of another thread could take the place while this one
 //! still runs destructors, and names of the other, whose place is the same, would be looked up here.

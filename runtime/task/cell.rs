@@ -14,6 +14,10 @@
 //!              └────────── refill, by the next task of the slot ───────────────────┘
 //! ```
 //!
+//! An empty cell stays in its slot for the slot's next task, if that has the same type of future, of which the layout and
+//! the vtable are, if the cell has at most 512 bytes, and if the slot is one of the first 1,024: so that not much is kept
+//! for nothing (`Body::hold`, `Task::leave`).
+//!
 //! The cell's `RefCell` is borrowed while the future is polled or dropped: no other borrow is held
 //! while user code runs (R5). The rest of a task's state (queued, aborted, detached, done, the
 //! joiner) is beside the cell in the slab, and the executor reads that before it enters the cell.

@@ -406,7 +406,9 @@ impl Executor {
 
     /// Gives back memory that a burst of tasks has left. The queue and the inbox shrink when at
     /// most a quarter of their room is used, and keep room for twice of that (R1), so that one task
-    /// that comes and goes resizes nothing.
+    /// that comes and goes resizes nothing: they grow to the next power of two, so after a shrink the tasks must about
+    /// double before the next growth, and after a growth about halve before the next shrink. Called at each turn, and when
+    /// the runtime stops to run.
     pub(crate) fn trim(&self) {
         const LEAST: usize = 64;
         let state = &mut *self.state.borrow_mut();

@@ -26,7 +26,8 @@ use crate::runtime::name::slab::Name;
 /// The handle resolves after the task's future has been dropped.
 ///
 /// # Errors
-/// [`JoinError`]: the task panicked, or it was cancelled by an abort or by its runtime's end.
+/// [`JoinError`]: the task panicked, or it was cancelled by an abort or by its runtime's end. After that a task counts as
+/// cancelled even if it had finished: its output was dropped with its runtime.
 ///
 /// # Panics
 /// Polling the handle panics outside the task's runtime while that runtime exists (send the result

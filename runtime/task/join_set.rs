@@ -1,7 +1,8 @@
 //! A set of tasks, awaited in the order they finish.
 //!
 //! Interface: [`JoinSet`].
-//! Invariant: each task of the set reports its end exactly once, when its future is dropped, so
+//! Invariant: each task of the set reports its end exactly once, when its future is dropped, as it is by an abort, a
+//! panic and the end of the runtime, too. So
 //! [`join_next`](JoinSet::join_next) polls only the handles of tasks that have ended.
 //!
 //! Over 400 lines because each method has its contract and an example.
@@ -239,7 +240,8 @@ impl<T: 'static> JoinSet<T> {
         let Some((id, task)) = self.first_ended() else {
             return Poll::Pending;
         };
-        // Pending if the future is dropped but the task not done, or the budget spent: the handle wakes.
+        // Pending if the future is dropped but the task not done, as for code that runs inside the wake or the drop; or
+        // if the budget is spent. The handle wakes.
         let output = ready!(Pin::new(task).poll(cx));
         self.remove(id);
         Poll::Ready(Some((id, output)))
