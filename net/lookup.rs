@@ -27,7 +27,7 @@ use crate::task::coop::consume_budget;
 /// # Errors
 /// The resolver's: the text names the host, `raw_os_error` is `None`, and the resolver's error is the source (see
 /// [`ExplainedError`](crate::io::ExplainedError)). `NotFound` if the resolver finds no address. `InvalidInput` for what is
-/// neither an address nor a name; an error outside a runtime and in the child of a fork. If no thread can be made
+/// neither an address nor a name; of a name, an error outside a runtime and in the child of a fork. If no thread can be made
 /// (pthread_create(3)), EAGAIN is the source, and the kind is that of EAGAIN, `WouldBlock`.
 ///
 /// # Cancel safety

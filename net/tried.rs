@@ -16,7 +16,7 @@ use crate::task::coop::consume_budget;
 /// None of several addresses worked, or none of a name's.
 ///
 /// The [`io::Error`] of [`connect`](super::TcpStream::connect) and [`bind`](super::TcpListener::bind) has this inside,
-/// where [`io::Error::get_ref`] finds it, if they were given a name or several addresses. Its kind, and its
+/// where [`io::Error::get_ref`] finds it, if they were given several addresses, or a name that has some. Its kind, and its
 /// [`source`](Error::source), are those of the address that failed last; its `raw_os_error` is `None`.
 ///
 /// # Examples

@@ -3,7 +3,7 @@
 //!
 //! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
 //! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll. The
-//! loop asks [`Budget::may_poll`] before each poll, and [grants](Budget::grant) so many after each turn.
+//! loop asks [`Budget::may_poll`] before each poll, and [grants](Budget::grant) so many at each turn.
 //!
 //! A task with a socket that always has data never returns `Pending` by itself, and no other task would run. So
 //! after about 128 operations, which is tokio's number, the next one is refused: it returns `Pending`, with a wake.
@@ -23,7 +23,7 @@
 //!
 //! As the runtime does not know `w`, it draws: there are `n` refusals in a row, or more, with a chance of one in `n`. So
 //! that loop gives way one time in `w` + 1, with one quiet branch after some 250 operations; what stands behind the loop
-//! is heard in one of `w` + 2 of these polls; and a sub-executor loses nine polls each time, on the average. The row
+//! is heard in one of `w` + 2 of these polls; and a sub-executor loses some eight polls each time, on the average. The row
 //! has an end, [`MOST_REFUSALS`], for a sub-executor that polls until nothing is woken, as each refusal wakes. (tokio's
 //! budget stays spent until the poll ends, and its `timeout` is an exception.)
 //!
@@ -127,8 +127,9 @@ impl Budget {
         true
     }
 
-    /// Grants so many polls before the reactor must turn. It has turned: if a poll has ended in the middle of a row of
-    /// refusals, the row ends with it, so that a destructor that runs before the next poll has a budget.
+    /// Grants so many polls before the reactor must turn again, at a turn and so between two polls. If a poll has ended in
+    /// the middle of a row of refusals, the row ends here, so that a destructor that runs before the next poll has a
+    /// budget.
     pub(super) fn grant(&self, polls: usize) {
         self.polls.set(polls);
         if self.refusals.replace(0) > 0 {

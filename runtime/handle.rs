@@ -82,7 +82,8 @@ impl Handle {
     ///
     /// This returns nothing, because the task has no name until its runtime has adopted it: send a result
     /// through a channel, or use [`spawn`](crate::spawn) inside the runtime. If the runtime has ended, or
-    /// is ending, the future is dropped here; but what the runtime's own destructors spawn then is adopted, and dropped there.
+    /// is ending, the future is dropped here; or there, if it comes just as the end begins, or from the runtime's own
+    /// destructors.
     #[track_caller]
     pub fn spawn<F>(&self, future: F)
     where

@@ -7,10 +7,10 @@
 //! run. `task::blocking` makes jobs of closures.
 //! Invariants:
 //! - No user code runs under the lock, and no job is dropped under it (R5).
-//! - A job that can be taken is taken: an idle thread is called for it, or one is made, or all that there may be are at
-//!   work, and look for a job when they come back. A thread that was called is counted, so that two jobs do not rely on
+//! - A job that can be taken is taken: an idle thread is called for it, or one is made, or all that there may be, or
+//!   can be made, are at work, and look for a job when they come back. A thread that was called is counted, so that two jobs do not rely on
 //!   the same one.
-//! - At most half of the threads resolve names, so that jobs go on while a name server is silent.
+//! - At most half of the threads resolve names, or the only one, so that jobs go on while a name server is silent.
 //! - Jobs begin in the order in which they came, but for lookups that are at their limit.
 //! - A paused clock stands still for a job, and goes on when the last has ended. A runtime whose clock advances by itself is
 //!   told of that end, after the job has woken its task: so the clock does not jump before the task was polled.
@@ -136,7 +136,8 @@ impl Pool {
 pub(crate) struct Rest(Arc<Threads<Queued>>);
 
 impl Rest {
-    /// Waits until no work runs, for `timeout` at most. A lookup that runs is one that nothing awaits any more.
+    /// Waits until no work runs, for `timeout` at most. Lookups are not waited for: they end within the
+    /// resolver's time limits, and what awaits one in another runtime gets it there.
     pub(crate) fn wait(self, timeout: Duration) {
         if !sys::is_forked_child() {
             self.0.wait_for_rest(timeout);

@@ -328,7 +328,8 @@ impl RefUnwindSafe for Runtime {}
 impl AsFd for Runtime {
     /// The epoll instance, which is readable when an event or a message waits for a
     /// [`turn`](Runtime::turn): a socket, a wake or a spawn from elsewhere. A timer and a task that is still queued do not
-    /// make it readable, [`next_deadline`](Runtime::next_deadline) is for those. It is readable once for nothing where a sleep of at most 10 ms was dropped.
+    /// make it readable, [`next_deadline`](Runtime::next_deadline) is for those. After a `block_on` that waited for a sleep
+    /// of at most 10 ms, it may be readable once for nothing.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.reactor.epoll().as_fd()
     }

@@ -69,7 +69,7 @@ trait Bytes {
     /// The engine below it.
     fn engine(&self) -> &Stream<Self::Socket>;
 
-    /// Ends writing: the peer sees the end.
+    /// Ends writing: the peer sees the end. A pipe does nothing: its end is closed by dropping it.
     fn end_writing(&self) -> io::Result<()>;
 }
 

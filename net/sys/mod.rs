@@ -27,7 +27,7 @@
 //! place of calls.
 //!
 //! Invariants:
-//! - Every fd is close-on-exec and non-blocking from the call that makes it, and is owned at once.
+//! - Every fd is close-on-exec from the call that makes it, and is owned at once; sockets and pipes are non-blocking, too.
 //! - Bytes of a socket move under MSG_DONTWAIT and, outwards, MSG_NOSIGNAL: no transfer blocks the thread, even if
 //!   other code clears O_NONBLOCK through a duplicate of the fd, and none raises SIGPIPE. What a pipe has instead is
 //!   in `pipe`.

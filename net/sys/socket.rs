@@ -5,7 +5,7 @@
 //! and [`is_at_end`] ask what is there; [`keep_nonblocking`] sets O_NONBLOCK again if a sharer cleared it.
 //! Invariants:
 //! - A socket is close-on-exec and non-blocking from the call that makes it, and is owned at once, by
-//!   [`own`].
+//!   [`own`] or, of a pair, by [`unix_pair`].
 //! - Nothing here waits: poll(2) is called with a timeout of 0, and connect(2) once.
 //!
 //! Read before: `address`. Read next: `listener`.

@@ -45,8 +45,8 @@ use super::stream::UnixStream;
 /// # Sharing
 /// As with a [`TcpListener`](crate::net::TcpListener#sharing): before each accept from a listener that was made by
 /// [`from_std`](UnixListener::from_std), or handed out, O_NONBLOCK is set again if a sharer cleared it, and poll(2) says
-/// whether a connection waits. Between the two a sharer may still clear the flag *and* take the connection; only a
-/// listener from which one process accepts is safe from that.
+/// whether a connection waits. Between that and the accept a sharer may still clear the flag *and* take the connection;
+/// only a listener from which one process accepts is safe from that.
 pub struct UnixListener {
     /// The socket, and how connections are taken from it.
     acceptor: Acceptor<UnixStream>,

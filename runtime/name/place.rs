@@ -7,10 +7,11 @@
 //! A place is never freed. A runtime has a place for as long as it exists; then another runtime may
 //! get the place. A name is stale if its place is empty, or if its serial is below the `born` of the
 //! runtime that has the place now: then the runtime that gave the name has ended. (Serials
-//! only rise, so this one number stands for all runtimes that had the place before.) So a runtime that ends first
-//! [closes](Place::close) its place, which makes its names stale, then drops what is left of it, and gives the place
-//! back last (`Drop for Runtime`, in `run`). Otherwise a runtime of another thread could take the place while this one
-//! still runs destructors, and names of the other, whose place is the same, would be looked up here.
+//! only rise, so this one number stands for all runtimes that had the place before.) So a runtime that ends drops
+//! its tasks, timers and sources, then [closes](Place::close) its place, which makes its names stale, then drops what was
+//! left in the inbox, and gives the place back last (`Drop for Runtime`, in `run`). Otherwise a runtime of another thread
+//! could take the place while this one still runs destructors, and names of the other, which have the same place, would
+//! be looked up here.
 //!
 //! Invariant (R8): a runtime is asleep by default. Before it waits, it looks into the inbox and
 //! publishes that it is asleep *under one lock*; a sender that finds it asleep writes the eventfd. So
@@ -105,8 +106,8 @@ pub(crate) struct Open {
     born: u64,
     /// The sender of the next message is to write the eventfd (R8).
     asleep: bool,
-    /// The runtime is about to end, and adopts no more tasks of other threads: they might come faster than
-    /// it can drop them.
+    /// The runtime is about to end. Other threads post no more tasks, but for one that has asked just before: they might
+    /// come faster than it can drop them.
     leaving: bool,
     /// The eventfd. Shared, because it is written after the lock is released: by then the runtime may
     /// have ended.
@@ -173,7 +174,7 @@ impl Place {
         }
     }
 
-    /// The runtime is about to end: from here on it adopts no task of another thread.
+    /// The runtime is about to end: see [`leaving`](Open::leaving).
     pub(crate) fn leave(&self) {
         self.with_open(|open| open.leaving = true);
     }

@@ -134,7 +134,7 @@ impl<F: Future> Future for Timeout<F> {
 
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // If the budget is spent, it would refuse the future an output that is there, and be renewed for the sleep.
+        // If the budget is spent, it might refuse the future an output that is there, and be renewed for the sleep.
         let is_spent = |core: &Core| !core.executor.budget.is_left();
         if context::with_current(is_spent).unwrap_or(false) {
             return give_way(cx);
