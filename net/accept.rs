@@ -123,6 +123,7 @@ impl<C: Connection> Acceptor<C> {
         let mut broken = 0;
         loop {
             if !ours_alone {
+                // accept4(2) has no MSG_DONTWAIT. The gap that remains: `TcpListener`, Sharing.
                 // Where a sandbox refuses this, the accept blocks if a sharer cleared the flag and took
                 // the connection.
                 let _kept = sys::keep_nonblocking(listener);

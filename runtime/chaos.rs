@@ -10,7 +10,7 @@
 //!
 //! What it chooses: which queued task is next; the order of the events of a batch; how many polls until the
 //! next turn; spurious wakes; an interruption (EINTR) in place of an operation or of a wait; how many bytes
-//! a read, peek or write is offered, however many buffers it has, or, of datagrams, which are never cut, how many a call for
+//! a read, peek or write is offered, that of a try, too, however many buffers it has, or, of datagrams, which are never cut, how many a call for
 //! many is offered; and whether a try (`try_io`, `try_read`) knows yet that a source is ready.
 //!
 //! A try that does not know it yet returns `WouldBlock` although bytes are there, as if their event had not
@@ -19,7 +19,10 @@
 //! `WouldBlock` must wait, and the wait ends at once, because the readiness stays. A task that gives up
 //! instead, because it knows by other means that bytes are there, relies on a turn that may not have
 //! happened.
-//! Read next: `run`, which asks it most.
+//!
+//! It is asked of an operation in `io::registration`, of the wait and the batch in `io::reactor`, of the rest in `run` and the
+//! executor. An interruption neither returns `Pending` nor loses an event, and a wait of no time is none.
+//! Read next: `run`.
 
 use std::cell::Cell;
 

@@ -99,7 +99,8 @@ impl Handle {
         location: &'static Location<'static>,
     ) -> Result<(), Command> {
         let (name, command) = (self.name(), Command::Spawn(future, location));
-        // From home it is always posted: a runtime that ends adopts what its own destructors spawn.
+        // From home it is always posted: a runtime that ends adopts what its own destructors spawn, in so many rounds
+        // (`task::shutdown`). What other threads spawn would have no bound.
         if context::home_of(name).is_none() && !place::adopts(name) {
             return Err(command);
         }

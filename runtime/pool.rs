@@ -246,7 +246,8 @@ impl<J> Threads<J> {
         self.call(&mut state)
     }
 
-    /// Sees to it that a thread comes for a job that can be taken.
+    /// Sees to it that a thread comes for a job that can be taken. (Which threads resolve is counted when one takes a
+    /// lookup, so a burst of lookups may make more threads than may resolve; these go idle, or take other work.)
     fn call(&self, state: &mut State<J>) -> Pushed {
         if !state.has_job_for_thread(self.most_resolving()) {
             return Pushed::Queued;

@@ -3,7 +3,9 @@
 //! Interface: [`recv_uninit`], and on it [`recv_vec`], into the spare room of a `Vec`, and two more, into the buffers of
 //! tokio's and hyper's traits; [`recv_vec_from`], which says who sent it.
 //! Invariant: what is declared initialised is what a system call has just said that it wrote there, in this file: the
-//! number never comes from a trait or a closure, which could say more.
+//! number never comes from a trait or a closure, which could say more. They say the most that may be asked for: it is
+//! less than there is room for where chaos cuts a read. (The buffers of futures-io are initialised, and are read into as
+//! any slice is.)
 //!
 //! Read before: `net::sys::stream`, `medium`. Read next: `net::stream`.
 

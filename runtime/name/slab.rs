@@ -137,7 +137,8 @@ impl Serials {
 ///
 /// The first [`NEAR`] slots lie in a vector, are taken first and are never freed: a look-up there is one
 /// load, and batches of a thousand tasks, one after another, allocate nothing. The slots beyond lie in
-/// chunks, which are freed when all their slots are vacant. The index of a value never changes.
+/// chunks, which are freed when all their slots are vacant. The index of a value never changes, because names
+/// outside hold it: so values are not moved together.
 pub(crate) struct Slab<T> {
     /// The first [`NEAR`] slots.
     near: Vec<Slot<T>>,

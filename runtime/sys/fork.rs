@@ -51,7 +51,7 @@ pub(crate) fn is_forked_child() -> bool {
 /// # Errors
 /// ENOMEM: pthread_atfork(3).
 pub(crate) fn watch_for_fork() -> io::Result<()> {
-    // Not a `OnceLock`: a child forked while another thread initialises it would hang.
+    // Not a `OnceLock`: a child forked while another thread initialises it would wait for a thread that it does not have.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if WATCHED.load(Ordering::Acquire) {
         return Ok(());

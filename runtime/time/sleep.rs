@@ -273,7 +273,8 @@ impl Sleep {
         self.elapsed = true;
     }
 
-    /// Disarms the timer, if there is one.
+    /// Disarms the timer, if there is one. From elsewhere this goes through the inbox of the timer's home: until that is
+    /// read, the timer may still fire, for nothing, and its waker is dropped there.
     #[inline]
     fn disarm(&mut self) {
         if let Some(name) = self.timer.take() {
