@@ -16,8 +16,8 @@
 //!
 //! How many operations are refused, before the budget is renewed? Tasks want different answers:
 //! - A task that polls many futures in one poll, a sub-executor, is to lose few of these polls. And what stands behind a
-//!   busy connection, say a timeout, is to be heard, although the connection has spent the budget. For these, one: if all were refused until
-//!   the poll ends, the timeout would be refused in every poll.
+//!   busy connection, say a timeout, is to be heard, although the connection has spent the budget: if all were refused
+//!   until the poll ends, it would be refused in every poll. For these, one.
 //! - A loop over a select of something quiet, say a signal, and something busy behind it meets the refusal at the
 //!   quiet one, which has nothing to say anyway. Renewed, the budget lets the busy one go on, in the same poll, for ever.
 //!   To give way, a loop with `w` quiet branches needs `w` + 1 refusals.
