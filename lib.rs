@@ -195,9 +195,9 @@ pub mod task {
         //!
         //! - How many are refused in a row is drawn: `n` or more with a chance of one in `n`, 4,096 at most. Then the budget is
         //!   renewed. So a loop over a select that asks a signal first, and a busy socket behind it, lets others run after
-        //!   some 250 operations, and a timeout behind such a loop, or around it, is heard in one of three polls. (A select
-        //!   may, once in a while, take what it asks later although what it asks first was ready: that was refused. A
-        //!   [`timeout`](crate::time::timeout) does not.)
+        //!   some 250 operations, and what the task polls behind such a loop is heard in one of three polls; a
+        //!   [`timeout`](crate::time::timeout) around it, always. (A select may, once in a while, take what it asks later
+        //!   although what it asks first was ready: that was refused. A timeout of one operation does not.)
         //! - A loop in which each round has an operation of this library that is *ready* spends budget by that, and needs no
         //!   `cooperative`. What waits spends none, as a read does that is quiet beside a busy channel.
         //! - An operation may be much work. A read that brings a thousand lines is one: whoever puts each into a bounded

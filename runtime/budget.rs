@@ -1,5 +1,5 @@
-//! The budget: how many ready operations a task may do in one poll, and how many polls there are between two turns
-//! of the reactor.
+//! The budget: how many ready operations a task may do before one is refused, and how many polls there are between two
+//! turns of the reactor.
 //!
 //! Interface: an operation calls [`Budget::poll`] before it tries, and [`Budget::spend`] when it returns
 //! `Ready`, with a success or an error; the executor [refills](Budget::refill) the budget before each poll. The
@@ -28,7 +28,8 @@
 //! has an end, [`MOST_REFUSALS`], for a sub-executor that polls until nothing is woken, as each refusal wakes. (tokio's
 //! budget stays spent until the poll ends, and its `timeout` is an exception.)
 //!
-//! The promise: a loop over a select gives way, with fewer than [`MOST_REFUSALS`] quiet branches. Of futures that one task
+//! The promise: a loop over a select gives way, with fewer than some two thousand quiet branches; but each round polls all
+//! of them, so with a hundred that is a million polls, and a select that rotates is the better one. Of futures that one task
 //! polls in a fixed order, any number may do operations without end, and each makes progress; those in front more.
 //!
 //! A poll in which an operation was refused has taken long: 128 reads and writes are a tenth of a millisecond and more. So
@@ -100,10 +101,26 @@ impl Budget {
         Poll::Pending
     }
 
-    /// Called when the budget is spent: refuses an operation, and wakes the task. If this was the last refusal of its
-    /// row, the budget is renewed. The reactor turns before the next poll.
+    /// Called when the budget is spent: refuses an operation, and wakes the task.
     #[cold]
     pub(super) fn give_way(&self, cx: &Context<'_>) {
+        self.refuse();
+        cx.waker().wake_by_ref();
+    }
+
+    /// True if the task may do another operation in this poll. If not, this is the first refusal of a row, unless it has
+    /// begun: code that asks, and then waits by itself, gives way without being refused.
+    pub(super) fn ask(&self) -> bool {
+        let is_left = self.is_left();
+        if !is_left && self.refusals.get() == 0 {
+            self.refuse();
+        }
+        is_left
+    }
+
+    /// Counts a refusal. If this was the last one of its row, the budget is renewed. The reactor turns before the next
+    /// poll.
+    fn refuse(&self) {
         self.polls.set(0);
         let refusals = match self.refusals.get() {
             // From 1 to 4,096, by 12 bits: `n` or more with a chance of 1 in `n`.
@@ -114,7 +131,6 @@ impl Budget {
         if refusals == 1 {
             self.refill();
         }
-        cx.waker().wake_by_ref();
     }
 
     /// Counts a poll; false if the reactor must turn first.
@@ -138,7 +154,7 @@ impl Budget {
         }
     }
 
-    /// True if the task may do another operation in this poll.
+    /// True if the next operation is not refused.
     #[inline]
     pub(super) fn is_left(&self) -> bool {
         self.left.get() > 0

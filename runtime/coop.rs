@@ -49,7 +49,7 @@ pub async fn consume_budget() {
 }
 
 /// True if the current task may do another operation before it must let other tasks run; always true
-/// outside a runtime.
+/// outside a runtime. False counts as a refusal: a task that waits by itself then has given way.
 ///
 /// # Examples
 /// ```
@@ -60,7 +60,7 @@ pub async fn consume_budget() {
 /// });
 /// ```
 pub fn has_budget_remaining() -> bool {
-    context::with_current(|core| core.executor.budget.is_left()).unwrap_or(true)
+    context::with_current(|core| core.executor.budget.ask()).unwrap_or(true)
 }
 
 /// Makes `future` one operation of the budget: `future` is polled only while some budget is left, and

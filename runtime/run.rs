@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   ┌─▶ 1 read the inbox and poll the first task of the queue; repeat until the queue is empty,
-//!   │     61 times at most, or until a task has spent its budget               run_until_main
+//!   │     61 times at most, or until a task is refused for want of budget      run_until_main
 //!   │   2 take events from epoll: without waiting if a task is queued; else publish "asleep",
 //!   │     look into the inbox once more, and wait until the next deadline      park, turn
 //!   │   3 read the inbox again, and the clock once; fire the timers that are due turn
@@ -137,6 +137,7 @@ impl Runtime {
         }));
         let dropped = {
             let _current = core.executor.set_current(name.serial);
+            core.executor.budget.refill();
             catch_unwind(AssertUnwindSafe(|| main.set(None)))
         };
         core.executor.remove_main(name);
@@ -191,8 +192,8 @@ impl Runtime {
     /// Does what can be done without waiting: takes events from epoll and messages from the inbox, polls
     /// as many tasks as are queued then, in their order, and takes events again until the kernel has no more. As
     /// in [`block_on`](Runtime::block_on), it also takes events after every 61 polls, and after a poll in
-    /// which an operation was refused for want of [budget](crate::task::coop). If nothing is left to do but to wait, and a paused clock
-    /// would advance by itself in `block_on`, it advances once here.
+    /// which an operation was refused for want of [budget](crate::task::coop). If nothing is left to do but to wait, and
+    /// a paused clock would advance by itself in `block_on`, it advances once here.
     ///
     /// # Errors
     /// What epoll_wait(2) reports; in a forked child, an error that says so.
@@ -229,8 +230,8 @@ impl Runtime {
         }
         let _running = Running::enter(core);
         core.executor.wake_for_nothing(&core.chaos);
-        core.turn(Some(Duration::ZERO))?;
         core.count_polls_anew();
+        core.turn(Some(Duration::ZERO))?;
         let is_idle = core.executor.queued() == 0 && !core.inbox.has_messages();
         if is_idle && core.clock.is_paused() && core.timeout().is_some() {
             core.fire_timers();
@@ -240,8 +241,8 @@ impl Runtime {
             // from another thread takes effect before the next poll.
             sys::refuse_in_forked_child()?;
             while !core.executor.budget.may_poll() {
-                core.turn(Some(Duration::ZERO))?;
                 core.count_polls_anew();
+                core.turn(Some(Duration::ZERO))?;
             }
             core.read_inbox();
             match core.executor.pop(&core.chaos) {

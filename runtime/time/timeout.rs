@@ -1,14 +1,14 @@
 //! A limit on the time a future may take.
 //!
 //! Interface: [`timeout`], [`timeout_at`].
-//! Invariant: the future is polled first, so an output that is there is returned, however late it is. A poll that finds
-//! the budget spent is put off as a whole.
+//! Invariants: the future is polled first, so what one operation has is returned, however late it is: a poll that finds
+//! the budget spent is put off as a whole. And whatever the future does, it hears that its time is over.
 //! Read before: `sleep`, `budget`.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,13 @@ use pin_project_lite::pin_project;
 
 use super::sleep::{Sleep, sleep, sleep_until};
 use crate::runtime::context;
+use crate::runtime::coop::unconstrained;
 use crate::runtime::core::Core;
 
 /// Runs `future` for at most `duration`, from now.
+///
+/// If the task has just spent its [budget](crate::task::coop), a poll is put off: it is `Pending`, and wakes, even if the
+/// future is ready.
 ///
 /// # Errors
 /// [`Elapsed`] if the time was over first; the future is dropped with the [`Timeout`], unless
@@ -144,7 +148,13 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        Pin::new(this.sleep).poll(cx).map(|()| Err(Elapsed(())))
+        // A future that has spent the budget, as a busy loop does in each poll, does not keep its time from being over.
+        let elapsed = if context::with_current(is_spent).unwrap_or(false) {
+            pin!(unconstrained(this.sleep)).poll(cx)
+        } else {
+            Pin::new(this.sleep).poll(cx)
+        };
+        elapsed.map(|()| Err(Elapsed(())))
     }
 }
 

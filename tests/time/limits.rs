@@ -1,8 +1,9 @@
 //! The greatest, the least, and the timeouts of the kernel.
 
-use std::future::pending;
-use std::pin::pin;
-use std::task::Poll;
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use reveille::Runtime;
@@ -395,6 +396,38 @@ fn a_limit_that_is_over_returns_what_is_there_although_the_budget_is_spent() {
                     timeout_at(past, sleep_until(past)).await.unwrap();
                 }
                 timeout_at(past, task).await.unwrap().unwrap();
+            }
+        });
+    });
+}
+
+/// Fault B51. Catches: a sleep that the budget refuses in each poll, because the future before it spends that: a loop over a
+/// select ends its polls by a row of refusals only, and mostly some of the row is left for the sleep.
+#[test]
+fn a_limit_is_over_whatever_its_future_spends() {
+    within(60, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            for _ in 0..30 {
+                let mut hours: Vec<_> = (0..10).map(|_| sleep(DAY)).collect();
+                let deadline = now() + Duration::from_millis(1);
+                let late = Cell::new(0);
+                let limited = timeout_at(
+                    deadline,
+                    poll_fn(|cx| {
+                        late.set(late.get() + i32::from(now() >= deadline));
+                        while late.get() < 100 {
+                            for hour in &mut hours {
+                                assert!(Pin::new(hour).poll(cx).is_pending());
+                            }
+                            ready!(pin!(sleep(Duration::ZERO)).poll(cx));
+                        }
+                        Poll::Ready(())
+                    }),
+                );
+                assert!(limited.await.is_err());
+                // The time of the turn before a poll is what counts in it.
+                assert!(late.get() <= 2, "{} polls too late", late.get());
             }
         });
     });

@@ -1,13 +1,18 @@
 //! Many datagrams sent by one call. What GSO is refused by, and no test can make a kernel do, is in tests/unit/udp.rs.
 
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use reveille::block_on;
 use reveille::net::UdpSocket;
 use reveille::net::udp::{Outgoing, Sent};
+use reveille::time::sleep;
 
 use super::{lengths, pair, set, waiting};
 use crate::limit::limit;
@@ -273,5 +278,35 @@ fn a_source_is_of_the_family_of_the_address() {
             let sent = socket.send_many(&[outgoing, bad]).await.unwrap();
             assert_eq!(sent.whole(), 1);
         }
+    });
+}
+
+/// Fault B50. Catches: calls that take the last of the budget without being refused, as four of 32 do: the budget stays spent
+/// for whatever is polled behind them, in each poll.
+#[test]
+fn what_stands_behind_a_call_for_many_datagrams_is_heard() {
+    let _limit = limit(60);
+    block_on(async {
+        let (ours, _theirs, at) = pair().await;
+        let all = [b"x"; 32].map(|text| Outgoing::new(text, at[1]));
+        let (mut polls, mut heard) = (0, 0);
+        poll_fn(|cx| {
+            for _ in 0..4 {
+                // Nothing receives: what finds no room is dropped. (udp(7))
+                if let Poll::Ready(sent) = pin!(ours.send_many(&all)).poll(cx) {
+                    sent.unwrap();
+                }
+            }
+            heard += usize::from(pin!(sleep(Duration::ZERO)).poll(cx).is_ready());
+            polls += 1;
+            cx.waker().wake_by_ref();
+            if polls < 200 {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+        assert!(heard >= polls / 4, "{heard} of {polls}");
     });
 }
