@@ -22,7 +22,7 @@ use reveille::io::{AsyncFd, Interest};
 use reveille::runtime::{Handle, Metrics, Runtime};
 use reveille::signal::unix::{SignalKind, signal};
 use reveille::task::{coop, yield_now};
-use reveille::time::{sleep, timeout};
+use reveille::time::sleep;
 use reveille::{block_on, spawn};
 use support::within;
 

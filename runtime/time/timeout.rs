@@ -3,7 +3,7 @@
 //! Interface: [`timeout`], [`timeout_at`].
 //! Invariants: the future is polled first, so what one operation has is returned, however late it is: a poll that finds
 //! the budget spent is put off as a whole. And whatever the future does, it hears that its time is over.
-//! Read before: `sleep`, `budget`.
+//! Read before: `sleep`, `coop`.
 
 use std::fmt;
 use std::future::Future;
