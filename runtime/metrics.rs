@@ -93,7 +93,7 @@ pub struct Metrics {
     pub polls: u64,
     /// How often the runtime took events from epoll, with or without waiting.
     pub turns: u64,
-    /// Turns with no task queued, which may wait; one whose timer is due already does not.
+    /// Turns with no task queued, which may wait; one with a timer that is due already does not.
     pub parks: u64,
     /// Events that found their source.
     pub events: u64,

@@ -147,7 +147,7 @@
 //! # Questions
 //!
 //! *Why edge-triggered?* Two `epoll_ctl` serve the life of a connection, one when it first waits and one at its end, and a
-//! third that of one whose writer had to wait: the runtime remembers readiness, and need not ask for it again. Level-triggered, a byte that is not read
+//! third where its writer had to wait: the runtime remembers readiness, and need not ask for it again. Level-triggered, a byte that is not read
 //! at once is an event at each turn (the [lab](crate::labs) 17 counts them), or two calls more take the interest away and
 //! bring it back. One-shot, each wait is one call more: smol's reactor stands on [that](https://docs.rs/polling), and
 //! its echo takes 12 system calls a message, of which epoll_ctl(2) is a part, where this one takes 3 (bench/README.md).

@@ -43,7 +43,7 @@ use crate::io::{AsyncFd, Interest, Ready};
 /// })
 /// # }
 /// ```
-/// A log whose writer never waits: what the pipe has no room for is lost, but no line is torn, because each is written
+/// A log that never makes its writer wait: what the pipe has no room for is lost, but no line is torn, because each is written
 /// [whole or not at all](super#writes-that-stay-together).
 /// ```
 /// use std::io::ErrorKind;
@@ -84,7 +84,7 @@ impl Sender {
     /// As [`from_owned_fd`](Sender::from_owned_fd).
     ///
     /// # Examples
-    /// A log whose path may be that of a named pipe, or of a device:
+    /// A log to a path that may be a named pipe, or a device:
     /// ```
     /// use std::fs::File;
     /// use std::io::Result;
