@@ -26,8 +26,8 @@
 //! # Why not just use tokio?
 //!
 //! Use tokio if you need more than one thread, another system than Linux, or tokio's ecosystem. This crate is
-//! for programs that one thread serves well, whose tasks need not be `Send`, and whose authors want to know,
-//! or to learn, what runs beneath them. [`which_runtime`] says where tokio, smol, monoio, compio and this one win, with
+//! for programs that one thread serves well, with tasks that need not be `Send`, by authors who want to know,
+//! or to learn, what runs beneath. [`which_runtime`] says where tokio, smol, monoio, compio and this one win, with
 //! figures.
 //!
 //! # What is where
@@ -200,8 +200,8 @@ pub mod task {
         //!   although what it asks first was ready: that was refused. A timeout of one operation does not.)
         //! - A loop in which each round has an operation of this library that is *ready* spends budget by that, and needs no
         //!   `cooperative`. What waits spends none, as a read does that is quiet beside a busy channel.
-        //! - An operation may be much work. A read that brings a thousand lines is one: whoever puts each into a bounded
-        //!   queue fills it before its receiver has run, unless there is a `yield_now` after each. Reads of less at a time
+        //! - An operation may be much work. A read that brings a thousand lines is one: a task that puts each into a bounded
+        //!   queue fills it before the queue's receiver has run, unless it calls `yield_now` after each. Reads of less at a time
         //!   let the loop look at its sockets and signals sooner.
 
         pub use crate::runtime::coop::{

@@ -311,7 +311,7 @@ impl Core {
         user_code::discard_all(wakers);
     }
 
-    /// True if `waker` is of this place, whose tasks are dropped by the time this is asked.
+    /// True if `waker` is of this place. By the time this is asked, the tasks of this place are dropped.
     fn is_of_ours(&self, waker: &Waker) -> bool {
         Hint::of(waker).is_some_and(|hint| hint.place() == self.place)
     }

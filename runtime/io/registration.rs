@@ -83,7 +83,7 @@ impl Registration {
     ///
     /// Why first, and not only once epoll has reported something? Readiness is a hint, so the operation is needed whatever
     /// epoll says, and is refused only if there is nothing. Of the 11 system calls of a connection (bench/README.md) two
-    /// are epoll_ctl(2); one whose operations all succeed makes neither, and is never registered.
+    /// are epoll_ctl(2); a connection of which all operations succeed makes neither, and is never registered.
     /// The price is a refusal before each wait, and a short read that proves something spares that, too (R10).
     ///
     /// `op` is user code, and is called with no borrow held. Its argument is the runtime in which it could
