@@ -260,8 +260,9 @@ fn lines_that_ran(root: &Path, profile: &str) -> BTreeMap<String, BTreeSet<usize
                 _ => {}
             }
         } else if let Some(number) = line.split(' ').next().and_then(|word| word.parse().ok()) {
-            // The line of the call itself ran in the caller, which has other costs there.
-            if let Some(file) = file.clone().filter(|_| !std::mem::take(&mut call)) {
+            // The line of the call itself ran in the caller, which has other costs there. The caller may be none of ours.
+            let is_call = std::mem::take(&mut call);
+            if let Some(file) = file.clone().filter(|_| !is_call) {
                 ran.entry(file).or_default().insert(number);
             }
         }
